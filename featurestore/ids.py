@@ -1,0 +1,99 @@
+"""id ↔ row, for millions of ids.
+
+An id is found by its 64-bit hash (BLAKE2b, 8 bytes, little-endian): the table stores the hashes
+sorted, beside the row of each, and both stay in the memory map. A look-up is one binary search and
+one comparison with the id itself, so that colliding hashes are harmless.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Sequence
+from hashlib import blake2b
+
+import numpy as np
+
+from featurestore.errors import UnknownId
+
+
+def hash_ids(ids: Sequence[str]) -> np.ndarray:
+    """(n,) uint64 hashes of ids."""
+    digests = b"".join(blake2b(text.encode(), digest_size=8).digest() for text in ids)
+    return np.frombuffer(digests, "<u8").astype(np.uint64)
+
+
+def build_index(ids: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+    """(hash, row): (n,) uint64 ascending, and the (n,) int32 row of each."""
+    hashes = hash_ids(ids)
+    order = np.argsort(hashes, kind="stable")
+    return hashes[order], order.astype(np.int32)
+
+
+class IdIndex:
+    """Finds the rows of ids in a table.
+
+    Args:
+        hashes: (n,) uint64, ascending.
+        rows: (n,) int32, the row of each hash.
+        id_at: gives the ids of rows, to tell colliding hashes apart.
+        where: ``file::/table``, for errors.
+    """
+
+    def __init__(
+        self,
+        hashes: np.ndarray,
+        rows: np.ndarray,
+        *,
+        id_at: Callable[[np.ndarray], list[str]],
+        where: str,
+    ) -> None:
+        self._hashes = hashes
+        self._rows = rows
+        self._id_at = id_at
+        self._where = where
+
+    def find(self, ids: Sequence[str]) -> np.ndarray:
+        """(n,) int64 rows of ids, -1 where the table has no such id."""
+        if not len(self._hashes):
+            return np.full(len(ids), -1, np.int64)
+        wanted = hash_ids(ids)
+        places = np.searchsorted(self._hashes, wanted)
+        inside = np.minimum(places, len(self._hashes) - 1)
+        found = np.where(self._hashes[inside] == wanted, self._rows[inside], -1).astype(np.int64)
+        hits = np.flatnonzero(found >= 0)
+        for place, actual in zip(hits, self._id_at(found[hits]), strict=True):
+            if actual != ids[place]:
+                found[place] = self._among_equal_hashes(ids[place], int(inside[place]))
+        return found
+
+    def _among_equal_hashes(self, wanted: str, first: int) -> int:
+        place = first
+        while place < len(self._hashes) and self._hashes[place] == self._hashes[first]:
+            row = int(self._rows[place])
+            if self._id_at(np.array([row])) == [wanted]:
+                return row
+            place += 1
+        return -1
+
+    def rows(self, ids: Sequence[str]) -> np.ndarray:
+        """(n,) int64 rows of ids.
+
+        Raises:
+            UnknownId: names the first id the table does not hold, and the ids nearest to it.
+        """
+        found = self.find(ids)
+        missing = np.flatnonzero(found < 0)
+        if len(missing):
+            first = ids[int(missing[0])]
+            others = f" (and {len(missing) - 1} more)" if len(missing) > 1 else ""
+            raise UnknownId(
+                f"unknown id {first!r}{others}", where=self._where, hint=self._suggestion(first)
+            )
+        return found
+
+    def _suggestion(self, wanted: str) -> str:
+        sample = np.arange(min(len(self._rows), 200_000))
+        near = difflib.get_close_matches(wanted, self._id_at(sample), n=3, cutoff=0.5)
+        if near:
+            return f"nearest ids: {', '.join(near)}"
+        return "see some ids with: drin-fs inspect STORE"
