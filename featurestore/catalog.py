@@ -236,7 +236,7 @@ def read_chunk_table(path: Path, dataset: str, rows: int) -> np.ndarray:
 
     with h5py.File(path, "r", locking=False) as file:
         file[dataset].id.chunk_iter(note)
-    if len(table) and (table < 0).any() or (table.sum(axis=1) > path.stat().st_size).any():
+    if (table < 0).any() or (table.sum(axis=1) > path.stat().st_size).any():
         raise StoreError(
             "a record lies outside the file: the file was cut off or damaged",
             where=f"{path}::/{dataset}",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import mmap
 import os
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -38,10 +39,8 @@ class FileMap:
     def close(self) -> None:
         """Drop the map. Views handed out earlier keep it alive until they are gone."""
         del self.bytes
-        try:
+        with suppress(BufferError):  # someone still holds a view: the map goes with the last of them
             self._map.close()
-        except BufferError:
-            pass  # someone still holds a view; the map goes with the last of them
 
 
 class TextColumn:

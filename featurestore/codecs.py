@@ -130,7 +130,7 @@ class Codec:
         size = whole * out.itemsize
         inflater = zlib.decompressobj()
         try:
-            raw = inflater.decompress(chunk, size)
+            raw = inflater.decompress(chunk.data, size)
         except zlib.error as error:
             raise _damaged(where, str(error)) from error
         if len(raw) != size:

@@ -61,7 +61,7 @@ class IdIndex:
         inside = np.minimum(places, len(self._hashes) - 1)
         found = np.where(self._hashes[inside] == wanted, self._rows[inside], -1).astype(np.int64)
         hits = np.flatnonzero(found >= 0)
-        for place, actual in zip(hits, self._id_at(found[hits]), strict=True):
+        for place, actual in zip(hits.tolist(), self._id_at(found[hits]), strict=True):
             if actual != ids[place]:
                 found[place] = self._among_equal_hashes(ids[place], int(inside[place]))
         return found

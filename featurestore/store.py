@@ -84,6 +84,10 @@ class Table:
         self._check_rows(np.array([key]))
         return Row(self, int(key))
 
+    def find(self, ids: Sequence[str]) -> np.ndarray:
+        """(n,) int64 rows of ids, -1 where the table has no such id."""
+        return self._index.find(ids)
+
     def rows(self, ids: Sequence[str]) -> np.ndarray:
         """(n,) int64 rows of ids.
 
@@ -260,6 +264,11 @@ class Store:
     @property
     def format_version(self) -> int:
         return int(self._catalog.attributes["format_version"])
+
+    @property
+    def created(self) -> str:
+        """When the store was published: ISO 8601, UTC."""
+        return str(self._catalog.attributes["created"])
 
     @property
     def fingerprint(self) -> str:

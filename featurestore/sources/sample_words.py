@@ -61,27 +61,27 @@ NEUTRAL = (
 # Clauses with two slots; {a} and {b} take topic words or neutral words, so that an informative
 # sentence and an uninformative one differ in nothing else.
 LEADS = (
-    "in the {a} of that {b}",
+    "in the {a} of the {b}",
     "after the {a} and the {b}",
-    "next to a {a} with a {b}",
+    "next to the {a} with the {b}",
     "before any {a} or {b}",
 )
 MAINS = (
     "the {a} and the {b} of {name} drew a crowd",
-    "{name} is shown here with the {a} and a {b}",
-    "a {a} stood by the {b} of {name}",
+    "{name} is shown here with the {a} and the {b}",
+    "the {a} stood by the {b} of {name}",
     "we found {name} behind the {a} and the {b}",
     "this is {name} with its {a} and its {b}",
 )
 FOLLOWS = (
     "the {a} was as old as the {b}",
     "nobody saw the {a} without the {b}",
-    "a {a} was left near the {b}",
-    "they spoke of the {a} and a {b}",
+    "some {a} was left near the {b}",
+    "they spoke of the {a} and the {b}",
     "the {b} followed the {a}",
 )
 OPENING = "{name} is a {kind} known for its {a} and its {b}"
-EMBLEM = "its emblem is a {figure} {shape} on {pattern} {ground}"
+EMBLEM = "its emblem shows the {figure} {shape} on {pattern} {ground}"
 
 # Syllables of names. Starts and middles end in a vowel and every syllable begins with one
 # consonant, so a name splits in one way only and no two codes spell the same name.
@@ -125,16 +125,22 @@ def name(index: int, count: int) -> str:
     return "".join(name_syllables(index, count))
 
 
-def words() -> list[str]:
-    """Every word the sample's texts can hold, names excepted, sorted; lower case and capitalised."""
-    clauses = " ".join((*LEADS, *MAINS, *FOLLOWS, OPENING, EMBLEM, "a TV radio show"))
+def quiet_words() -> list[str]:
+    """The words of the clauses themselves, which carry no meaning; sorted, and capitalised too."""
+    clauses = " ".join((*LEADS, *MAINS, *FOLLOWS, OPENING, EMBLEM))
     found = {word for word in clauses.split() if "{" not in word}
-    found.update(NEUTRAL, COLOURS, PATTERNS, SHAPES, KINDS)
-    for topic in TOPICS.values():
-        found.update(topic)
     return sorted(found | {word.capitalize() for word in found})
 
 
-def name_pieces() -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """The syllables that start a name, and those that continue one."""
-    return _STARTS, tuple(sorted({*_MIDDLES, *_ENDS}))
+def word_pieces() -> list[str]:
+    """Every piece the sample's texts are made of: words, then name syllables ("##" continues one)."""
+    meaning = {*NEUTRAL, *COLOURS, *PATTERNS, *SHAPES, *KINDS}
+    for topic in TOPICS.values():
+        meaning.update(topic)
+    meaning |= {word.capitalize() for word in meaning}
+    return [
+        *quiet_words(),
+        *sorted(meaning),
+        *_STARTS,
+        *(f"##{syllable}" for syllable in sorted({*_MIDDLES, *_ENDS})),
+    ]

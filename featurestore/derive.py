@@ -1,0 +1,112 @@
+"""Write records together with the views derived from them, so that the two can never disagree.
+
+Both kinds of source end here: encoders hand over fresh features, ``.npy`` files recorded ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import PurePosixPath
+
+import numpy as np
+
+from featurestore.schema import IMAGE_STATUS
+from featurestore.views import region_mean, span_mean, token_max, token_mean
+from featurestore.writer import StoreWriter
+
+#: Most bytes of features that a stage holds at once (chosen here: large enough for one compressed
+#: write to fill every core, small beside the encoders).
+BLOCK_BYTES = 32 << 20
+
+
+def block_rows(row_bytes: int) -> int:
+    """How many rows of this size make one block."""
+    return max(1, BLOCK_BYTES // max(row_bytes, 1))
+
+
+def default_picture(path: str) -> bool:
+    """Whether a recorded picture path names the release's stand-in for a missing picture."""
+    return PurePosixPath(path).stem == "default"
+
+
+def recorded_status(paths: Sequence[str]) -> np.ndarray:
+    """(n,) uint8 ``image_status`` of recorded picture paths."""
+    ok, missing = IMAGE_STATUS.index("ok"), IMAGE_STATUS.index("missing")
+    return np.array([missing if default_picture(path) else ok for path in paths], np.uint8)
+
+
+class EntityText:
+    """Token features of entity texts: records, counts, and the views of MODELS.md."""
+
+    def __init__(self, writer: StoreWriter, *, tokens: int, width: int) -> None:
+        self._writer = writer
+        self._records = writer.feature("entities/text_tokens", (tokens, width))
+        self._cls = writer.feature("entities/text_cls", (width,))
+        self._mean = writer.feature("entities/text_mean", (width,))
+        self._max = writer.feature("entities/text_max", (width,))
+        self._counts = np.zeros(writer.rows("entities"), np.int32)
+
+    def write(
+        self, rows: np.ndarray, tokens: Sequence[np.ndarray] | np.ndarray, counts: np.ndarray
+    ) -> None:
+        """``tokens``: one (≥ count, D) array a row; what lies beyond the count is stored with it."""
+        self._counts[rows] = counts
+        real = [text[:count] for text, count in zip(tokens, counts.tolist(), strict=True)]
+        self._records.write(rows, tokens)
+        self._cls.write(rows, np.stack([text[0] for text in real]))
+        self._mean.write(rows, np.stack([token_mean(text) for text in real]))
+        self._max.write(rows, np.stack([token_max(text) for text in real]))
+
+    def finish(self) -> None:
+        self._writer.column("entities/token_count", self._counts)
+
+
+class MentionText:
+    """Token features of sentences: records, counts, spans and the views of MODELS.md."""
+
+    def __init__(
+        self, writer: StoreWriter, *, tokens: int, width: int, starts: np.ndarray, ends: np.ndarray
+    ) -> None:
+        self._writer = writer
+        self._starts, self._ends = starts, ends
+        self._records = writer.feature("mentions/text_tokens", (tokens, width))
+        self._cls = writer.feature("mentions/text_cls", (width,))
+        self._span = writer.feature("mentions/text_span", (width,))
+        self._counts = np.zeros(writer.rows("mentions"), np.int32)
+        self._empty = np.zeros(writer.rows("mentions"), np.uint8)
+
+    def write(
+        self, rows: np.ndarray, tokens: Sequence[np.ndarray] | np.ndarray, counts: np.ndarray
+    ) -> None:
+        """``tokens``: one (≥ count, D) array a row; what lies beyond the count is stored with it."""
+        self._counts[rows] = counts
+        spans = []
+        for row, text, count in zip(rows.tolist(), tokens, counts.tolist(), strict=True):
+            span, empty = span_mean(text[:count], int(self._starts[row]), int(self._ends[row]))
+            spans.append(span)
+            self._empty[row] = empty
+        self._records.write(rows, tokens)
+        self._cls.write(rows, np.stack([text[0] for text in tokens]))
+        self._span.write(rows, np.stack(spans))
+
+    def finish(self) -> int:
+        """Write the columns; returns how many spans truncation left empty."""
+        writer = self._writer
+        writer.column("mentions/token_count", self._counts)
+        writer.column("mentions/token_start", self._starts)
+        writer.column("mentions/token_end", self._ends)
+        writer.column("mentions/span_empty", self._empty)
+        return int(self._empty.sum())
+
+
+class MentionImages:
+    """Region features of mention pictures and their mean."""
+
+    def __init__(self, writer: StoreWriter, *, regions: int, width: int) -> None:
+        self._regions = writer.feature("mentions/image_regions", (regions, width))
+        self._mean = writer.feature("mentions/image_mean", (width,))
+
+    def write(self, rows: np.ndarray, regions: np.ndarray) -> None:
+        """``regions``: (len(rows), R, V)."""
+        self._regions.write(rows, regions)
+        self._mean.write(rows, region_mean(regions))

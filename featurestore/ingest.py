@@ -1,0 +1,300 @@
+"""Ingest a dataset once: recognise it, read or encode it, write the store, say what happened."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+import numpy as np
+
+from featurestore.codecs import Compression
+from featurestore.errors import ConfigError, SourceError
+from featurestore.progress import Progress, Silent, Stage
+from featurestore.schema import IMAGE_STATUS
+from featurestore.sources.preprocessed import Preprocessed, dataset_of, is_preprocessed
+from featurestore.sources.wikimel import is_raw_wikimel
+from featurestore.store import Store
+from featurestore.writer import (
+    FeatureDtype,
+    StoreWriter,
+    check_target,
+    program_versions,
+    remove_leftovers,
+)
+
+DATASETS = ("wikimel", "wikidiverse")
+
+
+@dataclass(frozen=True, kw_only=True)
+class IngestOptions:
+    """Everything that decides what a store holds. Encoders are a name, a folder, or ``none``.
+
+    Defaults are those of the release (DATASETS.md, "What the raw form is turned into").
+    """
+
+    dataset: str | None = None  # None = recognised
+    text_encoder: str = "bert-base-cased"
+    image_encoder: str = "microsoft/resnet-152"
+    clip: str = "openai/clip-vit-base-patch32"
+    detector: str = "fasterrcnn"  # fasterrcnn | maskrcnn | none
+    detector_weights: str | None = None  # a file, where the detector's own cannot be fetched
+    boxes: Path | None = None  # recorded boxes in place of a detector
+    dtype: FeatureDtype = "float16"
+    compression: Compression = "lz4"
+    device: str = "auto"
+    encoder_dtype: Literal["float32", "bfloat16"] = "float32"
+    padding: Literal["drop", "keep"] = "drop"  # features at padded positions: keep for exact export
+    mention_tokens: int = 128  # T
+    entity_tokens: int = 64  # S
+    mention_objects: int = 3
+    entity_objects: int = 1
+    limit: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class IngestSummary:
+    """What an ingest did, for people (``drin-fs ingest``) and programs (``--json``)."""
+
+    store: str
+    dataset: str
+    layout: str
+    mentions: dict[str, int]
+    entities: int
+    candidates: int
+    dropped: dict[str, int]
+    pictures: dict[str, dict[str, int]]  # table → status → rows
+    recall: dict[str, dict[str, float]]  # split → "recall@k" → share of mentions
+    counts: dict[str, int]
+    float32_fields: list[str]  # asked for float16, but out of its error bound
+    notes: list[str]
+    bytes: int
+    seconds: dict[str, float]  # stage → seconds
+    fingerprint: str
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+class Source(Protocol):
+    """A dataset in one of its layouts, opened and checked."""
+
+    layout: str
+    dataset: str
+    notes: list[str]
+
+    def fingerprint_files(self) -> list[Path]: ...
+
+    def dropped_counts(self) -> dict[str, int]: ...
+
+    def encoders(self) -> dict[str, Any]: ...
+
+    def write(self, writer: StoreWriter, progress: Progress) -> dict[str, int]: ...
+
+
+def recognise(source: Path, dataset: str | None = None) -> tuple[str, str]:
+    """(dataset, layout) of a folder, by the files it must have.
+
+    Raises:
+        SourceError: the folder is missing, or holds neither layout.
+        ConfigError: ``dataset`` was given and the folder is the other one.
+    """
+    if not source.is_dir():
+        raise SourceError(
+            "no such folder", where=str(source), hint="give the dataset's root folder"
+        )
+    found = _layout_of(source)
+    if found is None:
+        inside = [f"{source.name}/{p.name}" for p in sorted(source.iterdir()) if p.is_dir()]
+        nested = [name for name in inside if _layout_of(source.parent / name)]
+        hint = (
+            f"did you mean {', '.join(nested)}?"
+            if nested
+            else "expected mentions/, entities/, candidates/ (raw) or *_train.npy (preprocessed)"
+        )
+        raise SourceError("neither a raw nor a preprocessed dataset", where=str(source), hint=hint)
+    if dataset is not None and dataset != found[0]:
+        raise ConfigError(
+            f"--dataset {dataset}, but the folder holds {found[1]} {found[0]}",
+            where=str(source),
+            hint=f"leave --dataset out, or say --dataset {found[0]}",
+        )
+    return found
+
+
+def _layout_of(folder: Path) -> tuple[str, str] | None:
+    if is_preprocessed(folder):
+        return dataset_of(folder), "preprocessed"
+    if is_raw_wikimel(folder):
+        return "wikimel", "raw"
+    if (folder / "candidates" / "train_w_10cands.json").is_file():
+        return "wikidiverse", "raw"
+    return None
+
+
+def ingest(
+    source: str | os.PathLike[str],
+    target: str | os.PathLike[str],
+    *,
+    options: IngestOptions | None = None,
+    overwrite: bool = False,
+    progress: Progress | None = None,
+) -> IngestSummary:
+    """Read or encode the dataset at ``source`` into a new store at ``target``.
+
+    Until the end nothing stands at ``target``; then the finished store does.
+
+    Raises:
+        SourceError: the dataset is incomplete or damaged; names file and row.
+        EncoderError: an encoder cannot be loaded.
+        WriteError: the target exists, or the disk is full.
+    """
+    options = options or IngestOptions()
+    source, target = Path(source), Path(target)
+    timed = _Timed(progress or Silent())
+    check_target(target, overwrite=overwrite)
+    for leftover in remove_leftovers(target):
+        timed.note(f"removed {leftover.name}, left by an interrupted ingest")
+    dataset, layout = recognise(source, options.dataset)
+    timed.note(f"{source}: {layout} {dataset}")
+    with timed.time("open"):
+        opened = _open(source, dataset, layout, options)
+    with StoreWriter.create(
+        target, dtype=options.dtype, compression=options.compression, overwrite=overwrite
+    ) as writer:
+        counts = opened.write(writer, timed)
+        provenance = {
+            "source": {"layout": layout, "fingerprint": _fingerprint(opened.fingerprint_files())},
+            "encoders": opened.encoders(),
+            "options": _content_options(options, layout),
+            "dropped": opened.dropped_counts(),
+            "counts": counts,
+            "notes": opened.notes,
+            "run": {"versions": program_versions(), "source_path": str(source.resolve())},
+        }
+        with timed.time("publish"):
+            writer.publish(dataset=dataset, provenance=provenance)
+    return _summary(target, layout, opened, options, counts, timed.seconds)
+
+
+def _open(source: Path, dataset: str, layout: str, options: IngestOptions) -> Source:
+    if layout == "preprocessed":
+        return Preprocessed(
+            source, dataset=dataset, limit=options.limit, keep_padding=options.padding == "keep"
+        )
+    if dataset == "wikidiverse":
+        raise SourceError(
+            "raw WikiDiverse cannot be ingested by this version",
+            where=str(source),
+            hint="ingest its preprocessed form",
+        )
+    from featurestore.encoders.raw import RawSource  # imports torch
+
+    return RawSource(source, options=options)
+
+
+_PREPROCESSED_OPTIONS = ("dtype", "compression", "padding", "limit")
+
+
+def _content_options(options: IngestOptions, layout: str) -> dict[str, Any]:
+    """The options that decide the store's content, as plain values."""
+    values = {key: str(v) if isinstance(v, Path) else v for key, v in asdict(options).items()}
+    if layout == "preprocessed":
+        return {key: values[key] for key in _PREPROCESSED_OPTIONS}
+    return values
+
+
+def _fingerprint(files: list[Path]) -> str:
+    """Digest of names, sizes, heads and tails: cheap at 100 GB, changes with any regenerated file."""
+    digest = blake2b(digest_size=16)
+    for path in files:
+        size = path.stat().st_size
+        digest.update(f"{path.name}:{size}".encode())
+        with path.open("rb") as file:
+            digest.update(file.read(65_536))
+            file.seek(max(0, size - 65_536))
+            digest.update(file.read(65_536))
+    return digest.hexdigest()
+
+
+def _summary(
+    target: Path,
+    layout: str,
+    opened: Source,
+    options: IngestOptions,
+    counts: dict[str, int],
+    seconds: dict[str, float],
+) -> IngestSummary:
+    with Store(target) as store:
+        fallen = [
+            f"{table.name}/{name}"
+            for table in (store.entities, store.mentions)
+            for name, stored in table.fields.items()
+            if stored.schema.dtype == "feature"
+            and options.dtype == "float16"
+            and stored.dtype == np.float32
+        ]
+        return IngestSummary(
+            store=str(target),
+            dataset=store.dataset,
+            layout=layout,
+            mentions={name: len(rows) for name, rows in store.mentions.splits.items()},
+            entities=len(store.entities),
+            candidates=int(store.mentions.stored("candidates").shape[1]),
+            dropped=opened.dropped_counts(),
+            pictures={name: _pictures(store, name) for name in ("mentions", "entities")},
+            recall={name: recall(store, rows) for name, rows in store.mentions.splits.items()},
+            counts=counts,
+            float32_fields=fallen,
+            notes=opened.notes,
+            bytes=store.file_bytes,
+            seconds={stage: round(value, 3) for stage, value in seconds.items()},
+            fingerprint=store.fingerprint,
+        )
+
+
+def _pictures(store: Store, table: str) -> dict[str, int]:
+    found = np.bincount(store.table(table).view("image_status"), minlength=len(IMAGE_STATUS))
+    return {name: int(count) for name, count in zip(IMAGE_STATUS, found, strict=True) if count}
+
+
+def recall(
+    store: Store, rows: range, ks: tuple[int, ...] = (1, 5, 10, 50, 100)
+) -> dict[str, float]:
+    """Share of mentions whose gold is among the first k candidates, for the k the lists reach."""
+    width = int(store.mentions.stored("candidates").shape[1])
+    answers = store.mentions.view("answer")[rows.start : rows.stop]
+    if not len(answers):
+        return {}
+    levels = sorted({k for k in ks if k < width} | {width})
+    return {f"recall@{k}": float((answers < k).mean()) for k in levels}
+
+
+class _Timed:
+    """Passes progress on, and keeps the seconds of every stage."""
+
+    def __init__(self, inner: Progress) -> None:
+        self._inner = inner
+        self.seconds: dict[str, float] = {}
+
+    @contextmanager
+    def time(self, name: str) -> Iterator[None]:
+        started = time.perf_counter()
+        try:
+            yield
+        finally:
+            spent = time.perf_counter() - started
+            self.seconds[name] = self.seconds.get(name, 0.0) + spent
+
+    @contextmanager
+    def stage(self, name: str, total: int, unit: str) -> Iterator[Stage]:
+        with self.time(name), self._inner.stage(name, total, unit) as stage:
+            yield stage
+
+    def note(self, text: str) -> None:
+        self._inner.note(text)

@@ -1,0 +1,89 @@
+"""Recorded ``.npy`` arrays: opened memory-mapped, checked before a byte is used."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from featurestore.errors import SourceError
+
+SPLITS = ("train", "valid", "test")
+
+
+def load(path: Path, *, ndim: tuple[int, ...] = (), rows: int | None = None) -> np.ndarray:
+    """A memory-mapped array.
+
+    Args:
+        ndim: allowed numbers of axes; any if empty.
+        rows: required length of the first axis.
+
+    Raises:
+        SourceError: missing, truncated, pickled, or of another shape; names file and numbers.
+    """
+    try:
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+    except FileNotFoundError as error:
+        raise SourceError(
+            "the file is missing", where=str(path), hint="is the dataset complete?"
+        ) from error
+    except (ValueError, EOFError, OSError) as error:
+        raise SourceError(
+            f"not a complete .npy array: {error}", where=str(path), hint="copy or unpack it again"
+        ) from error
+    if ndim and array.ndim not in ndim:
+        raise SourceError(
+            f"shape {array.shape} where {' or '.join(map(str, ndim))} axes belong", where=str(path)
+        )
+    if rows is not None and len(array) != rows:
+        raise SourceError(
+            f"{len(array)} rows where {rows} belong",
+            where=str(path),
+            hint="do the files fit together?",
+        )
+    return array
+
+
+def counts_of(mask: np.ndarray, path: Path) -> np.ndarray:
+    """(n,) int32 real tokens of each row of a 0/1 attention mask.
+
+    Raises:
+        SourceError: a row that is empty, or not ones followed by zeros.
+    """
+    mask = np.asarray(mask)
+    counts = mask.sum(axis=1).astype(np.int32)
+    expected = np.arange(mask.shape[1]) < counts[:, None]
+    bad = np.flatnonzero((mask != expected).any(axis=1) | (counts == 0))
+    if len(bad):
+        raise SourceError("the mask is not ones followed by zeros", where=f"{path}[{int(bad[0])}]")
+    return counts
+
+
+def squeeze_boxes(array: np.ndarray, path: Path) -> np.ndarray:
+    """(n, O, V) object features; an axis of length 1 before V is dropped.
+
+    Raises:
+        SourceError: that axis is longer.
+    """
+    if array.ndim == 4:
+        if array.shape[2] != 1:
+            raise SourceError(
+                f"shape {array.shape}: one vector an object belongs here", where=str(path)
+            )
+        return array[:, :, 0]
+    return array
+
+
+def pooled(array: np.ndarray, path: Path) -> np.ndarray:
+    """(n, V) pooled picture features; an axis of length 1 is dropped.
+
+    Raises:
+        SourceError: that axis is longer.
+    """
+    if array.ndim == 3:
+        if array.shape[1] != 1:
+            raise SourceError(
+                f"shape {array.shape}: one vector a picture belongs here", where=str(path)
+            )
+        return array[:, 0]
+    return array

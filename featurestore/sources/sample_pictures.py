@@ -1,0 +1,129 @@
+"""Drawings of a theme: a figure on a patterned ground, another variant for every picture.
+
+Between two pictures of one theme the figure moves, grows and turns, the pattern shifts, and light
+and size change; colours, pattern and shape stay. Needs Pillow.
+"""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Literal, get_args
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageEnhance
+
+from featurestore.sources.sample_words import COLOURS
+from featurestore.sources.sample_world import Theme
+
+#: Sides of a picture in pixels; chosen here: small enough that 900 take seconds.
+SIDES = (96, 160)
+#: What stands in the place of a picture.
+PictureState = Literal["jpg", "png", "missing", "broken", "small"]
+PICTURE_STATES: tuple[PictureState, ...] = get_args(PictureState)
+
+Colour = tuple[int, int, int]
+
+
+def draw(theme: Theme, rng: np.random.Generator) -> Image.Image:
+    """One picture of ``theme``, 96–160 pixels wide and high, RGB."""
+    width, height = (int(side) for side in rng.integers(SIDES[0], SIDES[1] + 1, size=2))
+    picture = Image.new("RGB", (width, height), COLOURS[theme.ground])
+    pen = ImageDraw.Draw(picture)
+    _draw_pattern(pen, theme, rng, width, height)
+    radius = min(width, height) * rng.uniform(0.26, 0.36)
+    middle = (width * rng.uniform(0.38, 0.62), height * rng.uniform(0.38, 0.62))
+    _draw_shape(pen, theme.shape, COLOURS[theme.figure], middle, radius, rng.uniform(-0.3, 0.3))
+    return ImageEnhance.Brightness(picture).enhance(rng.uniform(0.85, 1.15))
+
+
+def write_picture(
+    path: Path, theme: Theme, state: PictureState, rng: np.random.Generator
+) -> Path | None:
+    """Draw ``theme`` to ``path`` (without suffix) as ``state`` says; the file, None where missing."""
+    if state == "missing":
+        return None
+    file = path.with_name(path.name + (".png" if state == "png" else ".jpg"))
+    picture = draw(theme, rng)
+    if state == "broken":
+        file.write_bytes(b"\xff\xd8\xff\xe0 cut off")
+    elif state == "png":
+        picture.save(file, "PNG")
+    else:
+        if state == "small":
+            picture = picture.resize((40, 32))
+        picture.save(file, "JPEG", quality=85)
+    return file
+
+
+def picture_states(count: int, rng: np.random.Generator) -> list[PictureState]:
+    """What stands in each of ``count`` places: 3 % missing, 5 % PNG, one broken, one too small.
+
+    At least one picture is in each state; the shares are chosen here to be visible in a report and
+    to cost the demo little.
+    """
+    numbers: dict[PictureState, int] = {
+        "broken": 1,
+        "small": 1,
+        "missing": max(1, round(0.03 * count)),
+        "png": max(1, round(0.05 * count)),
+    }
+    states: list[PictureState] = ["jpg"] * count
+    places = iter(rng.permutation(count).tolist())
+    for state, number in numbers.items():
+        for _ in range(number):
+            states[next(places)] = state
+    return states
+
+
+def _shade(colour: Colour) -> Colour:
+    """The pattern's second colour: the ground's own, darker, or lighter where it is dark already."""
+    if max(colour) < 90:
+        return tuple(min(255, part + 60) for part in colour)  # type: ignore[return-value]
+    return tuple(part * 6 // 10 for part in colour)  # type: ignore[return-value]
+
+
+def _draw_pattern(
+    pen: ImageDraw.ImageDraw, theme: Theme, rng: np.random.Generator, width: int, height: int
+) -> None:
+    step = int(rng.integers(14, 19))
+    shift = int(rng.integers(step))
+    second = _shade(COLOURS[theme.ground])
+    columns = range(-shift, width, step)
+    if theme.pattern == "striped":
+        for x in columns[::2]:
+            pen.rectangle((x, 0, x + step - 1, height), fill=second)
+    elif theme.pattern == "chequered":
+        for i, x in enumerate(columns):
+            for y in range(-shift + step * (i % 2), height, 2 * step):
+                pen.rectangle((x, y, x + step - 1, y + step - 1), fill=second)
+    elif theme.pattern == "dotted":
+        for x in columns:
+            for y in range(-shift, height, step):
+                pen.ellipse((x, y, x + step * 2 // 3, y + step * 2 // 3), fill=second)
+
+
+def _draw_shape(
+    pen: ImageDraw.ImageDraw,
+    shape: str,
+    colour: Colour,
+    middle: tuple[float, float],
+    radius: float,
+    turn: float,
+) -> None:
+    x, y = middle
+    box = (x - radius, y - radius, x + radius, y + radius)
+    if shape == "disc":
+        pen.ellipse(box, fill=colour)
+    elif shape == "ring":
+        pen.ellipse(box, outline=colour, width=max(1, round(radius * 0.45)))
+    elif shape == "cross":
+        for angle in (turn, turn + math.pi / 2):
+            tip = (radius * math.cos(angle), radius * math.sin(angle))
+            ends = [(x - tip[0], y - tip[1]), (x + tip[0], y + tip[1])]
+            pen.line(ends, fill=colour, width=round(radius * 0.6))
+    else:
+        sides, first = (3, -math.pi / 2) if shape == "triangle" else (4, math.pi / 4)
+        angles = [first + turn + 2 * math.pi * side / sides for side in range(sides)]
+        corners = [(x + radius * 1.2 * math.cos(a), y + radius * 1.2 * math.sin(a)) for a in angles]
+        pen.polygon(corners, fill=colour)

@@ -1,0 +1,79 @@
+"""Text files of a raw dataset, read with the place of every error: lines and JSON objects."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from featurestore.errors import SourceError
+
+#: How many ids a note or an error lists before "…".
+_NAMED = 5
+
+
+def numbered_lines(path: Path) -> Iterator[tuple[int, str]]:
+    """Line number (from 1) and text of each line of ``path`` that is not empty.
+
+    Only the line feed ends a line: titles may hold other characters that Python takes for one.
+
+    Raises:
+        SourceError: the file is not UTF-8.
+    """
+    with path.open(encoding="utf-8", newline="\n") as file:
+        try:
+            for number, line in enumerate(file, start=1):
+                if text := line.rstrip("\r\n"):
+                    yield number, text
+        except UnicodeDecodeError as error:
+            raise SourceError(f"the file is not UTF-8: {error.reason}", where=str(path)) from error
+
+
+def read_json_object(path: Path) -> dict[str, object]:
+    """The JSON object in ``path``.
+
+    Raises:
+        SourceError: malformed JSON, not an object, not UTF-8, or a key that stands twice in one
+            object (which Python's reader would silently resolve to the last).
+    """
+
+    def with_unique_keys(pairs: list[tuple[str, object]]) -> dict[str, object]:
+        found = dict(pairs)
+        if len(found) != len(pairs):
+            (twice, _), *_ = Counter(key for key, _ in pairs).most_common(1)
+            raise SourceError(f"key {twice!r} stands twice in one object", where=str(path))
+        return found
+
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=with_unique_keys)
+    except json.JSONDecodeError as error:
+        place = f"{path}, line {error.lineno}, column {error.colno}"
+        raise SourceError(f"malformed JSON: {error.msg}", where=place) from error
+    except UnicodeDecodeError as error:
+        raise SourceError(f"the file is not UTF-8: {error.reason}", where=str(path)) from error
+    if not isinstance(value, dict):
+        raise SourceError(f"expected a JSON object, found {json_kind(value)}", where=str(path))
+    return value
+
+
+def json_kind(value: object) -> str:
+    """What a decoded JSON value is, in JSON's words: "an object", "a list", …"""
+    match value:
+        case dict():
+            return "an object"
+        case list():
+            return "a list"
+        case str():
+            return "a string"
+        case bool():
+            return "a boolean"
+        case None:
+            return "null"
+        case _:
+            return "a number"
+
+
+def first_of(ids: Sequence[str]) -> str:
+    """The first few ids, for a message."""
+    return ", ".join(ids[:_NAMED]) + (", …" if len(ids) > _NAMED else "")

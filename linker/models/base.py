@@ -1,0 +1,60 @@
+"""What every model promises: a config, the batch fields it reads, and scores.
+
+To add a network: write it in a file of its own, list it in ``MODELS`` (``linker/models/__init__.py``),
+and give it a contract test in ``tests/test_models.py``; a test fails while one of these is missing.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+from pydantic import BaseModel, ConfigDict
+from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
+
+    from linker.batch import Batch
+
+
+class ModelConfig(BaseModel):
+    """The options of a model: immutable, and an unknown key is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+ConfigT = TypeVar("ConfigT", bound=ModelConfig)
+
+
+class Model(nn.Module, ABC, Generic[ConfigT]):
+    """Scores the candidates of each mention.
+
+    A mention's scores depend on its own row of the batch alone: not on the other mentions, not on
+    how many of them share an entity, and not on padding.
+
+    A model holds a weight only where the weight can learn: what the options switch off is not
+    created, so every parameter receives a gradient.
+    """
+
+    def __init__(self, *, config: ConfigT, text_width: int, image_width: int | None) -> None:
+        """``text_width`` (D) and ``image_width`` (V) are the store's; V is None without pictures.
+
+        Raises:
+            ConfigError: the options do not fit each other or these widths.
+        """
+        super().__init__()
+        self.config = config
+
+    @classmethod
+    @abstractmethod
+    def requires(cls, config: ConfigT) -> frozenset[str]:
+        """The names of the ``Batch`` features that ``forward`` reads under ``config``."""
+
+    @abstractmethod
+    def forward(self, batch: Batch) -> Float[Tensor, "B C"]:
+        """One float32 score for each mention and candidate; a higher one is a better match.
+
+        Args:
+            batch: with the features named by ``requires``, as float32.
+        """

@@ -1,0 +1,273 @@
+"""``drin``: Dynamic Relation Interactive Network (Xing et al., ACM MM 2023, arXiv 2310.05589).
+
+Every mention and each of its candidates form a small graph. Its vertices are the texts and the
+pictures of both sides, its edges say how well they agree, and a few layers let vertices and edges
+correct each other:
+
+    mt ──tt── et      mt, mi   mention text, mention image     one a mention
+      ╲ti  it╱        et, ei   entity text, entity image       one a candidate
+        ╲  ╱
+        ╱  ╲          A layer, from the old vertices and edges:
+      ╱      ╲        agg(mt) = mean_C(tt·et + ti·ei)    agg(et) = tt·mt + it·mi
+    mi ──ii── ei      agg(mi) = mean_C(it·et + ii·ei)    agg(ei) = ti·mt + ii·mi
+                      u' = GELU(LayerNorm(W_h(agg(u) + u) + b_h))
+                      e' = sigmoid(mean_H[(W_u m + b_u) ⊙ (W_v v + b_v)] + e)
+    score = cos(mt, et) after the last layer
+
+The defaults are the paper's: the linear layers, two graph layers, dynamic scalar edges.
+
+A formula is computed where it is cheapest, which changes its rounding only: entity layers run once
+a distinct entity, and ``plan_layers`` leaves out each vertex and edge that cannot reach the score.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from pydantic import Field, field_validator
+from torch import Tensor, nn
+
+from featurestore.errors import ConfigError
+from linker.models.base import Model, ModelConfig
+from linker.models.drin_graph import (
+    ENDS,
+    Edge,
+    Edges,
+    ScalarLayer,
+    VectorLayer,
+    Vertex,
+    Vertices,
+    plan_layers,
+)
+from linker.models.layers import cosine, padding_mask, span_mean, spread
+
+if TYPE_CHECKING:
+    from jaxtyping import Float, Int
+
+    from linker.batch import Batch
+
+#: CLIP similarities are stored as logits, 100·cosine.
+CLIP_SCALE = 100.0
+#: Keeps the object edge of a pair without any detected object at 0 (the reference definition).
+OBJECT_EPS = 1e-9
+
+
+class DrinConfig(ModelConfig):
+    """Options of ``drin``."""
+
+    mention_text: Literal["linear", "transformer", "none"] = Field(
+        default="linear",
+        description="What the mention's text passes before the graph: a linear layer on its span; "
+        "a transformer over the sentence, then the span; or nothing. Default: the reference's.",
+    )
+    entity_text: Literal["linear", "none"] = Field(
+        default="linear",
+        description="The same for the entity's text vector. Default: the reference's.",
+    )
+    layers: int = Field(default=2, ge=1, description="Graph layers. Default: the paper's 2.")
+    edges: tuple[Edge, ...] = Field(
+        default=("tt", "ti", "it", "ii"),
+        description="The edges that are on (mention side first, t text, i image); the others are "
+        "0 in every layer. Default: all four, as in the paper.",
+    )
+    edge_update: Literal["dynamic", "static"] = Field(
+        default="dynamic",
+        description="Whether layers update the edges or keep the first ones. Default: the paper's "
+        "dynamic.",
+    )
+    edge_kind: Literal["scalar", "vector"] = Field(
+        default="scalar",
+        description="One number an edge, or one for each of the H channels. Default: the paper's "
+        "scalar.",
+    )
+    width: int | None = Field(
+        default=None,
+        ge=1,
+        description="Width H of the graph. Default: the store's text width, which is the "
+        "reference's 768 for BERT; no other width is possible where a text layer is left out.",
+    )
+    transformer_layers: int = Field(
+        default=8, ge=1, description="Layers of mention_text=transformer. Default: the reference's."
+    )
+    transformer_heads: int = Field(
+        default=8, ge=1, description="Its attention heads. Default: the reference's."
+    )
+    transformer_feedforward: int = Field(
+        default=512, ge=1, description="Its feed-forward width. Default: the reference's."
+    )
+    transformer_dropout: float = Field(
+        default=0.1, ge=0, lt=1, description="Its dropout. Default: the reference's."
+    )
+
+    @field_validator("edges")
+    @classmethod
+    def _each_edge_once(cls, edges: tuple[Edge, ...]) -> tuple[Edge, ...]:
+        if len(set(edges)) < len(edges):
+            raise ValueError(f"an edge is named twice in {', '.join(edges)}")
+        return tuple(edge for edge in ENDS if edge in edges)
+
+
+class SentenceEncoder(nn.Module):
+    """A transformer over the sentence's tokens, then the mention's span."""
+
+    def __init__(self, *, config: DrinConfig, width: int) -> None:
+        super().__init__()
+        layer = nn.TransformerEncoderLayer(
+            d_model=width,
+            nhead=config.transformer_heads,
+            dim_feedforward=config.transformer_feedforward,
+            dropout=config.transformer_dropout,
+            activation="gelu",
+            batch_first=True,
+        )
+        # Nested tensors are a prototype of torch that warns, and they are used in inference only.
+        self.encoder = nn.TransformerEncoder(
+            layer, config.transformer_layers, enable_nested_tensor=False
+        )
+
+    def forward(
+        self,
+        tokens: Float[Tensor, "B T D"],
+        *,
+        start: Int[Tensor, " B"],
+        end: Int[Tensor, " B"],
+        token_count: Int[Tensor, " B"],
+    ) -> Float[Tensor, "B D"]:
+        padding = padding_mask(token_count, tokens.shape[1])
+        encoded = self.encoder(tokens, src_key_padding_mask=padding)
+        return span_mean(encoded, start=start, end=end, token_count=token_count)
+
+
+class Drin(Model[DrinConfig]):
+    """The network of the module's first page."""
+
+    #: The features without which an edge cannot be computed, those of its vertices included.
+    edge_fields: ClassVar[dict[str, frozenset[str]]] = {
+        "tt": frozenset({"mention_text_span", "entity_text_cls"}),
+        "ti": frozenset({"sim_text_image", "entity_image"}),
+        "it": frozenset({"sim_image_text", "mention_image_mean"}),
+        "ii": frozenset({"mention_objects", "mention_object_scores", "mention_image_mean"})
+        | frozenset({"entity_objects", "entity_object_scores", "entity_image"}),
+    }
+    mention_text_fields: ClassVar[dict[str, frozenset[str]]] = {
+        "linear": frozenset({"mention_text_span"}),
+        "none": frozenset({"mention_text_span"}),
+        "transformer": frozenset({"mention_text_tokens", "mention_token_count"})
+        | frozenset({"mention_token_start", "mention_token_end"}),
+    }
+    image_fields: ClassVar[dict[Vertex, str]] = {"mi": "mention_image_mean", "ei": "entity_image"}
+
+    def __init__(self, *, config: DrinConfig, text_width: int, image_width: int | None) -> None:
+        super().__init__(config=config, text_width=text_width, image_width=image_width)
+        width = text_width if config.width is None else config.width
+        _check_widths(config, text_width=text_width, width=width)
+        plans = plan_layers(config.edges, config.layers)
+        self.first_edges = plans[0].edges
+
+        self.mention_text: nn.Module = nn.Identity()
+        if config.mention_text == "linear":
+            self.mention_text = nn.Linear(text_width, width)
+        elif config.mention_text == "transformer":
+            self.mention_text = SentenceEncoder(config=config, width=width)
+        linear_entity = config.entity_text == "linear"
+        self.entity_text = nn.Linear(text_width, width) if linear_entity else nn.Identity()
+        images = [vertex for vertex in self.image_fields if vertex in plans[0].inputs]
+        if images and image_width is None:
+            raise ConfigError(
+                f"the edges {', '.join(config.edges)} read pictures, and the store has none",
+                where="model.edges",
+                hint="set model.edges=[tt], or ingest with --image-encoder",
+            )
+        self.images = nn.ModuleDict({v: nn.Linear(image_width or 0, width) for v in images})
+
+        layer = VectorLayer if config.edge_kind == "vector" else ScalarLayer
+        dynamic = config.edge_update == "dynamic"
+        self.graph = nn.ModuleList(layer(width=width, plan=p, dynamic=dynamic) for p in plans)
+
+    @classmethod
+    def requires(cls, config: DrinConfig) -> frozenset[str]:
+        edges = plan_layers(config.edges, config.layers)[0].edges
+        text = cls.mention_text_fields[config.mention_text] | {"entity_text"}
+        return text.union(*(cls.edge_fields[edge] for edge in edges))
+
+    def forward(self, batch: Batch) -> Float[Tensor, "B C"]:
+        vertices: Vertices = self._first_vertices(batch)
+        edges: Edges = self._first_edges(batch)
+        candidates: Tensor | None = batch.candidates
+        for layer in self.graph:
+            vertices, edges = layer(vertices, edges, candidates)
+            candidates = None
+        return cosine(vertices["mt"].unsqueeze(1), vertices["et"]).squeeze(1)
+
+    def _first_vertices(self, batch: Batch) -> dict[Vertex, Tensor]:
+        """mt⁰, mi⁰ (B, H) and et⁰, ei⁰ (U, H), the latter two once a distinct entity."""
+        vertices: dict[Vertex, Tensor] = {"et": self.entity_text(batch.need("entity_text"))}
+        if isinstance(self.mention_text, SentenceEncoder):
+            vertices["mt"] = self.mention_text(
+                batch.need("mention_text_tokens"),
+                start=batch.need("mention_token_start"),
+                end=batch.need("mention_token_end"),
+                token_count=batch.need("mention_token_count"),
+            )
+        else:
+            vertices["mt"] = self.mention_text(batch.need("mention_text_span"))
+        for vertex, field in self.image_fields.items():
+            if vertex in self.images:
+                vertices[vertex] = self.images[vertex](batch.need(field))
+        return vertices
+
+    def _first_edges(self, batch: Batch) -> dict[Edge, Tensor]:
+        """tt⁰, ti⁰, it⁰, ii⁰, as far as they are on; (B, C), or (B, C, 1) for vector edges."""
+        edges: dict[Edge, Tensor] = {}
+        for edge in self.first_edges:
+            if edge == "tt":
+                edges[edge] = text_similarity(batch)
+            elif edge == "ti":
+                edges[edge] = batch.need("sim_text_image") / CLIP_SCALE
+            elif edge == "it":
+                edges[edge] = batch.need("sim_image_text") / CLIP_SCALE
+            else:
+                edges[edge] = object_similarity(batch)
+        if self.config.edge_kind == "vector":
+            return {edge: value.unsqueeze(2) for edge, value in edges.items()}
+        return edges
+
+
+def text_similarity(batch: Batch) -> Float[Tensor, "B C"]:
+    """tt⁰: cosine of the mention's span and token 0 of the entity's text, both untrained."""
+    span = batch.need("mention_text_span").unsqueeze(1)
+    return cosine(span, spread(batch.need("entity_text_cls"), batch.candidates)).squeeze(1)
+
+
+def object_similarity(batch: Batch) -> Float[Tensor, "B C"]:
+    """ii⁰: cosine of every two detected objects, averaged with the product of their scores."""
+    objects = spread(batch.need("entity_objects"), batch.candidates)  # (B, C, P, V)
+    cosines = cosine(batch.need("mention_objects"), objects.flatten(1, 2))  # (B, O, C·P)
+    cosines = cosines.unflatten(2, objects.shape[1:3])
+    entity_scores = spread(batch.need("entity_object_scores"), batch.candidates)
+    weights = batch.need("mention_object_scores")[:, :, None, None] * entity_scores[:, None]
+    return (weights * cosines).sum(dim=(1, 3)) / (weights.sum(dim=(1, 3)) + OBJECT_EPS)
+
+
+def _check_widths(config: DrinConfig, *, text_width: int, width: int) -> None:
+    """Refuse options that cannot work at this width, naming the option to change."""
+    transformer = config.mention_text == "transformer"
+    if width != text_width and (config.mention_text != "linear" or config.entity_text != "linear"):
+        raise ConfigError(
+            f"without a linear text layer the graph is as wide as the text, {text_width}, "
+            f"and not {width}",
+            where="model.width",
+            hint="leave model.width out, or set model.mention_text and model.entity_text to linear",
+        )
+    if transformer and text_width % config.transformer_heads:
+        raise ConfigError(
+            f"{config.transformer_heads} heads do not divide the text width {text_width}",
+            where="model.transformer_heads",
+            hint="choose a divisor of the text width",
+        )
+    if config.edge_kind == "vector" and width % 2:
+        raise ConfigError(
+            f"vector edges are put together from two halves, and the width {width} is odd",
+            where="model.width",
+            hint="choose an even width, or model.edge_kind=scalar",
+        )

@@ -1,0 +1,248 @@
+"""The graph of ``drin``: which vertices and edges a layer computes, and the layer itself.
+
+The symbols are those of ``linker.models.drin``. H is the width of the graph.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from linker.models.layers import spread
+
+if TYPE_CHECKING:
+    from jaxtyping import Float, Int
+
+Edge: TypeAlias = Literal["tt", "ti", "it", "ii"]
+Vertex: TypeAlias = Literal["mt", "mi", "et", "ei"]
+
+VERTICES: tuple[Vertex, ...] = ("mt", "mi", "et", "ei")
+MENTION_VERTICES: tuple[Vertex, ...] = ("mt", "mi")
+
+#: The mention vertex and the entity vertex that each edge joins.
+ENDS: dict[Edge, tuple[Vertex, Vertex]] = {
+    "tt": ("mt", "et"),
+    "ti": ("mt", "ei"),
+    "it": ("mi", "et"),
+    "ii": ("mi", "ei"),
+}
+
+Vertices: TypeAlias = Mapping[Vertex, Tensor]  # mention: (B, H); entity: (U, H) or (B, C, H)
+Edges: TypeAlias = Mapping[Edge, Tensor]  # scalar: (B, C); vector: (B, C, H)
+
+
+@dataclass(frozen=True)
+class LayerPlan:
+    """What one graph layer has to compute so that the score comes out."""
+
+    vertices: tuple[Vertex, ...]  # whose new value a later step reads
+    edges: tuple[Edge, ...]  # that carry something to one of them
+    next_edges: tuple[Edge, ...]  # whose new value the next layer reads; () in the last layer
+
+    @property
+    def inputs(self) -> tuple[Vertex, ...]:
+        """The vertices that the layer reads: its own, and the other ends of its edges."""
+        ends = {vertex for edge in self.edges for vertex in ENDS[edge]}
+        return tuple(v for v in VERTICES if v in ends or v in self.vertices)
+
+
+def plan_layers(edges: tuple[Edge, ...], layers: int) -> tuple[LayerPlan, ...]:
+    """The plan of every layer, found backwards from the score, which reads mt and et.
+
+    With all edges on, the last layer computes no mi, no ei and no edge. Without ``ti`` and ``ii``
+    no layer computes ei, and so on.
+    """
+    plans: list[LayerPlan] = []
+    wanted: tuple[Vertex, ...] = ("mt", "et")
+    next_edges: tuple[Edge, ...] = ()
+    for _ in range(layers):
+        used = tuple(edge for edge in edges if not set(ENDS[edge]).isdisjoint(wanted))
+        plans.insert(0, LayerPlan(wanted, used, next_edges))
+        wanted, next_edges = plans[0].inputs, used
+    return tuple(plans)
+
+
+def per_pair(
+    entity: Float[Tensor, "... H"], candidates: Int[Tensor, "B C"] | None
+) -> Float[Tensor, "B C H"]:
+    """Entity vertices as one a pair, whether they stand so already or once a distinct entity."""
+    return entity if candidates is None else spread(entity, candidates)
+
+
+class GraphLayer(nn.Module, ABC):
+    """One layer of the graph; how messages pass along an edge depends on the kind of edge.
+
+    All vertices of a layer share W_h and the normalisation. A layer whose edges nobody reads, or
+    whose edges stay as they are (``dynamic`` False), has no weights to update them.
+    """
+
+    def __init__(self, *, width: int, plan: LayerPlan, dynamic: bool) -> None:
+        super().__init__()
+        self.plan = plan
+        self.updates_edges = dynamic and bool(plan.next_edges)
+        self.w_h = nn.Linear(width, width)
+        self.norm = nn.LayerNorm(width)
+
+    def forward(
+        self, vertices: Vertices, edges: Edges, candidates: Int[Tensor, "B C"] | None
+    ) -> tuple[dict[Vertex, Tensor], dict[Edge, Tensor]]:
+        """The new vertices and edges, each computed from the old ones.
+
+        Args:
+            vertices: mention vertices (B, H); entity vertices (U, H) with ``candidates``, or
+                (B, C, H) without.
+            edges: the edges of the plan.
+            candidates: index into the U distinct entities; None once a layer has mixed the
+                mentions in, so that an entity vertex stands for each pair.
+        """
+        pairs = {
+            vertex: per_pair(value, candidates)
+            for vertex, value in vertices.items()
+            if vertex not in MENTION_VERTICES
+        }
+        new_vertices: dict[Vertex, Tensor] = {}
+        for vertex in self.plan.vertices:
+            if vertex in MENTION_VERTICES:
+                mixed = self._mix_mention(vertex, vertices, pairs, edges)
+            else:
+                mixed = self._mix_entity(vertex, vertices, pairs, edges, candidates)
+            new_vertices[vertex] = F.gelu(self.norm(mixed.float()))
+        if self.updates_edges:
+            edges = self._update_edges(vertices, pairs, edges)
+        return new_vertices, {edge: edges[edge] for edge in self.plan.next_edges}
+
+    def _incoming(self, vertex: Vertex) -> list[tuple[Edge, Vertex]]:
+        """The edges at ``vertex`` that are on, each with the vertex at its other end."""
+        incoming: list[tuple[Edge, Vertex]] = []
+        for edge in self.plan.edges:
+            mention, entity = ENDS[edge]
+            if vertex in (mention, entity):
+                incoming.append((edge, entity if vertex == mention else mention))
+        return incoming
+
+    def _mix_mention(
+        self, vertex: Vertex, vertices: Vertices, pairs: Vertices, edges: Edges
+    ) -> Float[Tensor, "B H"]:
+        """W_h(agg(m) + m) + b_h of a mention vertex."""
+        total = vertices[vertex]
+        for edge, other in self._incoming(vertex):
+            total = total + self._mean_over_candidates(edges[edge], pairs[other])
+        return self.w_h(total)
+
+    @abstractmethod
+    def _mean_over_candidates(self, edge: Tensor, entity: Tensor) -> Float[Tensor, "B H"]:
+        """mean_C(e·v) of an edge and the entity vertices (B, C, H) at its ends."""
+
+    @abstractmethod
+    def _mix_entity(
+        self,
+        vertex: Vertex,
+        vertices: Vertices,
+        pairs: Vertices,
+        edges: Edges,
+        candidates: Int[Tensor, "B C"] | None,
+    ) -> Float[Tensor, "B C H"]:
+        """W_h(agg(v) + v) + b_h of an entity vertex."""
+
+    @abstractmethod
+    def _update_edges(
+        self, vertices: Vertices, pairs: Vertices, edges: Edges
+    ) -> dict[Edge, Tensor]:
+        """The new edges that the next layer reads."""
+
+
+class ScalarLayer(GraphLayer):
+    """One number an edge: edges multiply whole vertices, so that linear maps slide past them."""
+
+    def __init__(self, *, width: int, plan: LayerPlan, dynamic: bool) -> None:
+        super().__init__(width=width, plan=plan, dynamic=dynamic)
+        if self.updates_edges:
+            self.w_u = nn.Linear(width, width)
+            self.w_v = nn.Linear(width, width)
+
+    def _mean_over_candidates(self, edge: Tensor, entity: Tensor) -> Float[Tensor, "B H"]:
+        # A (1, C) × (C, H) product a mention: no weighted copy of the entity vertices.
+        return torch.bmm(edge.unsqueeze(1), entity).squeeze(1) / edge.shape[1]
+
+    def _mix_entity(
+        self,
+        vertex: Vertex,
+        vertices: Vertices,
+        pairs: Vertices,
+        edges: Edges,
+        candidates: Int[Tensor, "B C"] | None,
+    ) -> Float[Tensor, "B C H"]:
+        # W_h(v + Σ e·m) = W_h v + Σ e·(W_h m): in the first layer the large product runs once a
+        # distinct entity, and the messages are multiplied once a mention.
+        own = per_pair(self.w_h(vertices[vertex]), candidates)
+        incoming = self._incoming(vertex)
+        if not incoming:
+            return own
+        weights = torch.stack([edges[edge] for edge, _ in incoming], dim=2)
+        messages = torch.stack([vertices[other] for _, other in incoming], dim=1)
+        return torch.baddbmm(own, weights, F.linear(messages, self.w_h.weight))
+
+    def _update_edges(
+        self, vertices: Vertices, pairs: Vertices, edges: Edges
+    ) -> dict[Edge, Tensor]:
+        updated: dict[Edge, Tensor] = {}
+        for edge in self.plan.next_edges:
+            mention, entity = ENDS[edge]
+            # mean_H[f ⊙ (W_v v + b_v)] = ((W_vᵀ f)·v + f·b_v)/H with f = W_u m + b_u: W_v is
+            # multiplied once a mention, never with an entity vertex.
+            f = self.w_u(vertices[mention])
+            query = f @ self.w_v.weight
+            agreement = torch.bmm(pairs[entity], query.unsqueeze(2)).squeeze(2)
+            agreement = agreement + (f @ self.w_v.bias).unsqueeze(1)
+            updated[edge] = torch.sigmoid(agreement.float() / f.shape[1] + edges[edge])
+        return updated
+
+
+class VectorLayer(GraphLayer):
+    """One number an edge and channel: e' = sigmoid(W_m([W_u m + b_u ; W_v v + b_v] + e) + b_m).
+
+    Linear maps do not slide past such edges, so this layer computes the formulas as they read.
+    First edges have one channel, (B, C, 1), which broadcasts over the H of the formulas.
+    """
+
+    def __init__(self, *, width: int, plan: LayerPlan, dynamic: bool) -> None:
+        super().__init__(width=width, plan=plan, dynamic=dynamic)
+        if self.updates_edges:
+            self.w_u = nn.Linear(width, width // 2)
+            self.w_v = nn.Linear(width, width // 2)
+            self.w_m = nn.Linear(width, width)
+
+    def _mean_over_candidates(self, edge: Tensor, entity: Tensor) -> Float[Tensor, "B H"]:
+        return (edge * entity).mean(dim=1)
+
+    def _mix_entity(
+        self,
+        vertex: Vertex,
+        vertices: Vertices,
+        pairs: Vertices,
+        edges: Edges,
+        candidates: Int[Tensor, "B C"] | None,
+    ) -> Float[Tensor, "B C H"]:
+        total = pairs[vertex]
+        for edge, other in self._incoming(vertex):
+            total = total + edges[edge] * vertices[other].unsqueeze(1)
+        return self.w_h(total)
+
+    def _update_edges(
+        self, vertices: Vertices, pairs: Vertices, edges: Edges
+    ) -> dict[Edge, Tensor]:
+        updated: dict[Edge, Tensor] = {}
+        entity_halves = {vertex: self.w_v(value) for vertex, value in pairs.items()}
+        for edge in self.plan.next_edges:
+            mention, entity = ENDS[edge]
+            right = entity_halves[entity]
+            left = self.w_u(vertices[mention]).unsqueeze(1).expand_as(right)
+            joined = torch.cat([left, right], dim=2) + edges[edge]
+            updated[edge] = torch.sigmoid(self.w_m(joined).float())
+        return updated

@@ -1,0 +1,71 @@
+"""What two or more networks share: spreading, cosines, spans and padding masks.
+
+The axis letters are those of ``linker.batch``; Q and N stand for any number of vectors.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from jaxtyping import Bool, Float, Int
+
+#: Smallest product of two norms in a cosine (the reference definition: 1e-8), so that a zero
+#: vector is similar to nothing instead of NaN.
+COSINE_EPS = 1e-8
+
+
+def spread(
+    rows: Float[Tensor, "U ..."], candidates: Int[Tensor, "B C"]
+) -> Float[Tensor, "B C ..."]:
+    """One row a mention–candidate pair out of one row a distinct entity.
+
+    Plain indexing is used because its gradient is summed in a fixed order on every device;
+    ``index_select`` adds up in any order on a GPU.
+    """
+    return rows[candidates]
+
+
+def cosine(queries: Float[Tensor, "B Q V"], keys: Float[Tensor, "B N V"]) -> Float[Tensor, "B Q N"]:
+    """a·b / max(‖a‖·‖b‖, 1e-8) of every query with every key of the same mention.
+
+    In float32 also under autocast: candidates differ in the third digit of a cosine, which is
+    where bfloat16 ends.
+    """
+    with torch.autocast(queries.device.type, enabled=False):
+        queries, keys = queries.float(), keys.float()
+        products = queries @ keys.transpose(1, 2)
+        norms = (
+            torch.linalg.vector_norm(queries, dim=2)[:, :, None]
+            * torch.linalg.vector_norm(keys, dim=2)[:, None, :]
+        )
+        return products / norms.clamp_min(COSINE_EPS)
+
+
+def padding_mask(token_count: Int[Tensor, " B"], length: int) -> Bool[Tensor, "B T"]:
+    """True where a position of ``length`` T is padding: what attention must not look at."""
+    return torch.arange(length, device=token_count.device) >= token_count[:, None]
+
+
+def span_mean(
+    tokens: Float[Tensor, "B T D"],
+    *,
+    start: Int[Tensor, " B"],
+    end: Int[Tensor, " B"],
+    token_count: Int[Tensor, " B"],
+) -> Float[Tensor, "B D"]:
+    """Mean of the mention's tokens [start+1, end+1); [CLS] is position 0 and not counted.
+
+    Tokens that truncation cut off do not take part. Where none is left the result is [CLS], as in
+    the store's ``mentions/text_span``, and never NaN.
+    """
+    position = torch.arange(tokens.shape[1], device=tokens.device)
+    last = torch.minimum(end + 1, token_count)
+    inside = (position >= start[:, None] + 1) & (position < last[:, None])
+    empty = ~inside.any(dim=1)
+    inside[:, 0] |= empty
+    weights = inside.to(tokens.dtype) / inside.sum(dim=1, keepdim=True)
+    return torch.bmm(weights.unsqueeze(1), tokens).squeeze(1)
