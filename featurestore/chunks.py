@@ -39,7 +39,9 @@ class FileMap:
     def close(self) -> None:
         """Drop the map. Views handed out earlier keep it alive until they are gone."""
         del self.bytes
-        with suppress(BufferError):  # someone still holds a view: the map goes with the last of them
+        with suppress(
+            BufferError
+        ):  # someone still holds a view: the map goes with the last of them
             self._map.close()
 
 

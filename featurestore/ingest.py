@@ -9,52 +9,23 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
-from featurestore.codecs import Compression
 from featurestore.errors import ConfigError, SourceError
+from featurestore.options import IngestOptions
 from featurestore.progress import Progress, Silent, Stage
 from featurestore.schema import IMAGE_STATUS
 from featurestore.sources.preprocessed import Preprocessed, dataset_of, is_preprocessed
 from featurestore.sources.wikimel import is_raw_wikimel
 from featurestore.store import Store
 from featurestore.writer import (
-    FeatureDtype,
     StoreWriter,
     check_target,
     program_versions,
     remove_leftovers,
 )
-
-DATASETS = ("wikimel", "wikidiverse")
-
-
-@dataclass(frozen=True, kw_only=True)
-class IngestOptions:
-    """Everything that decides what a store holds. Encoders are a name, a folder, or ``none``.
-
-    Defaults are those of the release (DATASETS.md, "What the raw form is turned into").
-    """
-
-    dataset: str | None = None  # None = recognised
-    text_encoder: str = "bert-base-cased"
-    image_encoder: str = "microsoft/resnet-152"
-    clip: str = "openai/clip-vit-base-patch32"
-    detector: str = "fasterrcnn"  # fasterrcnn | maskrcnn | none
-    detector_weights: str | None = None  # a file, where the detector's own cannot be fetched
-    boxes: Path | None = None  # recorded boxes in place of a detector
-    dtype: FeatureDtype = "float16"
-    compression: Compression = "lz4"
-    device: str = "auto"
-    encoder_dtype: Literal["float32", "bfloat16"] = "float32"
-    padding: Literal["drop", "keep"] = "drop"  # features at padded positions: keep for exact export
-    mention_tokens: int = 128  # T
-    entity_tokens: int = 64  # S
-    mention_objects: int = 3
-    entity_objects: int = 1
-    limit: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,13 +10,14 @@ import errno
 import json
 import os
 import platform
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Self
 
 import h5py
 import numpy as np
@@ -26,9 +27,8 @@ from featurestore.codecs import Codec, Compression
 from featurestore.errors import SourceError, WriteError
 from featurestore.features import FeatureWriter
 from featurestore.ids import build_index
+from featurestore.options import FeatureDtype
 from featurestore.schema import BY_PATH, FORMAT, FORMAT_VERSION, Field
-
-FeatureDtype = Literal["float16", "float32"]
 
 #: Alignment of arrays and records in the file, one cache line: rows are copied without crossing it.
 ALIGNMENT = 64
@@ -156,6 +156,23 @@ class StoreWriter:
         )
         self._features.append(writer)
         return writer
+
+    @contextmanager
+    def scratch(self, shape: tuple[int, ...]) -> Iterator[np.ndarray]:
+        """A float32 array on disk beside the target that vanishes with the process or the block.
+
+        Its space is reserved first: a map of a full disk would end the process instead of raising.
+
+        Raises:
+            OSError: no space for it.
+        """
+        size = max(1, 4 * int(np.prod(shape)))
+        with tempfile.TemporaryFile(dir=self.target.parent) as file:
+            if hasattr(os, "posix_fallocate"):
+                os.posix_fallocate(file.fileno(), 0, size)
+            else:
+                file.truncate(size)
+            yield np.memmap(file, np.float32, "r+", shape=shape)
 
     def _schema(self, path: str, rows: int | None) -> Field:
         field = BY_PATH[path]

@@ -19,7 +19,7 @@ Weights come from NumPy generators, so two runs with the same arguments write th
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 
@@ -59,6 +59,7 @@ def write_tiny_encoders(
     seed: int,
     words: Sequence[str],
     quiet: Collection[str] = (),
+    families: Sequence[Collection[str]] = (),
     colours: Colours | None = None,
     text_width: int = 64,
     image_width: int = 96,
@@ -68,6 +69,7 @@ def write_tiny_encoders(
     Args:
         words: word pieces the tokenizers know whole; "##" starts one that continues a word.
         quiet: words that carry no meaning ("the", "of"): the text encoders look past them.
+        families: groups of words with like meaning; the BERT vectors of a group are close.
         colours: words that CLIP shall tie to colours.
         text_width: width of the BERT features, a multiple of 4.
         image_width: width of the ResNet features; 49 regions for a picture of 224×224.
@@ -84,7 +86,9 @@ def write_tiny_encoders(
     folders = {name: folder / name for name in ("bert", "resnet", "clip")}
     for path in folders.values():
         path.mkdir(parents=True, exist_ok=True)
-    _write_bert(folders["bert"], np.random.default_rng((seed, 1)), words, quiet, text_width)
+    _write_bert(
+        folders["bert"], np.random.default_rng((seed, 1)), words, quiet, families, text_width
+    )
     _write_resnet(folders["resnet"], np.random.default_rng((seed, 2)), image_width)
     _write_clip(folders["clip"], np.random.default_rng((seed, 3)), words, colours or {})
     return folders
@@ -125,6 +129,8 @@ def _orthogonal(rng: np.random.Generator, rows: int, columns: int) -> npt.NDArra
 # dimmed in it (e^6); chosen here, such that the sample's text is learnt in a few epochs.
 _CONTEXT_GAIN = 3.0
 _DIMMING = 6.0
+# Length of what the vectors of a family share, of a whole of 1.
+_KINSHIP = 0.8
 
 
 def _write_bert(
@@ -132,6 +138,7 @@ def _write_bert(
     rng: np.random.Generator,
     words: Sequence[str],
     quiet: Collection[str],
+    families: Sequence[Collection[str]],
     width: int,
 ) -> None:
     marks = [*_MARKS, *(f"##{mark}" for mark in _MARKS if mark.isalnum())]
@@ -148,20 +155,44 @@ def _write_bert(
         max_position_embeddings=512,
     )
     model = _blank(BertModel, config)
-    dim = {vocabulary[piece] for piece in [*_SPECIAL, *marks, *quiet] if piece in vocabulary}
-    _fill_bert(model, rng, np.asarray(sorted(dim)), width)
+
+    def rows(group: Iterable[str]) -> list[int]:
+        return sorted({vocabulary[piece] for piece in group if piece in vocabulary})
+
+    vectors = _word_vectors(
+        rng,
+        (len(pieces), width),
+        quiet=rows([*_SPECIAL, *marks, *quiet]),
+        families=[rows(family) for family in families],
+    )
+    _fill_bert(model, rng, vectors)
     _save(model, folder)
 
 
-def _fill_bert(
-    model: PreTrainedModel, rng: np.random.Generator, quiet: npt.NDArray[np.int64], width: int
-) -> None:
-    """Channel 0 says how loud a word is; the others are its random vector."""
-    vectors = rng.standard_normal((model.config.vocab_size, width))
+def _word_vectors(
+    rng: np.random.Generator,
+    shape: tuple[int, int],
+    *,
+    quiet: list[int],
+    families: list[list[int]],
+) -> npt.NDArray[np.float64]:
+    """(pieces, width): channel 0 says how loud a word is, the others what it means."""
+    vectors = rng.standard_normal(shape)
+    for family in families:
+        vectors[family] = _KINSHIP * rng.standard_normal(shape[1]) + (
+            np.sqrt(1 - _KINSHIP**2) * vectors[family]
+        )
     vectors[:, 0] = 2.0
     vectors[quiet, 0] = -2.0
     vectors[quiet, 1:] *= 0.3
-    vectors[0] = 0.0
+    vectors[0] = 0.0  # [PAD]
+    return vectors
+
+
+def _fill_bert(
+    model: PreTrainedModel, rng: np.random.Generator, vectors: npt.NDArray[np.float64]
+) -> None:
+    width = vectors.shape[1]
     _put(model.embeddings.word_embeddings.weight, vectors)
     _put(model.embeddings.position_embeddings.weight, 0.1 * rng.standard_normal((512, width)))
     attention = model.encoder.layer[0].attention
@@ -252,6 +283,8 @@ _CLIP_SIDE, _CLIP_PATCH = 64, 8
 _CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)  # of the published CLIP models
 _CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
 _CLIP_ENDS = ("<|startoftext|>", "<|endoftext|>")
+_CLIP_LIGHTS = (1.0, 0.6)  # brightness of the colour cards that tie the two sides together
+_CLIP_RIDGE = 0.1
 # Size of the vectors of words that name no colour: below the square root of the layer norm's
 # epsilon (0.003), so that the norm leaves them quieter than colour words; chosen here.
 _OTHER_WORDS = 5e-4
@@ -269,19 +302,19 @@ def _write_clip(
     ).save_pretrained(folder)
     shape = {
         "hidden_size": _CLIP_WIDTH,
-        "intermediate_size": _CLIP_WIDTH,
-        "num_hidden_layers": 1,
+        "intermediate_size": 2 * _CLIP_WIDTH,
         "num_attention_heads": _HEADS,
     }
     text = {
         **shape,
+        "num_hidden_layers": 1,
         "vocab_size": len(vocabulary),
         "max_position_embeddings": 77,
         "bos_token_id": vocabulary["<|startoftext|>"],
         "eos_token_id": vocabulary["<|endoftext|>"],
         "pad_token_id": vocabulary["<|endoftext|>"],
     }
-    vision = {**shape, "image_size": _CLIP_SIDE, "patch_size": _CLIP_PATCH}
+    vision = {**shape, "num_hidden_layers": 2, "image_size": _CLIP_SIDE, "patch_size": _CLIP_PATCH}
     config = CLIPConfig(text_config=text, vision_config=vision, projection_dim=_CLIP_WIDTH)
     model = _blank(CLIPModel, config)
     _fill_clip(model, rng, vocabulary, colours)
@@ -330,26 +363,56 @@ def _merged(pieces: list[str], pair: tuple[str, str]) -> list[str]:
 def _fill_clip(
     model: PreTrainedModel, rng: np.random.Generator, vocabulary: dict[str, int], colours: Colours
 ) -> None:
-    # Columns sum to zero, so that the layer norms, which take means away, keep a colour's direction.
+    _fill_clip_vision(model.vision_model, rng)
+    meanings = _orthogonal(rng, _CLIP_WIDTH, _CLIP_WIDTH)
+    meanings -= meanings.mean(1, keepdims=True)  # as the text side's layer norms will
+    tokens = _OTHER_WORDS * rng.standard_normal((len(vocabulary), _CLIP_WIDTH))
+    tokens[[vocabulary[end] for end in _CLIP_ENDS]] = 0.0
+    if colours:
+        tokens[[vocabulary[f"{word}</w>"] for word in colours]] = meanings[: len(colours)]
+    _put(model.text_model.embeddings.token_embedding.weight, tokens)
+    _average_what_is_seen(model.text_model.encoder.layers[-1])
+    _put(model.text_projection.weight, np.eye(_CLIP_WIDTH))
+    _put(model.logit_scale, np.log(100.0))
+    _fit_clip_projection(model, list(colours.values()), meanings)
+
+
+def _fill_clip_vision(vision: nn.Module, rng: np.random.Generator) -> None:
+    """A patch's mean colour, then random non-linear functions of it, then the mean over patches."""
+    # Columns sum to zero: the layer norms take means away and would turn the colour otherwise.
     colour_map = rng.standard_normal((_CLIP_WIDTH, 3))
     colour_map -= colour_map.mean(0)
-    pixels = _CLIP_PATCH * _CLIP_PATCH
-    kernel = np.broadcast_to(
-        colour_map[:, :, None, None] / pixels, (_CLIP_WIDTH, 3, _CLIP_PATCH, _CLIP_PATCH)
-    )
-    _put(model.vision_model.embeddings.patch_embedding.weight, kernel)
-    tokens = _OTHER_WORDS * rng.standard_normal((len(vocabulary), _CLIP_WIDTH))
-    for word, rgb in colours.items():
-        seen = (np.asarray(rgb) / 255 - np.asarray(_CLIP_MEAN)) / np.asarray(_CLIP_STD)
-        tokens[vocabulary[f"{word}</w>"]] = colour_map @ seen
-    tokens[[vocabulary[end] for end in _CLIP_ENDS]] = 0.0
-    _put(model.text_model.embeddings.token_embedding.weight, tokens)
-    project = _orthogonal(rng, _CLIP_WIDTH, _CLIP_WIDTH)
-    for side in (model.vision_model, model.text_model):
-        # Queries and keys stay zero: attention is the mean over what a token may see.
-        attention = side.encoder.layers[0].self_attn
-        _put(attention.v_proj.weight, np.eye(_CLIP_WIDTH))
-        _put(attention.out_proj.weight, np.eye(_CLIP_WIDTH))
-    _put(model.visual_projection.weight, project)
-    _put(model.text_projection.weight, project)
-    _put(model.logit_scale, np.log(100.0))
+    patch = vision.embeddings.patch_embedding.weight
+    _put(patch, np.broadcast_to(colour_map[:, :, None, None] / _CLIP_PATCH**2, patch.shape))
+    mixing, averaging = vision.encoder.layers
+    _put(mixing.mlp.fc1.weight, rng.standard_normal(mixing.mlp.fc1.weight.shape))
+    _put(mixing.mlp.fc1.bias, -2 * np.abs(rng.standard_normal(mixing.mlp.fc1.bias.shape)))
+    _put(mixing.mlp.fc2.weight, rng.standard_normal(mixing.mlp.fc2.weight.shape))
+    _average_what_is_seen(averaging)
+
+
+def _average_what_is_seen(layer: nn.Module) -> None:
+    """Attention that adds the mean over visible tokens: queries and keys are zero."""
+    _put(layer.self_attn.v_proj.weight, np.eye(_CLIP_WIDTH))
+    _put(layer.self_attn.out_proj.weight, np.eye(_CLIP_WIDTH))
+
+
+def _fit_clip_projection(
+    model: PreTrainedModel,
+    colours: Sequence[tuple[int, int, int]],
+    meanings: npt.NDArray[np.float64],
+) -> None:
+    """Map what the picture side makes of plain cards to the vectors of the cards' colour words."""
+    cards = np.concatenate([np.asarray(colours).reshape(-1, 3) * light for light in _CLIP_LIGHTS])
+    pixels = (cards / 255 - np.asarray(_CLIP_MEAN)) / np.asarray(_CLIP_STD)
+    inputs = torch.from_numpy(pixels.astype(np.float32))[:, :, None, None]
+    with torch.no_grad():
+        outputs = model.vision_model(inputs.expand(-1, -1, _CLIP_SIDE, _CLIP_SIDE)).pooler_output
+    # Rounded, so that the last bits of a sum do not decide about the bytes of the file.
+    answers = np.round(outputs.numpy().astype(np.float64), 2)
+    middle = answers.mean(0)
+    _put(model.vision_model.post_layernorm.bias, -middle)
+    answers -= middle
+    wanted = np.concatenate([meanings[: len(colours)]] * len(_CLIP_LIGHTS))
+    ridge = answers.T @ answers + _CLIP_RIDGE * np.eye(_CLIP_WIDTH)
+    _put(model.visual_projection.weight, np.linalg.solve(ridge, answers.T @ wanted).T)

@@ -132,6 +132,12 @@ def quiet_words() -> list[str]:
     return sorted(found | {word.capitalize() for word in found})
 
 
+def families() -> list[set[str]]:
+    """Words of like meaning: a kind with the words of its topic; capitalised too."""
+    topics = [{kind, *topic} for kind, topic in TOPICS.items()]
+    return [topic | {word.capitalize() for word in topic} for topic in topics]
+
+
 def word_pieces() -> list[str]:
     """Every piece the sample's texts are made of: words, then name syllables ("##" continues one)."""
     meaning = {*NEUTRAL, *COLOURS, *PATTERNS, *SHAPES, *KINDS}

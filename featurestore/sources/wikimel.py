@@ -205,10 +205,10 @@ def _note_mentions(
 ) -> None:
     for split, ids in dropped.items():
         if ids:
-            notes.append(f"{split}: {len(ids)} mentions not in their sentence: {first_of(ids)}")
+            notes.append(f"{split}: mentions not in their sentence: {len(ids)} ({first_of(ids)})")
     strays = [mention.id for mention, row in zip(kept, gold, strict=True) if row == NO_ROW]
     if strays:
-        notes.append(f"{len(strays)} golds outside the knowledge base: {first_of(strays)}")
+        notes.append(f"golds outside the knowledge base: {len(strays)} ({first_of(strays)})")
 
 
 def _mentions(
@@ -364,7 +364,7 @@ def _descriptions(root: Path, ids: list[str], notes: list[str]) -> list[str]:
                 found[row] = value
     bare = [qid for qid, description in zip(ids, found, strict=True) if not description]
     if bare:
-        notes.append(f"{len(bare)} entities have no description: {first_of(bare)}")
+        notes.append(f"entities without description: {len(bare)} ({first_of(bare)})")
     return found
 
 
@@ -392,5 +392,5 @@ def _image_paths(
     names = [pictures.find(stem) for stem in stems]
     missing = names.count("")
     if missing:
-        notes.append(f"{missing} of {len(names)} {what} have no picture file")
+        notes.append(f"{what} without picture file: {missing} of {len(names)}")
     return [f"{folder.as_posix()}/{name}" if name else "" for name in names]

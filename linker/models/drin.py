@@ -139,22 +139,32 @@ class SentenceEncoder(nn.Module):
 
 
 class Drin(Model[DrinConfig]):
-    """The network of the module's first page."""
+    """The network described at the top of this module."""
 
     #: The features without which an edge cannot be computed, those of its vertices included.
     edge_fields: ClassVar[dict[str, frozenset[str]]] = {
         "tt": frozenset({"mention_text_span", "entity_text_cls"}),
         "ti": frozenset({"sim_text_image", "entity_image"}),
         "it": frozenset({"sim_image_text", "mention_image_mean"}),
-        "ii": frozenset({"mention_objects", "mention_object_scores", "mention_image_mean"})
-        | frozenset({"entity_objects", "entity_object_scores", "entity_image"}),
+        "ii": frozenset(
+            {
+                *("mention_objects", "mention_object_scores", "mention_image_mean"),
+                *("entity_objects", "entity_object_scores", "entity_image"),
+            }
+        ),
     }
+    #: What each choice of ``mention_text`` reads.
     mention_text_fields: ClassVar[dict[str, frozenset[str]]] = {
         "linear": frozenset({"mention_text_span"}),
         "none": frozenset({"mention_text_span"}),
-        "transformer": frozenset({"mention_text_tokens", "mention_token_count"})
-        | frozenset({"mention_token_start", "mention_token_end"}),
+        "transformer": frozenset(
+            {
+                *("mention_text_tokens", "mention_token_count"),
+                *("mention_token_start", "mention_token_end"),
+            }
+        ),
     }
+    #: The picture that each image vertex is made of.
     image_fields: ClassVar[dict[Vertex, str]] = {"mi": "mention_image_mean", "ei": "entity_image"}
 
     def __init__(self, *, config: DrinConfig, text_width: int, image_width: int | None) -> None:
@@ -171,14 +181,17 @@ class Drin(Model[DrinConfig]):
             self.mention_text = SentenceEncoder(config=config, width=width)
         linear_entity = config.entity_text == "linear"
         self.entity_text = nn.Linear(text_width, width) if linear_entity else nn.Identity()
-        images = [vertex for vertex in self.image_fields if vertex in plans[0].inputs]
-        if images and image_width is None:
-            raise ConfigError(
-                f"the edges {', '.join(config.edges)} read pictures, and the store has none",
-                where="model.edges",
-                hint="set model.edges=[tt], or ingest with --image-encoder",
-            )
-        self.images = nn.ModuleDict({v: nn.Linear(image_width or 0, width) for v in images})
+        self.images = nn.ModuleDict()
+        for vertex in self.image_fields:
+            if vertex not in plans[0].inputs:
+                continue
+            if image_width is None:
+                raise ConfigError(
+                    f"the edges {', '.join(config.edges)} read pictures, and the store has none",
+                    where="model.edges",
+                    hint="set model.edges=[tt], or ingest with --image-encoder",
+                )
+            self.images[vertex] = nn.Linear(image_width, width)
 
         layer = VectorLayer if config.edge_kind == "vector" else ScalarLayer
         dynamic = config.edge_update == "dynamic"

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from linker.models.layers import spread
+from linker.models.layers import at_least_float32, spread
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Int
@@ -112,7 +112,7 @@ class GraphLayer(nn.Module, ABC):
                 mixed = self._mix_mention(vertex, vertices, pairs, edges)
             else:
                 mixed = self._mix_entity(vertex, vertices, pairs, edges, candidates)
-            new_vertices[vertex] = F.gelu(self.norm(mixed.float()))
+            new_vertices[vertex] = F.gelu(self.norm(at_least_float32(mixed)))
         if self.updates_edges:
             edges = self._update_edges(vertices, pairs, edges)
         return new_vertices, {edge: edges[edge] for edge in self.plan.next_edges}
@@ -200,7 +200,7 @@ class ScalarLayer(GraphLayer):
             query = f @ self.w_v.weight
             agreement = torch.bmm(pairs[entity], query.unsqueeze(2)).squeeze(2)
             agreement = agreement + (f @ self.w_v.bias).unsqueeze(1)
-            updated[edge] = torch.sigmoid(agreement.float() / f.shape[1] + edges[edge])
+            updated[edge] = torch.sigmoid(at_least_float32(agreement) / f.shape[1] + edges[edge])
         return updated
 
 
@@ -244,5 +244,5 @@ class VectorLayer(GraphLayer):
             right = entity_halves[entity]
             left = self.w_u(vertices[mention]).unsqueeze(1).expand_as(right)
             joined = torch.cat([left, right], dim=2) + edges[edge]
-            updated[edge] = torch.sigmoid(self.w_m(joined).float())
+            updated[edge] = torch.sigmoid(at_least_float32(self.w_m(joined)))
         return updated

@@ -29,6 +29,11 @@ def spread(
     return rows[candidates]
 
 
+def at_least_float32(x: Tensor) -> Tensor:
+    """``x``, in float32 where it is shorter: for sums and norms that autocast must not shorten."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))
+
+
 def cosine(queries: Float[Tensor, "B Q V"], keys: Float[Tensor, "B N V"]) -> Float[Tensor, "B Q N"]:
     """a·b / max(‖a‖·‖b‖, 1e-8) of every query with every key of the same mention.
 
@@ -36,7 +41,7 @@ def cosine(queries: Float[Tensor, "B Q V"], keys: Float[Tensor, "B N V"]) -> Flo
     where bfloat16 ends.
     """
     with torch.autocast(queries.device.type, enabled=False):
-        queries, keys = queries.float(), keys.float()
+        queries, keys = at_least_float32(queries), at_least_float32(keys)
         products = queries @ keys.transpose(1, 2)
         norms = (
             torch.linalg.vector_norm(queries, dim=2)[:, :, None]

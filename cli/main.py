@@ -1,0 +1,191 @@
+"""The command line: names the commands, loads the one asked for, turns what went wrong into a message.
+
+Importing this module loads neither HDF5 nor torch, so that ``drin-fs --help`` answers at once.
+
+Exit status: 0 ok, 1 failure, 2 usage, 3 data problem, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import platform
+import sys
+import traceback
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from importlib.metadata import version
+
+import rich_click as click
+
+EXIT_STATUS = "Exit status: 0 ok, 1 failure, 2 usage, 3 data problem, 130 interrupted."
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """Where a command is, and what the list of commands says about it.
+
+    ``extra``: the optional dependencies it needs, as in ``pip install "drin-fs[extra]"``.
+    """
+
+    module: str
+    summary: str
+    extra: str = ""
+
+    def load(self, name: str) -> click.Command:
+        """The command itself; its module is imported now."""
+        command: click.Command = getattr(import_module(self.module), name)
+        command.epilog = command.epilog or EXIT_STATUS
+        return command
+
+
+COMMANDS: dict[str, Command] = {
+    "sample": Command("cli.sample", "Write a small made-up dataset to try everything on.", "encode"),
+    "ingest": Command("cli.ingest", "Turn a dataset into one store file.", "encode"),
+    "inspect": Command("cli.inspect", "Show what a store holds: fields, splits, a mention, an entity."),
+    "train": Command("cli.train", "Train a model from a store.", "train"),
+    "evaluate": Command("cli.evaluate", "Score a trained model on a split.", "train"),
+    "report": Command("cli.report", "Compare runs: tables, curves and examples.", "train"),
+}  # fmt: skip
+
+#: Optional dependencies (``setup.cfg``, ``options.extras_require``) → the modules they bring.
+EXTRAS: dict[str, tuple[str, ...]] = {
+    "train": ("torch", "lightning", "torchmetrics", "safetensors", "matplotlib", "tensorboard"),
+    "encode": ("torch", "torchvision", "transformers", "PIL", "safetensors"),
+}
+
+
+class Commands(click.RichGroup):
+    """A group that imports a command only when it is run or its own help is asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """A stand-in that knows the command's name and summary."""
+        if cmd_name not in COMMANDS:
+            return None
+        return click.RichCommand(cmd_name, help=COMMANDS[cmd_name].summary)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """The command that the arguments name.
+
+        Raises:
+            click.UsageError: there is none; names the nearest.
+        """
+        name = args[0]
+        if name in COMMANDS:
+            return name, COMMANDS[name].load(name), args[1:]
+        if name.startswith("-"):
+            return super().resolve_command(ctx, args)
+        near = difflib.get_close_matches(name, COMMANDS, n=1, cutoff=0.5)
+        meant = f"did you mean {near[0]!r}?" if near else f"commands: {', '.join(COMMANDS)}"
+        raise click.UsageError(f"no command {name!r}; {meant}", ctx)
+
+
+#: Blank lines between the paragraphs of a help text; every command inherits it.
+HELP_STYLE = {"text_paragraph_linebreaks": "\n\n", "padding_helptext_first_line": (0, 0, 1, 0)}
+
+
+@click.group(cls=Commands, epilog=EXIT_STATUS, context_settings={"rich_help_config": HELP_STYLE})
+@click.version_option(version("drin-fs"), message="drin-fs %(version)s")
+def cli() -> None:
+    """Ingest a multimodal entity linking dataset once, then train, evaluate and browse from disk.
+
+    \b
+    Example, from nothing to a trained model:
+    $ drin-fs sample demo/raw
+    $ drin-fs ingest demo/raw -o demo/store.h5
+    $ drin-fs inspect demo/store.h5
+    $ drin-fs train demo/store.h5
+    """
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the program.
+
+    Args:
+        arguments: what follows the program's name; from the command line by default.
+
+    Returns:
+        The exit status, see :data:`EXIT_STATUS`.
+    """
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):  # an old terminal cannot show every letter: no reason to fail
+            stream.reconfigure(errors="backslashreplace")
+    try:
+        status = cli.main(given, prog_name="drin-fs", standalone_mode=False)
+        sys.stdout.flush()
+    except BrokenPipeError:  # the reader of our output went away, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except (KeyboardInterrupt, click.Abort):
+        _complain("interrupted")
+        return 130
+    except click.ClickException as error:
+        return _usage(error)
+    except Exception as error:
+        return _failure(error, given)
+    return status if isinstance(status, int) else 0
+
+
+def _usage(error: click.ClickException) -> int:
+    context = getattr(error, "ctx", None)
+    path = context.command_path if context else "drin-fs"
+    _complain(error.format_message(), hint=f"{path} --help")
+    return error.exit_code
+
+
+def _failure(error: Exception, arguments: list[str]) -> int:
+    """Say what went wrong, and give the exit status that belongs to it."""
+    command = next((word for word in arguments if word in COMMANDS), "")
+    if isinstance(error, ModuleNotFoundError) and (extra := _extra_with(error, command)):
+        module = (error.name or "").partition(".")[0]
+        _complain(
+            f"drin-fs {command} needs {module}, which is not installed",
+            hint=f'pip install "drin-fs[{extra}]"',
+        )
+        return 1
+    from featurestore.errors import DrinFsError
+
+    if isinstance(error, DrinFsError):
+        _complain(error.what, where=error.where, hint=error.hint)
+        return error.exit_code
+    traceback.print_exception(error)
+    _complain(
+        f"drin-fs {version('drin-fs')} did not expect this ({type(error).__name__})",
+        hint="please report it, with the lines above; "
+        f"Python {platform.python_version()}, {platform.system()} {platform.machine()}",
+    )
+    return 1
+
+
+def _extra_with(error: ModuleNotFoundError, command: str) -> str | None:
+    """The extra that brings the module that is missing; the command's own one first."""
+    module = (error.name or "").partition(".")[0]
+    own = COMMANDS[command].extra if command else ""
+    names = sorted(EXTRAS, key=lambda name: name != own)
+    return next((name for name in names if module in EXTRAS[name]), None)
+
+
+def _complain(what: str, *, where: str = "", hint: str = "") -> None:
+    """``error: what / where: … / next: …`` on stderr, in the same form for every kind of error."""
+    from rich.text import Text
+
+    from cli.console import clean, stderr
+
+    message = Text.assemble(("error: ", "bold red"))
+    message.append("\n".join(map(clean, what.splitlines())))
+    for label, text in (("where", where), ("next", hint)):
+        if text:
+            message.append(f"\n  {label + ':':<6} ", "dim")
+            message.append(clean(text))
+    stderr().print(message, soft_wrap=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,245 @@
+"""Pictures: opening them safely, and the image encoder's features of regions and of the whole."""
+
+from __future__ import annotations
+
+import io
+import struct
+import zlib
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+from transformers import AutoImageProcessor, BaseImageProcessor, PreTrainedModel
+
+from featurestore.encoders.loading import (
+    DeviceName,
+    DtypeName,
+    EncoderInfo,
+    Runtime,
+    describe,
+    load_model,
+    loading,
+)
+from featurestore.errors import EncoderError, SourceError
+from featurestore.sources.pictures import STATUS_CODE
+
+#: Side of the square that pictures are brought to before the encoder and the detector.
+FRAME = 224
+
+#: A picture with a shorter side than this counts as absent (DATASETS.md).
+SMALLEST = 50
+
+#: The default picture, 224×224 of this grey, reproduces the recorded features of absent pictures.
+DEFAULT_COLOUR = (128, 128, 128)
+
+#: What Pillow raises while it decodes damaged or hostile bytes; anything else is a bug of ours.
+_DECODING_ERRORS = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    EOFError,
+    IndexError,
+    OverflowError,
+    struct.error,
+    zlib.error,
+    Image.DecompressionBombError,
+    Image.DecompressionBombWarning,  # raised only where warnings are errors
+)
+
+
+def open_picture(path: Path | None) -> tuple[Image.Image | None, int]:
+    """The picture in ``path`` as RGB at its own size, and its code of ``schema.IMAGE_STATUS``.
+
+    Transparency is dropped, a palette looked up, CMYK converted by Pillow, 16-bit greys scaled; of
+    several frames the first is taken; orientation tags are ignored, as in the released features.
+    A picture above twice Pillow's limit (2 × 89 megapixels) counts as broken.
+
+    Returns:
+        (picture, ok), or (None, missing | broken | too small): the default picture stands for it.
+
+    Raises:
+        SourceError: the file is there but the system does not let us read it, which is no property
+            of the picture.
+    """
+    if path is None:
+        return None, STATUS_CODE["missing"]
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        return None, STATUS_CODE["missing"]
+    except OSError as error:
+        raise SourceError(
+            f"the picture cannot be read: {error.strerror}",
+            where=str(path),
+            hint="check permissions and the disk; the ingest continues where it stopped",
+        ) from error
+    try:
+        picture = Image.open(io.BytesIO(data))
+        picture.load()
+    except _DECODING_ERRORS:
+        return None, STATUS_CODE["broken"]
+    if min(picture.size) < SMALLEST:
+        return None, STATUS_CODE["too small"]
+    return _to_rgb(picture), STATUS_CODE["ok"]
+
+
+def default_picture() -> Image.Image:
+    """What is encoded in place of an absent picture."""
+    return Image.new("RGB", (FRAME, FRAME), DEFAULT_COLOUR)
+
+
+def _to_rgb(picture: Image.Image) -> Image.Image:
+    if picture.mode.startswith("I;16") or picture.mode == "I":
+        picture = picture.point(lambda value: value * (1 / 256)).convert(
+            "L"
+        )  # convert() would clip
+    if picture.mode == "P" and isinstance(picture.info.get("transparency"), bytes):
+        picture = picture.convert("RGBA")  # the direct way warns
+    return picture.convert("RGB")
+
+
+class PictureBatch(NamedTuple):
+    """Opened pictures; where one is absent, the default picture."""
+
+    pictures: list[Image.Image]
+    status: NDArray[np.uint8]  # (b,) codes of schema.IMAGE_STATUS
+
+
+def read_pictures(
+    paths: Iterable[Path | None],
+    *,
+    batch_size: int = 64,
+    batch_pixels: int = 2**26,
+    workers: int = 2,
+) -> Iterator[PictureBatch]:
+    """Open ``paths`` in order, a batch at a time, decoding ahead in threads.
+
+    Args:
+        batch_size: pictures in a batch, at most.
+        batch_pixels: a batch ends early at this many pixels (2**26 are 200 MB).
+        workers: decoding threads; each is at most two pictures ahead.
+    """
+    batch: list[tuple[Image.Image | None, int]] = []
+    pixels = 0
+    for opened in _opened_ahead(paths, workers):
+        batch.append(opened)
+        pixels += opened[0].width * opened[0].height if opened[0] else FRAME * FRAME
+        if len(batch) == batch_size or pixels >= batch_pixels:
+            yield _picture_batch(batch)
+            batch, pixels = [], 0
+    if batch:
+        yield _picture_batch(batch)
+
+
+def _opened_ahead(
+    paths: Iterable[Path | None], workers: int
+) -> Iterator[tuple[Image.Image | None, int]]:
+    ahead: deque[Future[tuple[Image.Image | None, int]]] = deque()
+    with ThreadPoolExecutor(workers) as pool:
+        for path in paths:
+            ahead.append(pool.submit(open_picture, path))
+            if len(ahead) > 2 * workers:
+                yield ahead.popleft().result()
+        while ahead:
+            yield ahead.popleft().result()
+
+
+def _picture_batch(opened: list[tuple[Image.Image | None, int]]) -> PictureBatch:
+    pictures = [picture or default_picture() for picture, _ in opened]
+    return PictureBatch(pictures, np.array([status for _, status in opened], np.uint8))
+
+
+class ImageFeatures(NamedTuple):
+    """Features of b pictures."""
+
+    regions: NDArray[np.float32]  # (b, R, V) last hidden state, regions row by row of the map
+    pooled: NDArray[np.float32]  # (b, V)
+
+
+class ImageEncoder:
+    """An image model and its own image processor."""
+
+    def __init__(
+        self,
+        *,
+        model: PreTrainedModel,
+        processor: BaseImageProcessor,
+        runtime: Runtime,
+        info: EncoderInfo,
+        batch_size: int = 64,
+    ) -> None:
+        self._model = runtime.place(model)
+        self._processor = processor
+        self._runtime = runtime
+        self._batch_size = batch_size
+        self.info = info
+        probe = self.encode([default_picture()])
+        self.regions: int = probe.regions.shape[1]
+        self.width: int = probe.regions.shape[2]
+
+    @classmethod
+    def load(
+        cls, name: str, *, device: DeviceName = "auto", dtype: DtypeName = "float32"
+    ) -> ImageEncoder:
+        """An image model from a folder or the Hugging Face hub, such as ``microsoft/resnet-152``.
+
+        Raises:
+            EncoderError: it cannot be loaded, reads no pictures, or has no pooled output.
+        """
+        runtime = Runtime.choose(device, dtype)
+        model, _ = load_model(name, kind="image encoder")
+        if getattr(model, "main_input_name", "") != "pixel_values" or hasattr(model, "text_model"):
+            raise EncoderError(f"{type(model).__name__} is not an image encoder", where=name)
+        with loading(name, kind="image encoder"):
+            processor = AutoImageProcessor.from_pretrained(name, backend="torchvision")
+        info = describe("image", name, model, {"dtype": dtype, "frame": FRAME})
+        return cls(model=model, processor=processor, runtime=runtime, info=info)
+
+    def encode(self, pictures: Sequence[Image.Image]) -> ImageFeatures:
+        """Region and pooled features of a batch of RGB pictures of any size."""
+        parts = [
+            (self._regions(state, pixels).float().cpu().numpy(), pooled.float().cpu().numpy())
+            for state, pooled, pixels in self._forward(pictures)
+        ]
+        return ImageFeatures(*(np.concatenate(each) for each in zip(*parts, strict=True)))
+
+    def encode_pooled(self, pictures: Sequence[Image.Image]) -> NDArray[np.float32]:
+        """The pooled features (b, V) alone."""
+        parts = [pooled.float().cpu().numpy() for _, pooled, _ in self._forward(pictures)]
+        return np.concatenate(parts)
+
+    def _forward(self, pictures: Sequence[Image.Image]) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        """Last hidden state, pooled output (b, V) and pixels, at most ``batch_size`` at a time."""
+        for begin in range(0, len(pictures), self._batch_size):
+            frames = [to_frame(each) for each in pictures[begin : begin + self._batch_size]]
+            pixels = self._processor(images=frames, return_tensors="pt")["pixel_values"]
+            with self._runtime.inference():
+                output = self._model(pixel_values=pixels.to(self._runtime.device))
+            pooled = getattr(output, "pooler_output", None)
+            if pooled is None:
+                raise EncoderError(
+                    f"{type(self._model).__name__} has no pooled output", where=self.info.name
+                )
+            yield output.last_hidden_state, pooled.flatten(1), pixels
+
+    def _regions(self, state: Tensor, pixels: Tensor) -> Tensor:
+        """(b, R, V) from a map (b, V, h, w), or from the patch tokens of a transformer.
+
+        A transformer puts its extra tokens ([CLS], registers) before the patches.
+        """
+        if state.ndim == 4:
+            return state.flatten(2).transpose(1, 2)
+        patch = self._model.config.patch_size
+        patches = (pixels.shape[2] // patch) * (pixels.shape[3] // patch)
+        return state[:, -patches:]
+
+
+def to_frame(picture: Image.Image) -> Image.Image:
+    """The picture as 224×224, bicubic, its proportions not kept (DATASETS.md)."""
+    return picture.resize((FRAME, FRAME), Image.Resampling.BICUBIC)

@@ -1,0 +1,90 @@
+"""CLIP embeddings of both tables, and from them the similarities of every mention–candidate pair."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+
+import numpy as np
+
+from featurestore.distinct import Distinct
+from featurestore.encoders.clip import ClipEncoder, pair_logits
+from featurestore.progress import Progress
+from featurestore.writer import StoreWriter
+
+#: Distinct texts that are sorted by length and embedded together.
+WINDOW = 1024
+
+
+class ClipPairs:
+    """CLIP embeddings of both tables, and the similarities of every mention–candidate pair.
+
+    The similarities are made from the exact embeddings, which wait in scratch files on disk, not from
+    the stored ones, which may be float16.
+    """
+
+    def __init__(
+        self, writer: StoreWriter, encoder: ClipEncoder, scratch: dict[str, np.ndarray]
+    ) -> None:
+        self._writer = writer
+        self._encoder = encoder
+        self._exact = scratch
+        self._stored = {path: writer.feature(path, (encoder.width,)) for path in scratch}
+
+    @classmethod
+    def create(
+        cls, writer: StoreWriter, encoder: ClipEncoder | None, stack: ExitStack
+    ) -> ClipPairs | None:
+        if encoder is None:
+            return None
+        paths = [f"{t}/clip_{kind}" for t in ("entities", "mentions") for kind in ("text", "image")]
+        scratch = {
+            path: stack.enter_context(
+                writer.scratch((writer.rows(path.split("/")[0]), encoder.width))
+            )
+            for path in paths
+        }
+        return cls(writer, encoder, scratch)
+
+    def write_images(self, table: str, rows: np.ndarray, embeddings: np.ndarray) -> None:
+        self._keep(f"{table}/clip_image", rows, embeddings)
+
+    def write_texts(self, table: str, texts: Sequence[str], progress: Progress) -> None:
+        """Embed each distinct text once; texts of like length together."""
+        distinct = Distinct(texts)
+        with progress.stage(f"{table} CLIP text", len(distinct), "texts") as stage:
+            for first in range(0, len(distinct), WINDOW):
+                window = distinct.values[first : first + WINDOW]
+                order = sorted(range(len(window)), key=lambda i: len(window[i]))
+                embeddings = self._encoder.encode_texts([window[i] for i in order])
+                numbers = first + np.array(order)
+                for rows, places in distinct.rows(numbers, block=1 << 16):
+                    self._keep(f"{table}/clip_text", rows, embeddings[places])
+                stage.advance(len(window))
+
+    def _keep(self, path: str, rows: np.ndarray, embeddings: np.ndarray) -> None:
+        self._exact[path][rows] = embeddings
+        self._stored[path].write(rows, embeddings)
+
+    def write_pairs(self, candidates: np.ndarray, gold: np.ndarray, progress: Progress) -> None:
+        """Write both similarities of every mention with its candidates and its gold slot."""
+        slots = np.column_stack([candidates, gold])
+        for name, mention_side, entity_side in (
+            ("sim_image_text", "mentions/clip_image", "entities/clip_text"),
+            ("sim_text_image", "mentions/clip_text", "entities/clip_image"),
+        ):
+            logits = np.zeros(slots.shape, np.float32)
+            with progress.stage(name, len(slots), "mentions") as stage:
+                for part in _slices(len(slots), 1024):
+                    logits[part] = pair_logits(
+                        self._exact[mention_side][part],
+                        self._exact[entity_side],
+                        slots[part],
+                        self._encoder.logit_scale,
+                    )
+                    stage.advance(part.stop - part.start)
+            self._writer.column(f"mentions/{name}", logits)
+
+
+def _slices(total: int, step: int) -> Iterator[slice]:
+    return (slice(first, min(first + step, total)) for first in range(0, total, step))

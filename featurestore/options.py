@@ -1,0 +1,39 @@
+"""What an ingest can be told; defaults are those of the release."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from featurestore.codecs import Compression
+
+FeatureDtype = Literal["float16", "float32"]
+DeviceName = Literal["auto", "cpu", "cuda"]
+DetectorName = Literal["fasterrcnn", "maskrcnn", "none"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class IngestOptions:
+    """Everything that decides what a store holds. Encoders are a name, a folder, or ``none``.
+
+    Defaults are those of the release (DATASETS.md, "What the raw form is turned into").
+    """
+
+    dataset: str | None = None  # None = recognised
+    text_encoder: str = "bert-base-cased"
+    image_encoder: str = "microsoft/resnet-152"
+    clip: str = "openai/clip-vit-base-patch32"
+    detector: DetectorName = "fasterrcnn"
+    detector_weights: str | None = None  # a file, where the detector's own cannot be fetched
+    boxes: Path | None = None  # recorded boxes in place of a detector
+    dtype: FeatureDtype = "float16"
+    compression: Compression = "lz4"
+    device: DeviceName = "auto"
+    encoder_dtype: Literal["float32", "bfloat16"] = "float32"
+    padding: Literal["drop", "keep"] = "drop"  # features at padded positions: keep for exact export
+    mention_tokens: int = 128  # T
+    entity_tokens: int = 64  # S
+    mention_objects: int = 3
+    entity_objects: int = 1
+    limit: int | None = None

@@ -1,0 +1,113 @@
+"""Where a configuration comes from: preset < file < ``--set`` < flags, the later ones win."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from featurestore.errors import ConfigError
+from linker.config import TrainConfig, read_config
+from linker.presets import preset
+
+Values = dict[str, Any]
+
+
+def layered_config(
+    *,
+    start: Mapping[str, Any] | None = None,
+    preset_name: str | None = None,
+    file: Path | None = None,
+    settings: Sequence[str] = (),
+    flags: Mapping[str, Any] | None = None,
+) -> TrainConfig:
+    """One configuration out of all layers.
+
+    A layer that names another model drops the model options of the layers below.
+
+    Args:
+        start: values below all layers: those of a run that is resumed.
+        settings: ``a.b=value`` each.
+        flags: key with dots → value; None = not given.
+
+    Raises:
+        ConfigError: an unknown preset, key or value, or an unreadable file.
+    """
+    values: Values = dict(start or {})
+    if preset_name:
+        values = merged(values, preset(preset_name))
+    if file:
+        values = merged(values, read_yaml(file))
+    for setting in settings:
+        values = merged(values, parse_setting(setting))
+    for key, value in (flags or {}).items():
+        if value is not None:
+            values = merged(values, nested(key, value))
+    return read_config(values)
+
+
+def merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> Values:
+    """``above`` over ``below``, section by section."""
+    result = dict(below)
+    for key, value in above.items():
+        under = result.get(key)
+        if isinstance(under, Mapping) and isinstance(value, Mapping):
+            names_other = key == "model" and value.get("name", under.get("name")) != under.get("name")
+            result[key] = dict(value) if names_other else merged(under, value)
+        else:
+            result[key] = value
+    return result
+
+
+def nested(key: str, value: Any) -> Values:
+    """``a.b`` and a value as ``{a: {b: value}}``."""
+    for part in reversed(key.split(".")):
+        value = {part: value}
+    return value
+
+
+def parse_setting(text: str) -> Values:
+    """``a.b=value``: the value is YAML; with commas in it a list.
+
+    Raises:
+        ConfigError: no key, or not YAML.
+    """
+    key, equals, value = text.partition("=")
+    if not equals or not key.strip():
+        raise ConfigError(
+            f"--set {text!r} is not of the form key=value",
+            where="--set",
+            hint="for example --set model.layers=3, or --set model.edges=tt,ti,it",
+        )
+    if "," in value and value.strip()[:1] not in ("[", "{"):
+        value = f"[{value}]"
+    try:
+        return nested(key.strip(), yaml.safe_load(value))
+    except yaml.YAMLError as error:
+        raise ConfigError(f"cannot read the value of {text!r}", where="--set") from error
+
+
+def read_yaml(path: Path) -> Values:
+    """The mapping in a YAML file; an empty file is an empty mapping.
+
+    Raises:
+        ConfigError: unreadable, not YAML, or not a mapping.
+    """
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"cannot read the configuration ({error})", where=str(path)) from error
+    except yaml.YAMLError as error:
+        place = getattr(error, "problem_mark", None)
+        line = f":{place.line + 1}" if place else ""
+        problem = getattr(error, "problem", None) or "broken"
+        raise ConfigError(f"not YAML ({problem})", where=f"{path}{line}") from error
+    if not isinstance(values, Mapping | None):
+        raise ConfigError(
+            "a configuration is a mapping of keys to values",
+            where=str(path),
+            hint="drin-fs train --print-config prints one",
+        )
+    return dict(values or {})

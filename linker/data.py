@@ -1,0 +1,181 @@
+"""From the store to batches: a sampler says which mentions, a reader answers a whole batch at once.
+
+The reader holds no state but the store, which pickles as a path, so batches do not depend on how
+many workers read them, or how they were started.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Literal, TypeAlias
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from featurestore import Store
+from featurestore.schema import NO_ROW
+from linker.batch import Batch
+from linker.fields import PER_CANDIDATE
+
+#: ``strict``: the K retrieved candidates. ``paper``: and the gold entity as one more, last, which
+#: the forward pass sees (needed for the published numbers; it lets the answer leak, see the docs).
+Protocol: TypeAlias = Literal["strict", "paper"]
+
+#: Columns that index into something are handed to models as int64, torch's type of an index.
+_INDEX_KINDS = "iu"
+
+
+class Requests(Sampler[np.ndarray]):
+    """Yields the mention rows of each batch; the order is a function of (seed, epoch) alone.
+
+    Args:
+        rows: the mention rows to go through once an epoch.
+        batch_size: mentions a batch; the last one holds what is left.
+        seed: of the shuffling; None = as they stand.
+    """
+
+    def __init__(self, *, rows: range, batch_size: int, seed: int | None = None) -> None:
+        self.rows = rows
+        self.batch_size = batch_size
+        self.seed = seed
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Called by Lightning before each epoch, also after a resume."""
+        self.epoch = epoch
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        order = np.arange(self.rows.start, self.rows.stop)
+        if self.seed is not None:
+            np.random.default_rng([self.seed, self.epoch]).shuffle(order)
+        for first in range(0, len(order), self.batch_size):
+            yield order[first : first + self.batch_size]
+
+    def __len__(self) -> int:
+        return -(-len(self.rows) // self.batch_size)
+
+
+class BatchReader(Dataset[Batch]):
+    """``reader[rows]`` is the batch of these mentions: one gather a field, once a distinct entity.
+
+    Under ``paper`` a gold that is not in the entity table (NIL) cannot stand in the gold slot; its
+    place is taken by an entity whose features are all zero. So is that of an absent candidate.
+
+    Args:
+        paths: batch field → ``table/field`` of the store; nothing else is read.
+    """
+
+    def __init__(self, *, store: Store, paths: Mapping[str, str], protocol: Protocol) -> None:
+        self.store = store
+        self.paths = dict(paths)
+        self.protocol = protocol
+
+    def __getitem__(self, rows: np.ndarray) -> Batch:
+        candidates = self.store.mentions.gather("candidates", rows)
+        retrieved = candidates.shape[1]
+        if self.protocol == "paper":
+            gold = self.store.mentions.gather("gold", rows)
+            candidates = np.concatenate([candidates, gold[:, None]], axis=1)
+        distinct, places = np.unique(candidates, return_inverse=True)
+        features: dict[str, Tensor] = {}
+        for name, path in self.paths.items():
+            table, _, field = path.partition("/")
+            if table == "entities":
+                values = self._entity_feature(field, distinct)
+            else:
+                values = self.store.mentions.gather(field, rows)
+            if name in PER_CANDIDATE:
+                values = values[:, : candidates.shape[1]]
+            features[name] = _tensor(values)
+        return Batch(
+            mention_rows=torch.from_numpy(np.asarray(rows, np.int64)),
+            answer=_tensor(self.store.mentions.gather("answer", rows)),
+            candidates=torch.from_numpy(places.reshape(candidates.shape)),
+            retrieved=retrieved,
+            **features,  # type: ignore[arg-type]
+        )
+
+    def _entity_feature(self, field: str, distinct: np.ndarray) -> np.ndarray:
+        """(U, …) one feature of the distinct entities, zero for the one that is no entity."""
+        entities = self.store.entities
+        if distinct[0] != NO_ROW:
+            return entities.gather(field, distinct)
+        stored = entities.stored(field)
+        values = np.empty((len(distinct), *stored.shape[1:]), stored.dtype)
+        values[0] = 0
+        entities.gather(field, distinct[1:], out=values[1:])
+        return values
+
+
+class BatchLoader:
+    """The batches of a reader, in the order of its requests.
+
+    Without workers one thread reads the next batch while the caller computes on this one; with
+    workers torch's processes do. Nothing starts before the first batch is asked for.
+    """
+
+    def __init__(
+        self,
+        *,
+        reader: BatchReader,
+        requests: Requests,
+        workers: int = 0,
+        start_method: Literal["fork", "spawn", "forkserver"] | None = None,
+        pin_memory: bool = False,
+    ) -> None:
+        self.reader = reader
+        self.sampler = requests  # under this name Lightning finds set_epoch
+        self.workers = workers
+        self.start_method = start_method
+        self.pin_memory = pin_memory
+
+    def __iter__(self) -> Iterator[Batch]:
+        yield from self._from_workers() if self.workers else self._prefetched()
+
+    def __len__(self) -> int:
+        return len(self.sampler)
+
+    def _from_workers(self) -> DataLoader[Batch]:
+        return DataLoader(
+            self.reader,
+            batch_size=None,  # a request already is a batch
+            sampler=self.sampler,
+            num_workers=self.workers,
+            multiprocessing_context=self.start_method,
+            pin_memory=self.pin_memory,
+        )
+
+    def _prefetched(self) -> Iterator[Batch]:
+        upcoming: Future[Batch] | None = None
+        with ThreadPoolExecutor(1, thread_name_prefix="next-batch") as thread:
+            for rows in self.sampler:
+                ready, upcoming = upcoming, thread.submit(self._read, rows)
+                if ready is not None:
+                    yield ready.result()
+        if upcoming is not None:
+            yield upcoming.result()
+
+    def _read(self, rows: np.ndarray) -> Batch:
+        batch = self.reader[rows]
+        return batch.pin_memory() if self.pin_memory else batch
+
+
+def golds_outside_table(store: Store, rows: range) -> int:
+    """How many mentions have a gold that is not in the entity table: no gold slot for these."""
+    return int((store.mentions.gather("gold", np.arange(rows.start, rows.stop)) == NO_ROW).sum())
+
+
+def golds_not_retrieved(store: Store, rows: range) -> int:
+    """How many mentions have a gold that is not among their K candidates."""
+    answers = store.mentions.gather("answer", np.arange(rows.start, rows.stop))
+    return int((answers == store.width("mentions/candidates")).sum())
+
+
+def _tensor(values: np.ndarray) -> Tensor:
+    """A tensor over the same memory; integers become int64."""
+    if values.dtype.kind in _INDEX_KINDS:
+        values = values.astype(np.int64, copy=False)
+    return torch.from_numpy(values)

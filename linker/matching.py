@@ -1,0 +1,129 @@
+"""Match a model to a store: the fields it reads, its widths, and the edges the store can serve."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from featurestore import Store
+from featurestore.errors import DataError
+from featurestore.schema import BY_PATH
+from linker.config import ModelChoice
+from linker.fields import EntityPooling, missing_error, missing_from, source_of, stored_paths
+from linker.models import model_class
+from linker.models.base import Model, ModelConfig
+
+#: The batch fields whose last axis is the text width, or the visual width, of the store.
+TEXT_FIELDS = ("entity_text", "entity_text_cls", "mention_text_span", "mention_text_tokens")
+IMAGE_FIELDS = (
+    "entity_image", "mention_image_mean", "mention_image_regions", "mention_objects",
+    "entity_objects",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class Match:
+    """A model with everything it needs from one store.
+
+    ``paths``: batch field → ``table/field`` of the store. ``edges``, ``edges_off``: for a model with
+    edges, those that are on, and the reason for each that the store made us switch off.
+    """
+
+    name: str
+    config: ModelConfig
+    paths: dict[str, str]
+    text_width: int
+    image_width: int | None
+    edges: tuple[str, ...] = ()
+    edges_off: dict[str, str] = field(default_factory=dict)
+
+    def build(self) -> Model[Any]:
+        """The network, with fresh weights from torch's random numbers."""
+        network, _ = model_class(self.name)
+        return network(
+            config=self.config, text_width=self.text_width, image_width=self.image_width
+        )
+
+
+def match_model(choice: ModelChoice, store: Store, *, pooling: EntityPooling) -> Match:
+    """Settle what ``choice`` leaves to the store, and check that the store can serve the rest.
+
+    Raises:
+        FieldMissing: the store lacks a field that the model reads.
+        DataError: fields that must be equally wide are not.
+    """
+    network, _ = model_class(choice.name)
+    config, edges_off = choice.options, dict[str, str]()
+    edge_fields: dict[str, frozenset[str]] = getattr(network, "edge_fields", {})
+    if choice.edges_from_store:
+        edges_off = _edges_without_fields(edge_fields, store, pooling)
+        on = tuple(edge for edge in edge_fields if edge not in edges_off)
+        config = config.model_copy(update={"edges": on})
+    elif edge_fields:
+        _check_named_edges(choice, edge_fields, store, pooling)
+    names = network.requires(config)
+    paths = stored_paths(store, names, pooling=pooling, reader=f"model {choice.name}")
+    text_width = _width(store, TEXT_FIELDS, paths, what="text")
+    if text_width is None:
+        raise DataError(f"model {choice.name} reads no text", where=str(store.path))
+    return Match(
+        name=choice.name,
+        config=config,
+        paths=paths,
+        text_width=text_width,
+        image_width=_width(store, IMAGE_FIELDS, paths, what="visual"),
+        edges=tuple(getattr(config, "edges", ())),
+        edges_off=edges_off,
+    )
+
+
+def _edges_without_fields(
+    edge_fields: dict[str, frozenset[str]], store: Store, pooling: EntityPooling
+) -> dict[str, str]:
+    """Edge → what the store lacks for it, and the ingest option that makes it."""
+    off: dict[str, str] = {}
+    for edge, names in edge_fields.items():
+        sources = [source_of(name, pooling) for name in missing_from(store, names, pooling)]
+        if sources:
+            fields = [BY_PATH[f"{source.table}/{source.choices[0]}"] for source in sources]
+            options = sorted({f.made_by for f in fields})
+            lacks = ", ".join(f.path for f in fields)
+            off[edge] = f"the store has no {lacks} (made by {', '.join(options)})"
+    return off
+
+
+def _check_named_edges(
+    choice: ModelChoice,
+    edge_fields: dict[str, frozenset[str]],
+    store: Store,
+    pooling: EntityPooling,
+) -> None:
+    named: Iterable[str] = getattr(choice.options, "edges", ())
+    off = _edges_without_fields(edge_fields, store, pooling)
+    for edge in named:
+        if edge in off:
+            left = ",".join(e for e in edge_fields if e not in off)
+            first = missing_from(store, edge_fields[edge], pooling)[0]
+            raise missing_error(
+                store,
+                first,
+                pooling=pooling,
+                reader=f"edge {edge} of model {choice.name}",
+                instead=f"leave the edge out: --set model.edges={left or '[]'}",
+            )
+
+
+def _width(
+    store: Store, names: Iterable[str], paths: dict[str, str], *, what: str
+) -> int | None:
+    """The common last axis of the fields among ``names`` that are read; None where there are none."""
+    widths = {paths[name]: store.width(paths[name]) for name in names if name in paths}
+    if len(set(widths.values())) > 1:
+        found = ", ".join(f"{path} {width}" for path, width in widths.items())
+        raise DataError(
+            f"the {what} width is not the same everywhere: {found}",
+            where=str(store.path),
+            hint="mentions and entities must come from the same encoder; ingest again",
+        )
+    return next(iter(widths.values()), None)

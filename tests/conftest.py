@@ -1,0 +1,27 @@
+"""What tests share: a small store, and no network."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+import featurestore
+from featurestore import Store
+from tests.tiny_store import TinyStore, write_tiny_store
+
+os.environ["HF_HUB_OFFLINE"] = "1"  # read when transformers is imported, so set before any test
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> TinyStore:
+    """A published store with every field, and the values it was made from. Read it only."""
+    return write_tiny_store(tmp_path_factory.mktemp("tiny") / "tiny.h5")
+
+
+@pytest.fixture
+def store(tiny: TinyStore) -> Iterator[Store]:
+    """The tiny store, open."""
+    with featurestore.open(tiny.path) as opened:
+        yield opened
