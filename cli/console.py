@@ -126,7 +126,8 @@ def percent(part: int, whole: int) -> str:
 
 
 def figure(value: float | None) -> str:
-    """A number with four significant figures, ``–`` for none."""
+    """A number in at most eight characters: ``0.454``, ``-2.8e-05``; ``–`` for none."""
     if value is None:
         return "–"
-    return f"{value:.4g}"
+    small = value == 0 or 1e-3 <= abs(value) < 1e4
+    return f"{value:.3f}" if small else f"{value:.1e}"

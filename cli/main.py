@@ -66,7 +66,7 @@ class Commands(click.RichGroup):
         """A stand-in that knows the command's name and summary."""
         if cmd_name not in COMMANDS:
             return None
-        return click.RichCommand(cmd_name, help=COMMANDS[cmd_name].summary)
+        return click.RichCommand(name=cmd_name, help=COMMANDS[cmd_name].summary)
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -115,7 +115,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
     for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):  # an old terminal cannot show every letter: no reason to fail
+        if hasattr(
+            stream, "reconfigure"
+        ):  # an old terminal cannot show every letter: no reason to fail
             stream.reconfigure(errors="backslashreplace")
     try:
         status = cli.main(given, prog_name="drin-fs", standalone_mode=False)

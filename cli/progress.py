@@ -88,7 +88,7 @@ class Lines:
     def stage(self, name: str, total: int, unit: str) -> Iterator[Stage]:
         line = _Line(self._console, name, total, unit)
         yield line
-        line.show()
+        line.end()
 
     def note(self, text: str) -> None:
         self._console.print(Text(text), soft_wrap=True)
@@ -98,7 +98,7 @@ class _Line:
     def __init__(self, console: Console, name: str, total: int, unit: str) -> None:
         self._console = console
         self._name, self._total, self._unit = name, total, unit
-        self._done = 0
+        self._done, self._shown_at = 0, -1
         self._started = self._shown = time.monotonic()
 
     def advance(self, amount: int) -> None:
@@ -108,7 +108,12 @@ class _Line:
             self._shown = now
             self.show()
 
+    def end(self) -> None:
+        if self._shown_at != self._done or not self._done:
+            self.show()
+
     def show(self) -> None:
+        self._shown_at = self._done
         spent = time.monotonic() - self._started
         left = (self._total - self._done) * spent / self._done if self._done else 0.0
         tail = f", {left:,.0f} s left" if self._done < self._total else ""

@@ -133,9 +133,10 @@ def describe_mention(store: Store, row: int, *, top: int = 10) -> MentionSummary
         UnknownId: no such row.
     """
     table = store.mentions
-    mention = table[row]
+    table[row]  # refuses a row outside the table
     values = _plain_values(table, row)
-    answer = int(mention["answer"])
+    del values["gold"]
+    answer = values.pop("answer")
     lines = [_candidate(store, row, place) for place in range(min(top, _width(store)))]
     gold = _gold(store, row)
     if gold is not None and not any(line.is_gold for line in lines):

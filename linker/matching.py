@@ -27,7 +27,7 @@ class Match:
     """A model with everything it needs from one store.
 
     ``paths``: batch field → ``table/field`` of the store. ``edges``, ``edges_off``: for a model with
-    edges, those that are on, and the reason for each that the store made us switch off.
+    edges, those that are on, and for each that the store cannot serve the reason.
     """
 
     name: str
@@ -54,14 +54,14 @@ def match_model(choice: ModelChoice, store: Store, *, pooling: EntityPooling) ->
         DataError: fields that must be equally wide are not.
     """
     network, _ = model_class(choice.name)
-    config, edges_off = choice.options, dict[str, str]()
+    config = choice.options
     edge_fields: dict[str, frozenset[str]] = getattr(network, "edge_fields", {})
+    edges_off = _edges_without_fields(edge_fields, store, pooling)
     if choice.edges_from_store:
-        edges_off = _edges_without_fields(edge_fields, store, pooling)
         on = tuple(edge for edge in edge_fields if edge not in edges_off)
         config = config.model_copy(update={"edges": on})
-    elif edge_fields:
-        _check_named_edges(choice, edge_fields, store, pooling)
+    elif edges_off:
+        _check_named_edges(choice, edge_fields, edges_off, store, pooling)
     names = network.requires(config)
     paths = stored_paths(store, names, pooling=pooling, reader=f"model {choice.name}")
     text_width = _width(store, TEXT_FIELDS, paths, what="text")
@@ -96,21 +96,20 @@ def _edges_without_fields(
 def _check_named_edges(
     choice: ModelChoice,
     edge_fields: dict[str, frozenset[str]],
+    edges_off: dict[str, str],
     store: Store,
     pooling: EntityPooling,
 ) -> None:
     named: Iterable[str] = getattr(choice.options, "edges", ())
-    off = _edges_without_fields(edge_fields, store, pooling)
     for edge in named:
-        if edge in off:
-            left = ",".join(e for e in edge_fields if e not in off)
-            first = missing_from(store, edge_fields[edge], pooling)[0]
+        if edge in edges_off:
+            servable = ",".join(e for e in edge_fields if e not in edges_off)
             raise missing_error(
                 store,
-                first,
+                missing_from(store, edge_fields[edge], pooling)[0],
                 pooling=pooling,
                 reader=f"edge {edge} of model {choice.name}",
-                instead=f"leave the edge out: --set model.edges={left or '[]'}",
+                instead=f"leave the edge out: --set model.edges={servable or '[]'}",
             )
 
 

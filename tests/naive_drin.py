@@ -102,7 +102,7 @@ def span(x: Tensor, start: int, end: int) -> Tensor:
 
 def first_edges(inputs: Tensors, b: int, c: int, raw_span: Tensor, cls: Tensor) -> list[Tensor]:
     """tt, ti, it, ii of one pair."""
-    numerator, total = torch.tensor(0.0).double(), torch.tensor(1e-9).double()
+    numerator, total = torch.tensor(0.0), torch.tensor(1e-9)
     for i, score in enumerate(inputs["mention_object_scores"][b]):
         for j, other in enumerate(inputs["entity_object_scores"][b, c]):
             mine = inputs["mention_objects"][b, i].reshape(-1, inputs["mention_image"].shape[-1])
@@ -210,7 +210,7 @@ def naive_batch_loss(scores: Tensor, answer: Tensor, margin: float = 0.25) -> Te
 
 def random_inputs(
     sizes: Sizes, variant: Variant, generator: np.random.Generator
-) -> dict[str, np.ndarray]:
+) -> dict[str, Tensor]:
     """The ``in/`` arrays of a recording, with made-up features."""
     z, g = sizes, generator
     one = (1,) if variant.tokens else ()
@@ -229,15 +229,15 @@ def random_inputs(
         "entity_image": g.normal(size=(z.B, z.C, *one, z.V)),
         "entity_objects": g.normal(size=(z.B, z.C, z.Oe, *one, z.V)),
         "entity_object_scores": g.random((z.B, z.C, z.Oe)) * (g.random((z.B, z.C, z.Oe)) < 0.8),
-        "sim_mention_image_entity_text": 25 + 5 * g.normal(size=(z.B, z.C)),
-        "sim_mention_text_entity_image": 25 + 5 * g.normal(size=(z.B, z.C)),
+        "sim_mention_image_entity_text": 22 + 3 * g.normal(size=(z.B, z.C)),
+        "sim_mention_text_entity_image": 22 + 3 * g.normal(size=(z.B, z.C)),
         "answer": g.integers(0, z.C, z.B),
     }
     if variant.tokens:
         arrays["entity_text"] = g.normal(size=(z.B, z.C, z.S, z.D))
         arrays["entity_text_mask"] = np.arange(z.S) < g.integers(3, z.S + 1, (z.B, z.C, 1))
     return {
-        name: array.astype(np.float32 if array.dtype == np.float64 else np.int64)
+        name: torch.from_numpy(array.astype(np.float32 if array.dtype == np.float64 else np.int64))
         for name, array in arrays.items()
     }
 
@@ -278,36 +278,63 @@ def weight_shapes(sizes: Sizes, variant: Variant) -> dict[str, tuple[int, ...]]:
     return shapes
 
 
-def write_recording(path: Path, *, sizes: Sizes, variant: Variant, seed: int) -> None:
-    """Write inputs, random weights, and the naive scores, loss, gradients and top-k of them."""
+def random_weight(name: str, shape: tuple[int, ...], generator: np.random.Generator) -> np.ndarray:
+    """A weight as training might leave it: spread like torch's own start, norms near 1."""
+    scale = 0.1 if len(shape) == 1 else 0.6 / math.sqrt(shape[1])
+    is_norm = len(shape) == 1 and "norm" in name and name.endswith("weight")
+    return (is_norm + scale * generator.normal(size=shape)).astype(np.float32)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Naive:
+    """Made-up inputs and weights in float32, and what DRIN makes of them in float64."""
+
+    inputs: dict[str, Tensor]
+    weights: dict[str, Tensor]
+    scores: Tensor
+    loss: Tensor
+    gradients: dict[str, Tensor | None]
+
+
+def naive_run(*, sizes: Sizes, variant: Variant, seed: int) -> Naive:
     generator = np.random.default_rng(seed)
     inputs = random_inputs(sizes, variant, generator)
     weights = {
-        name: (generator.normal(size=shape) / math.sqrt(shape[-1])).astype(np.float32)
+        name: torch.from_numpy(random_weight(name, shape, generator))
         for name, shape in weight_shapes(sizes, variant).items()
     }
-    leaves = {n: torch.from_numpy(w).double().requires_grad_() for n, w in weights.items()}
-    exact = {n: torch.from_numpy(a) for n, a in inputs.items()}
-    exact = {n: t.double() if t.is_floating_point() else t for n, t in exact.items()}
+    exact = {n: t.double() if t.is_floating_point() else t for n, t in inputs.items()}
+    leaves = {n: w.double().requires_grad_() for n, w in weights.items()}
     scores = naive_scores(exact, leaves, variant)
     loss = naive_batch_loss(scores, exact["answer"])
     loss.backward()
-    recording = {f"in/{n}": a for n, a in inputs.items()} | {
-        f"param/{n}": w for n, w in weights.items()
-    }
-    for name, leaf in leaves.items():
-        gradient = np.zeros(0) if leaf.grad is None else leaf.grad.numpy()
-        recording[f"grad/{name}"] = gradient.astype(np.float32)
-    recording["out/scores"] = scores.detach().numpy().astype(np.float32)
-    recording["out/loss"] = np.float32(loss.detach())
+    return Naive(
+        inputs=inputs,
+        weights=weights,
+        scores=scores.detach(),
+        loss=loss.detach(),
+        gradients={name: leaf.grad for name, leaf in leaves.items()},
+    )
+
+
+def write_recording(path: Path, *, sizes: Sizes, variant: Variant, seed: int) -> None:
+    """Write a naive run as the reference implementation's runs were recorded, in float32."""
+    run = naive_run(sizes=sizes, variant=variant, seed=seed)
+    recording = {f"in/{name}": array.numpy() for name, array in run.inputs.items()}
+    recording |= {f"param/{name}": array.numpy() for name, array in run.weights.items()}
+    for name, gradient in run.gradients.items():
+        found = torch.zeros(0) if gradient is None else gradient
+        recording[f"grad/{name}"] = found.float().numpy()
+    recording["out/scores"] = run.scores.float().numpy()
+    recording["out/loss"] = run.loss.float().numpy()
     for k in (1, 3):
-        recording[f"out/top{k}"] = naive_top(recording["out/scores"], inputs["answer"], k)
+        recording[f"out/top{k}"] = naive_top(recording["out/scores"], run.inputs["answer"], k)
     np.savez(path, **recording)
 
 
-def naive_top(scores: np.ndarray, answer: np.ndarray, k: int) -> np.float64:
+def naive_top(scores: np.ndarray, answer: Tensor, k: int) -> np.float64:
     """Share of mentions whose gold is retrieved and reaches the k-th largest retrieved score."""
     hits = 0
-    for row, gold in zip(scores[:, :-1], answer, strict=True):
+    for row, gold in zip(scores[:, :-1], answer.tolist(), strict=True):
         hits += gold < len(row) and row[gold] >= sorted(row, reverse=True)[min(k, len(row)) - 1]
     return np.float64(hits / len(answer))

@@ -108,7 +108,9 @@ def _mention_columns(
     spans = [span_mean(t, 0, 1) for t in texts]
     gold = rng.integers(0, max(entities, 1), count).astype(np.int32)
     candidates = rng.integers(0, max(entities, 1), (count, width)).astype(np.int32)
-    candidates = np.where(candidates == gold[:, None], (gold[:, None] + 1) % max(entities, 1), candidates)
+    candidates = np.where(
+        candidates == gold[:, None], (gold[:, None] + 1) % max(entities, 1), candidates
+    )
     answer = rng.integers(0, width + 1, count).astype(np.int32)
     for row in np.flatnonzero(answer < width):
         candidates[row, answer[row]] = gold[row]

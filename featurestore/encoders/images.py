@@ -38,6 +38,9 @@ SMALLEST = 50
 #: The default picture, 224×224 of this grey, reproduces the recorded features of absent pictures.
 DEFAULT_COLOUR = (128, 128, 128)
 
+#: Formats that are opened. Pillow knows more, and some of them start other programs (EPS).
+_FORMATS = ("JPEG", "PNG", "TIFF", "GIF", "WEBP", "BMP")
+
 #: What Pillow raises while it decodes damaged or hostile bytes; anything else is a bug of ours.
 _DECODING_ERRORS = (
     OSError,
@@ -46,6 +49,7 @@ _DECODING_ERRORS = (
     EOFError,
     IndexError,
     OverflowError,
+    RuntimeError,
     struct.error,
     zlib.error,
     Image.DecompressionBombError,
@@ -58,7 +62,8 @@ def open_picture(path: Path | None) -> tuple[Image.Image | None, int]:
 
     Transparency is dropped, a palette looked up, CMYK converted by Pillow, 16-bit greys scaled; of
     several frames the first is taken; orientation tags are ignored, as in the released features.
-    A picture above twice Pillow's limit (2 × 89 megapixels) counts as broken.
+    A picture above twice Pillow's limit (2 × 89 megapixels), or in another format than JPEG, PNG,
+    TIFF, GIF, WebP or BMP (whatever its suffix), counts as broken.
 
     Returns:
         (picture, ok), or (None, missing | broken | too small): the default picture stands for it.
@@ -80,7 +85,7 @@ def open_picture(path: Path | None) -> tuple[Image.Image | None, int]:
             hint="check permissions and the disk; the ingest continues where it stopped",
         ) from error
     try:
-        picture = Image.open(io.BytesIO(data))
+        picture = Image.open(io.BytesIO(data), formats=_FORMATS)
         picture.load()
     except _DECODING_ERRORS:
         return None, STATUS_CODE["broken"]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal, NamedTuple
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageEnhance
@@ -20,12 +20,22 @@ from featurestore.sources.sample_world import Theme
 SIDES = (96, 160)
 #: What stands in the place of a picture.
 PictureState = Literal["jpg", "png", "missing", "broken", "small"]
-PICTURE_STATES: tuple[PictureState, ...] = get_args(PictureState)
+
+#: Side of the frame that boxes are given in (DATASETS.md: boxes are found on the 224×224 picture).
+FRAME = 224
 
 Colour = tuple[int, int, int]
+Box = tuple[float, float, float, float]
 
 
-def draw(theme: Theme, rng: np.random.Generator) -> Image.Image:
+class Drawing(NamedTuple):
+    """A picture and where its figure stands: x0 y0 x1 y1 in the 224×224 frame."""
+
+    picture: Image.Image
+    figure: Box
+
+
+def draw(theme: Theme, rng: np.random.Generator) -> Drawing:
     """One picture of ``theme``, 96–160 pixels wide and high, RGB."""
     width, height = (int(side) for side in rng.integers(SIDES[0], SIDES[1] + 1, size=2))
     picture = Image.new("RGB", (width, height), COLOURS[theme.ground])
@@ -34,26 +44,35 @@ def draw(theme: Theme, rng: np.random.Generator) -> Image.Image:
     radius = min(width, height) * rng.uniform(0.26, 0.36)
     middle = (width * rng.uniform(0.38, 0.62), height * rng.uniform(0.38, 0.62))
     _draw_shape(pen, theme.shape, COLOURS[theme.figure], middle, radius, rng.uniform(-0.3, 0.3))
-    return ImageEnhance.Brightness(picture).enhance(rng.uniform(0.85, 1.15))
+    lit = ImageEnhance.Brightness(picture).enhance(rng.uniform(0.85, 1.15))
+    x, y = middle
+    corners = (x - radius, y - radius, x + radius, y + radius)
+    sides = (width, height, width, height)
+    x0, y0, x1, y1 = (
+        float(np.clip(c / side, 0, 1) * FRAME) for c, side in zip(corners, sides, strict=True)
+    )
+    return Drawing(lit, (x0, y0, x1, y1))
 
 
 def write_picture(
-    path: Path, theme: Theme, state: PictureState, rng: np.random.Generator
-) -> Path | None:
-    """Draw ``theme`` to ``path`` (without suffix) as ``state`` says; the file, None where missing."""
-    if state == "missing":
-        return None
-    file = path.with_name(path.name + (".png" if state == "png" else ".jpg"))
-    picture = draw(theme, rng)
-    if state == "broken":
-        file.write_bytes(b"\xff\xd8\xff\xe0 cut off")
-    elif state == "png":
-        picture.save(file, "PNG")
-    else:
-        if state == "small":
-            picture = picture.resize((40, 32))
-        picture.save(file, "JPEG", quality=85)
-    return file
+    stem: Path, theme: Theme, state: PictureState, rng: np.random.Generator
+) -> Box | None:
+    """Draw ``theme`` to the file ``stem`` + suffix as ``state`` says.
+
+    Returns:
+        Where the figure stands; None where no picture can be read from the file.
+    """
+    drawing = draw(theme, rng)
+    jpg = stem.with_name(f"{stem.name}.jpg")
+    if state == "png":
+        drawing.picture.save(stem.with_name(f"{stem.name}.png"), "PNG")
+    elif state == "jpg":
+        drawing.picture.save(jpg, "JPEG", quality=85)
+    elif state == "small":
+        drawing.picture.resize((40, 32)).save(jpg, "JPEG", quality=85)
+    elif state == "broken":
+        jpg.write_bytes(b"\xff\xd8\xff\xe0 cut off")
+    return drawing.figure if state in ("jpg", "png") else None
 
 
 def picture_states(count: int, rng: np.random.Generator) -> list[PictureState]:

@@ -7,6 +7,9 @@ topic word is evidence and a shared neutral word is not.
 
 from __future__ import annotations
 
+import re
+from functools import lru_cache
+
 #: kind of entity → the words that texts about such an entity use.
 TOPICS: dict[str, tuple[str, ...]] = {
     "river": ("water", "boats", "bank", "bridge", "flood", "ferry", "fish", "current"),
@@ -150,3 +153,35 @@ def word_pieces() -> list[str]:
         *_STARTS,
         *(f"##{syllable}" for syllable in sorted({*_MIDDLES, *_ENDS})),
     ]
+
+
+def marks() -> list[str]:
+    """Single characters that pieces may fall back to: printable ASCII and Latin-1 letters."""
+    single = [chr(code) for code in (*range(33, 127), *range(0xC0, 0x100))]
+    return [*single, *(f"##{mark}" for mark in single if mark.isalnum())]
+
+
+@lru_cache(maxsize=1)
+def piece_ids() -> dict[str, int]:
+    """Piece → number, for every piece of the sample's texts."""
+    return {piece: number for number, piece in enumerate(dict.fromkeys([*word_pieces(), *marks()]))}
+
+
+def tokenize(text: str) -> list[int]:
+    """Numbers of the word pieces of ``text``, no [CLS] or [SEP]: what the tiny BERT would make.
+
+    Words and marks apart, then the longest piece that fits, again and again.
+    """
+    words = re.findall(r"[^\W_]+|[^\w\s]|_", text)
+    return [number for word in words for number in _pieces_of(word)]
+
+
+@lru_cache(maxsize=65_536)
+def _pieces_of(word: str) -> tuple[int, ...]:
+    known, found, start = piece_ids(), [], 0
+    while start < len(word):
+        lead = "##" if start else ""
+        stop = next(stop for stop in range(len(word), start, -1) if lead + word[start:stop] in known)
+        found.append(known[lead + word[start:stop]])
+        start = stop
+    return tuple(found)

@@ -1,0 +1,212 @@
+"""``drin-fs ingest``: options → :func:`featurestore.ingest.ingest` → a summary."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import rich_click as click
+from rich import box
+from rich.table import Table
+
+from cli.console import count, percent, plain_text, show, show_json, size, stderr
+
+
+@click.command()
+@click.argument("source", type=click.Path(path_type=Path))
+@click.option(
+    "-o", "--output", type=click.Path(path_type=Path), required=True, help="The store to write."
+)
+@click.option(
+    "--dataset",
+    type=click.Choice(["wikimel", "wikidiverse"]),
+    help="Insist on this dataset. Without it, it is recognised.",
+)
+@click.option(
+    "--text-encoder",
+    metavar="NAME_OR_FOLDER",
+    default="bert-base-cased",
+    show_default=True,
+    help="BERT-type model on the Hugging Face hub or in a folder; none leaves its fields out.",
+)
+@click.option(
+    "--image-encoder",
+    metavar="NAME_OR_FOLDER",
+    default="microsoft/resnet-152",
+    show_default=True,
+    help="Image model, or none.",
+)
+@click.option(
+    "--clip",
+    metavar="NAME_OR_FOLDER",
+    default="openai/clip-vit-base-patch32",
+    show_default=True,
+    help="CLIP model for text–picture similarities, or none.",
+)
+@click.option(
+    "--detector",
+    type=click.Choice(["fasterrcnn", "maskrcnn", "none"]),
+    default="fasterrcnn",
+    show_default=True,
+    help="Finds the objects of a picture.",
+)
+@click.option("--detector-weights", metavar="FILE", help="The detector's weights, where offline.")
+@click.option(
+    "--boxes",
+    metavar="FOLDER",
+    type=click.Path(path_type=Path),
+    help="Replay recorded boxes and scores (.npy) in place of a detector.",
+)
+@click.option(
+    "--dtype",
+    type=click.Choice(["float16", "float32"]),
+    default="float16",
+    show_default=True,
+    help="Stored features. float16 is kept within a relative error of 1e-3, or becomes float32.",
+)
+@click.option(
+    "--compression",
+    type=click.Choice(["lz4", "zstd", "gzip", "none"]),
+    default="lz4",
+    show_default=True,
+    help="Of token and region records; gzip opens in any HDF5 program without plug-ins.",
+)
+@click.option(
+    "--padding",
+    type=click.Choice(["drop", "keep"]),
+    default="drop",
+    show_default=True,
+    help="keep: store features at padded positions too, for a bit-exact way back to .npy.",
+)
+@click.option(
+    "--mention-tokens",
+    type=click.IntRange(3),
+    default=128,
+    show_default=True,
+    help="Tokens kept of a sentence.",
+)
+@click.option(
+    "--entity-tokens",
+    type=click.IntRange(3),
+    default=64,
+    show_default=True,
+    help="Tokens kept of an entity text.",
+)
+@click.option(
+    "--device",
+    type=click.Choice(["auto", "cpu", "cuda"]),
+    default="auto",
+    show_default=True,
+    help="Where the encoders run.",
+)
+@click.option(
+    "--encoder-dtype",
+    type=click.Choice(["float32", "bfloat16"]),
+    default="float32",
+    show_default=True,
+    help="bfloat16 is several times faster where the processor has it, and less exact.",
+)
+@click.option(
+    "--limit",
+    type=click.IntRange(1),
+    metavar="N",
+    help="At most N mentions a split, and the entities they refer to.",
+)
+@click.option("--overwrite", is_flag=True, help="Replace the store if it exists.")
+@click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
+def ingest(source: Path, output: Path, overwrite: bool, as_json: bool, **options: Any) -> None:
+    """Turn the dataset in SOURCE into one store file.
+
+    SOURCE is a folder of WikiMEL or WikiDiverse, raw (text, candidate lists, pictures) or
+    preprocessed (.npy features); which of them it is, is recognised and said. Nothing stands at the
+    output path before the store is complete.
+
+    \b
+    Examples:
+    $ drin-fs ingest data/wikimel -o wikimel.h5
+    $ drin-fs ingest data/preprocessed/wikidiverse -o wikidiverse.h5 --dtype float32
+    $ drin-fs ingest data/wikimel -o text.h5 --image-encoder none --clip none --limit 1000
+    """  # fmt: skip
+    from cli.progress import progress_on
+    from featurestore.ingest import ingest as run
+    from featurestore.options import IngestOptions
+
+    summary = run(
+        source,
+        output,
+        options=IngestOptions(**options),
+        overwrite=overwrite,
+        progress=progress_on(stderr()),
+    )
+    if as_json:
+        show_json(summary.as_dict())
+    else:
+        show(*_views(summary.as_dict()))
+
+
+def _views(summary: dict[str, Any]) -> list[Any]:
+    """What a person wants to know after an ingest."""
+    total = sum(summary["mentions"].values())
+    store = Table(box=None, show_header=False, pad_edge=False)
+    store.add_column(style="bold")
+    store.add_column(overflow="fold")
+    store.add_row("store", plain_text(summary["store"]))
+    store.add_row("size", size(summary["bytes"]))
+    store.add_row("source", f"{summary['layout']} {summary['dataset']}")
+    store.add_row(
+        "rows",
+        f"{count(total)} mentions × {summary['candidates']} candidates, "
+        f"{count(summary['entities'])} entities",
+    )
+    dropped = sum(summary["dropped"].values())
+    if dropped:
+        store.add_row("dropped", f"{count(dropped)} mentions that are not in their sentence")
+    for table, statuses in summary["pictures"].items():
+        store.add_row(
+            f"{table[:-1]} pictures" if table == "mentions" else "entity pictures",
+            _pictures(statuses),
+        )
+    for name, number in summary["counts"].items():
+        store.add_row(plain_text(name), count(number))
+    if summary["float32_fields"]:
+        store.add_row("kept float32", ", ".join(summary["float32_fields"]))
+    for note in summary["notes"]:
+        store.add_row("note", plain_text(note))
+    return [store, "", _splits(summary), "", _stages(summary["seconds"])]
+
+
+def _pictures(statuses: dict[str, int]) -> str:
+    total = sum(statuses.values())
+    return ", ".join(f"{count(n)} {name} ({percent(n, total)})" for name, n in statuses.items())
+
+
+def _splits(summary: dict[str, Any]) -> Table:
+    levels = next((list(r) for r in summary["recall"].values() if r), [])
+    table = Table(
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+        title="splits and candidate recall",
+        title_justify="left",
+    )
+    table.add_column("split")
+    for column in ("mentions", "dropped", *levels):
+        table.add_column(column, justify="right")
+    for split, mentions in summary["mentions"].items():
+        found = summary["recall"][split]
+        table.add_row(
+            split,
+            count(mentions),
+            count(summary["dropped"].get(split, 0)),
+            *(f"{100 * found[level]:.1f} %" if level in found else "–" for level in levels),
+        )
+    return table
+
+
+def _stages(seconds: dict[str, float]) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, title="time per stage", title_justify="left")
+    table.add_column("stage")
+    table.add_column("seconds", justify="right")
+    for stage, spent in seconds.items():
+        table.add_row(plain_text(stage), f"{spent:,.1f}")
+    table.add_row("total", f"{sum(seconds.values()):,.1f}", style="bold")
+    return table

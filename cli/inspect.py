@@ -1,0 +1,61 @@
+"""``drin-fs inspect``: show what a store holds. A skin over ``featurestore.summary`` and ``describe``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import rich_click as click
+
+from cli.console import show, show_json
+
+
+@click.command()
+@click.argument("store", type=click.Path(path_type=Path))
+@click.option("--mention", metavar="ID|ROW", help="Show one mention: sentence, candidates, gold.")
+@click.option(
+    "--entity", metavar="ID|ROW", help="Show one entity: texts, picture, who points at it."
+)
+@click.option(
+    "--top",
+    type=click.IntRange(min=0),
+    default=10,
+    show_default=True,
+    metavar="N",
+    help="With --mention: show so many candidates, and the gold wherever it stands.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of tables.")
+def inspect(store: Path, mention: str | None, entity: str | None, top: int, as_json: bool) -> None:
+    """Show what a store holds: fields, splits, a mention, an entity.
+
+    Lists tables and fields with shape, type, compression and size; splits with the share of
+    mentions whose gold is among the first k candidates; missing pictures; how the store was made.
+    Digits given to --mention and --entity are looked up as an id first, then as a row number.
+
+    \b
+    Examples:
+    $ drin-fs inspect demo/store.h5
+    $ drin-fs inspect demo/store.h5 --mention 46351-0 --top 20
+    $ drin-fs inspect demo/store.h5 --entity Q42 --json | jq .gold_of
+
+    The same in Python: featurestore.summary.summarise, featurestore.describe.describe_mention and
+    describe_entity.
+    """
+    import featurestore
+    from cli.render import overview
+    from cli.render_row import entity_view, mention_view
+    from featurestore.describe import describe_entity, describe_mention, find_row
+    from featurestore.summary import summarise
+
+    if mention is not None and entity is not None:
+        raise click.UsageError("--mention and --entity: give one of them")
+    with featurestore.open(store) as opened:
+        if mention is not None:
+            row = find_row(opened, "mentions", mention)
+            one = describe_mention(opened, row, top=top)
+            show_json(one) if as_json else show(mention_view(one))
+        elif entity is not None:
+            entity_row = describe_entity(opened, find_row(opened, "entities", entity))
+            show_json(entity_row) if as_json else show(entity_view(entity_row))
+        else:
+            summary = summarise(opened)
+            show_json(summary) if as_json else show(overview(summary))

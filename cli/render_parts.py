@@ -1,0 +1,45 @@
+"""Building blocks that the views of ``inspect`` share."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.box import SIMPLE_HEAD
+from rich.console import JustifyMethod, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+#: Layout of a field → its colour, wherever the field is named.
+LAYOUT_STYLE = {"record": "magenta", "view": "cyan", "column": "green", "text": "yellow"}
+
+
+def grid(title: str, *columns: str, right: Sequence[str] = ()) -> Table:
+    """A light table: bold title, a line under the heads; columns named in ``right`` align right."""
+    table = Table(
+        title=Text(title, "bold") if title else None,
+        title_justify="left",
+        box=SIMPLE_HEAD,
+        show_edge=False,
+        pad_edge=False,
+        padding=(0, 1, 0, 0),
+        header_style="dim",
+    )
+    for column in columns:
+        justify: JustifyMethod = "right" if column in right else "left"
+        table.add_column(column, justify=justify, no_wrap=True)
+    return table
+
+
+def facts(rows: Sequence[tuple[str, RenderableType]]) -> Table:
+    """Names on the left, values beside them, wrapped under themselves."""
+    table = Table.grid(padding=(0, 2))
+    table.add_column(style="dim", no_wrap=True)
+    table.add_column(overflow="fold")
+    for name, value in rows:
+        table.add_row(name, value)
+    return table
+
+
+def ratio(logical: int, stored: int) -> str:
+    """How many decoded bytes one stored byte holds: ``1.31×``."""
+    return f"{logical / stored:.2f}×" if stored else "–"

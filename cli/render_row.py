@@ -1,0 +1,161 @@
+"""One mention or one entity for people."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from cli.console import clean, count, figure, plain_text
+from cli.render_parts import LAYOUT_STYLE, facts, grid
+from featurestore.describe import EntityLine, EntitySummary, FieldStatistics, MentionSummary
+
+#: Characters of a description that a list shows where no terminal cuts it.
+_BEGINNING = 160
+
+_LOGITS = "CLIP logits (100·cos): the mention's picture and the entity's text, and the reverse"
+
+
+def mention_view(mention: MentionSummary) -> RenderableType:
+    """The sentence with the mention marked, its candidates, and the numbers of its features."""
+    where = f"row {count(mention.row)}" + (f" of {mention.split}" if mention.split else "")
+    title = Text.assemble("mention ", plain_text(mention.id, "bold"), (f"   {clean(where)}", "dim"))
+    values = {name: value for name, value in mention.values.items() if name != "mention"}
+    lines = [
+        ("sentence", _marked(mention.sentence, mention.span)),
+        ("gold", _gold(mention)),
+        *_picture(mention.image_path, mention.image_status),
+        *_values(values),
+    ]
+    parts: list[RenderableType] = [title, Text(), facts(lines), Text(), _candidates(mention)]
+    if any(line.sim_image_text is not None for line in mention.candidates):
+        parts.append(Text(_LOGITS, "dim"))
+    return Group(*parts, Text(), _statistics(mention.statistics))
+
+
+def entity_view(entity: EntitySummary) -> RenderableType:
+    """Title and texts, who points at the entity, and the numbers of its features."""
+    title = Text.assemble("entity ", plain_text(entity.id, "bold"))
+    title.append(f"   row {count(entity.row)}", "dim")
+    lines: list[tuple[str, RenderableType]] = [
+        (name, plain_text(value))
+        for name, value in (
+            ("title", entity.title),
+            ("description", entity.description),
+            ("text", entity.text),
+        )
+        if value
+    ]
+    lines += _picture(entity.image_path, entity.image_status)
+    lines.append(("gold of", plain_text(_mentions(entity.gold_of, entity.gold_examples))))
+    lines.append(("candidate of", plain_text(_mentions(entity.candidate_of))))
+    lines += _values(entity.values)
+    return Group(title, Text(), facts(lines), Text(), _statistics(entity.statistics))
+
+
+def _mentions(number: int, examples: Sequence[str] = ()) -> str:
+    words = f"{count(number)} mention" + ("" if number == 1 else "s")
+    if not examples:
+        return words
+    more = ", …" if number > len(examples) else ""
+    return f"{words}: {', '.join(examples)}{more}"
+
+
+def _marked(sentence: str, span: tuple[int, int] | None) -> Text:
+    """The sentence; the mention stands in ⟦ ⟧, and in reverse where the terminal can."""
+    if span is None:
+        return plain_text(sentence)
+    start, end = span
+    return Text.assemble(
+        plain_text(sentence[:start]),
+        ("⟦", "dim"), plain_text(sentence[start:end], "bold reverse"), ("⟧", "dim"),
+        plain_text(sentence[end:]),
+    )  # fmt: skip
+
+
+def _gold(mention: MentionSummary) -> Text:
+    if mention.gold is None:
+        return Text("not in the entity table", "red")
+    text = plain_text(mention.gold.id, "bold green")
+    if mention.gold.title and mention.gold.title != mention.gold.id:
+        text.append(f"  {clean(mention.gold.title)}")
+    if mention.answer < mention.retrieved:
+        return text.append(f"   rank {mention.answer + 1} of {mention.retrieved}", "dim")
+    return text.append(f"   not among the {mention.retrieved} candidates", "red")
+
+
+def _picture(path: str | None, status: str | None) -> Iterator[tuple[str, RenderableType]]:
+    if not path and status in (None, "unknown"):
+        return
+    text = plain_text(path) if path else Text("no file known", "dim")
+    if status == "ok":
+        text.append("   ok", "green")
+    elif status and status != "unknown":
+        text.append(f"   {status}", "red").append(": the default picture was encoded", "dim")
+    yield "picture", text
+
+
+def _values(values: dict[str, Any]) -> Iterator[tuple[str, RenderableType]]:
+    words = [f"{name} {value}" for name, value in values.items() if value != ""]
+    if words:
+        yield "values", plain_text(" · ".join(words))
+
+
+def _candidates(mention: MentionSummary) -> Table:
+    """One line a candidate; columns that no line fills are left out."""
+    lines = mention.candidates
+    table = grid("Candidates", "rank", "", "id", right=("rank",))
+    cells: list[Callable[[EntityLine], RenderableType]] = [
+        lambda line: str(line.rank) if line.rank else "–",
+        lambda line: "★" if line.is_gold else " ",
+        lambda line: plain_text("(empty place)" if line.id is None else line.id),
+    ]
+    if any(line.title and line.title != line.id for line in lines):
+        table.add_column("title", no_wrap=True, overflow="ellipsis", max_width=32)
+        cells.append(lambda line: plain_text(line.title or ""))
+    if any(line.sim_image_text is not None for line in lines):
+        table.add_column("image–text", justify="right", no_wrap=True)
+        table.add_column("text–image", justify="right", no_wrap=True)
+        cells += [
+            lambda line: _logit(line.sim_image_text),
+            lambda line: _logit(line.sim_text_image),
+        ]
+        table.caption = Text(
+            "CLIP logits: the mention's picture and the entity's text; the reverse"
+        )
+        table.caption_justify = "left"
+    if any(line.text for line in lines):
+        table.add_column("description", no_wrap=True, overflow="ellipsis")
+        cells.append(lambda line: _beginning(line.text or ""))
+    for line in lines:
+        if line.is_gold and (line.rank is None or line.rank > len(lines)):
+            table.add_section()  # the gold stands further down, or was not retrieved
+        table.add_row(*(cell(line) for cell in cells), style="green" if line.is_gold else "")
+    return table
+
+
+def _beginning(text: str) -> Text:
+    shown = clean(text)
+    return Text(shown if len(shown) <= _BEGINNING else shown[: _BEGINNING - 1] + "…")
+
+
+def _logit(value: float | None) -> str:
+    return "–" if value is None else f"{value:.2f}"
+
+
+def _statistics(fields: Sequence[FieldStatistics]) -> Table:
+    names = ("shape", "mean", "std", "min", "max", "norm", "zero")
+    table = grid("Fields of this row", "field", *names, right=names)
+    for field in fields:
+        zeros = "–" if field.zeros is None else f"{100 * field.zeros:.0f} %"
+        numbers = (field.mean, field.std, field.minimum, field.maximum, field.norm)
+        table.add_row(
+            Text(field.field, LAYOUT_STYLE[field.layout]),
+            "×".join(map(str, field.shape)),
+            *map(figure, numbers),
+            zeros,
+        )
+    return table

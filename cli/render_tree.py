@@ -1,0 +1,137 @@
+"""The tree of tables and fields, with as many columns as the terminal has room for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
+from rich.table import Table
+from rich.text import Text
+
+from cli.console import count, size
+from cli.render_parts import LAYOUT_STYLE, grid, ratio
+from featurestore.summary import FieldSummary, StoreSummary, TableSummary
+
+#: From this width on (chosen here: the wide table of a full store fits) all columns are shown.
+_WIDE = 112
+
+_BAR = 10  # characters of a full bar
+
+_LEGEND = (
+    "record: a compressed chunk a row · view: derived from records, a row is one copy · "
+    "column: plain values · text: UTF-8"
+)
+
+
+@dataclass(frozen=True)
+class _Column:
+    """One column of the tree: its head, and its cell for a field and for a whole table."""
+
+    head: str
+    of_field: Callable[[FieldSummary], RenderableType]
+    of_table: Callable[[TableSummary], RenderableType] = lambda table: ""
+    right: bool = False
+    only_wide: bool = False
+
+
+class FieldTree:
+    """Tables as branches, fields as leaves, sizes beside them; then what the store lacks."""
+
+    def __init__(self, summary: StoreSummary) -> None:
+        self._summary = summary
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        yield self._tree(wide=options.max_width >= _WIDE)
+        yield Text(_LEGEND, "dim")
+        for table in self._summary.tables:
+            if table.absent:
+                yield _absent(table)
+        yield Text()
+
+    def _tree(self, *, wide: bool) -> Table:
+        columns = [c for c in self._columns() if wide or not c.only_wide]
+        heads = ["field", *(c.head for c in columns)]
+        view = grid("", *heads, right=tuple(c.head for c in columns if c.right))
+        for table in self._summary.tables:
+            view.add_row(Text(f"/{table.name}", "bold"), *(c.of_table(table) for c in columns))
+            for field in table.fields:
+                branch = "└─ " if field is table.fields[-1] else "├─ "
+                name = Text.assemble((branch, "dim"), (field.name, LAYOUT_STYLE[field.layout]))
+                view.add_row(name, *(c.of_field(field) for c in columns))
+            view.add_section()
+        view.add_row("(other)", *(_other(c.head, self._summary) for c in columns), style="dim")
+        return view
+
+    def _columns(self) -> list[_Column]:
+        file_bytes = max(1, self._summary.file_bytes)
+
+        def share(part: FieldSummary | TableSummary) -> Text:
+            return _bar(part.stored_bytes / file_bytes)
+
+        return [
+            _Column("shape", lambda f: _shape(f.shape[1:]), _rows, right=True),
+            _Column("dtype", lambda f: f.dtype),
+            _Column("layout", _layout),
+            _Column("chunk", lambda f: _shape(f.chunks or ()), right=True, only_wide=True),
+            _Column("size", _stored, _stored, right=True),
+            _Column("decoded", _decoded, _decoded, right=True, only_wide=True),
+            _Column("ratio", _ratio, _ratio, right=True),
+            _Column("share of file", share, share, only_wide=True),
+        ]
+
+
+def _rows(table: TableSummary) -> Text:
+    return Text(f"{count(table.rows)} row" + ("" if table.rows == 1 else "s"), "bold")
+
+
+def _shape(shape: tuple[int, ...]) -> str:
+    return "×".join(count(length) for length in shape)
+
+
+def _layout(field: FieldSummary) -> Text:
+    style = LAYOUT_STYLE[field.layout]
+    compressed = "" if field.compression == "none" else f" · {field.compression}"
+    return Text(field.layout + compressed, style)
+
+
+def _stored(part: FieldSummary | TableSummary) -> str:
+    return size(part.stored_bytes)
+
+
+def _decoded(part: FieldSummary | TableSummary) -> str:
+    return size(part.logical_bytes)
+
+
+def _ratio(part: FieldSummary | TableSummary) -> str:
+    return ratio(part.logical_bytes, part.stored_bytes)
+
+
+def _other(head: str, summary: StoreSummary) -> RenderableType:
+    """The line of what is no field: the index of ids and HDF5's own structure."""
+    rest = summary.file_bytes - sum(table.stored_bytes for table in summary.tables)
+    match head:
+        case "layout":
+            return "ids, HDF5"
+        case "size":
+            return size(rest)
+        case "share of file":
+            return _bar(rest / max(1, summary.file_bytes))
+    return ""
+
+
+def _bar(share: float) -> Text:
+    """A bar drawn in eighths of a character, and the share in words."""
+    eighths = round(share * _BAR * 8)
+    bar = "█" * (eighths // 8) + ("", "▏", "▎", "▍", "▌", "▋", "▊", "▉")[eighths % 8]
+    return Text.assemble((f"{bar:<{_BAR}}", "blue"), f" {100 * share:5.1f} %")
+
+
+def _absent(table: TableSummary) -> Text:
+    line = Text(f"not stored in /{table.name}: ", "dim")
+    for place, (option, names) in enumerate(table.absent.items()):
+        line.append("; " if place else "")
+        line.append(", ".join(names))
+        if option:
+            line.append(f" (from {option})", "dim")
+    return line

@@ -1,0 +1,105 @@
+"""Score the best weights of a run again: the same figures for the same settings, or under others."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import featurestore
+from featurestore.errors import StoreError
+from linker.checkpoint import load_weights
+from linker.config import Device, TrainConfig, read_config
+from linker.data import Protocol
+from linker.job import prepare_job
+from linker.machine import check_same_store, store_identity
+from linker.metrics import Denominator, TieRule
+from linker.run_folder import RunFolder
+from linker.summary import conditions, figures, split_metrics, store_line
+from linker.trainer import interruptible, quiet_lightning, reproducible
+
+
+def evaluate(
+    run: str | os.PathLike[str],
+    *,
+    split: str = "test",
+    protocol: Protocol | None = None,
+    tie_rule: TieRule | None = None,
+    denominator: Denominator | None = None,
+    store: str | os.PathLike[str] | None = None,
+    other_store: bool = False,
+    device: Device | None = None,
+) -> dict[str, Any]:
+    """The figures of one split; None stands for what the run was trained with.
+
+    Args:
+        store: where the store is now; by default where it was.
+        other_store: allow a store that the run was not trained from.
+
+    Returns:
+        Plain values: the conditions, the figures under the split's name, and the store.
+
+    Raises:
+        RunError: no finished run, or another store.
+        StoreError: the store is not where it was.
+        UnknownId: the store has no such split.
+    """
+    folder = RunFolder(run)
+    config = _settings(
+        read_config(folder.read_config()),
+        protocol=protocol,
+        tie_rule=tie_rule,
+        denominator=denominator,
+        device=device,
+    )
+    recorded = folder.read_environment()["store"]
+    with _open(store, recorded["path"]) as opened:
+        if not other_store:
+            check_same_store(recorded, opened, hint="give the right --store, or --other-store")
+        job = prepare_job(opened, config)
+        job.rows(split)
+        with reproducible(config.seed, job.device), quiet_lightning(), interruptible():
+            module = job.module()
+            load_weights(module.network, folder.best_weights)
+            ranks = job.score(module, split)
+        return {
+            **conditions(job.config, job.match),
+            split: figures(split_metrics(ranks, config.metrics)),
+            "run": str(folder.path),
+            "store": store_line(store_identity(opened)),
+        }
+
+
+def _settings(
+    config: TrainConfig,
+    *,
+    protocol: Protocol | None,
+    tie_rule: TieRule | None,
+    denominator: Denominator | None,
+    device: Device | None,
+) -> TrainConfig:
+    metrics = config.metrics.model_copy(
+        update={
+            "tie_rule": tie_rule or config.metrics.tie_rule,
+            "denominator": denominator or config.metrics.denominator,
+        }
+    )
+    return config.model_copy(
+        update={
+            "protocol": protocol or config.protocol,
+            "device": device or config.device,
+            "metrics": metrics,
+        }
+    )
+
+
+def _open(given: str | os.PathLike[str] | None, recorded: str) -> featurestore.Store:
+    try:
+        return featurestore.open(given or recorded)
+    except StoreError as error:
+        if given:
+            raise
+        raise StoreError(
+            f"the run's store cannot be opened: {error.what}",
+            where=recorded,
+            hint="say where it is now: --store PATH",
+        ) from error

@@ -1,0 +1,105 @@
+"""The training step around a network, for Lightning."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import lightning.pytorch as pl
+import numpy as np
+import torch
+from torch import Tensor
+
+from featurestore.errors import DrinFsError
+from linker.batch import Batch
+from linker.config import LossConfig
+from linker.losses import triplet_loss
+from linker.metrics import Ranks, rank_gold
+from linker.models.base import Model
+
+
+class TrainingDiverged(DrinFsError):
+    """A loss or score is not a number any more. Exit code 1."""
+
+
+class LinkerModule(pl.LightningModule):
+    """Trains a network with the triplet loss and Adam; ranks the golds of what it is given to score.
+
+    Args:
+        mention_ids: rows → ids, to name mentions in errors.
+    """
+
+    def __init__(
+        self,
+        *,
+        network: Model[Any],
+        loss: LossConfig,
+        lr: float,
+        mention_ids: Callable[[np.ndarray], list[str]],
+    ) -> None:
+        super().__init__()
+        self.network = network
+        self.loss = loss
+        self.lr = lr
+        self.mention_ids = mention_ids
+        self.loss_sum = 0.0  # of the mentions of this epoch
+        self.trained = 0  # mentions, this epoch
+        self._ranks: list[Ranks] = []
+
+    @property
+    def ranks(self) -> Ranks:
+        """The ranks of the mentions scored in the last pass, in their order."""
+        return Ranks.concatenate(self._ranks)
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        """One Adam for the whole fit (the reference's optimiser; it restarts it, we do not)."""
+        return torch.optim.Adam(self.network.parameters(), lr=self.lr)
+
+    def transfer_batch_to_device(
+        self, batch: Batch, device: torch.device, dataloader_idx: int
+    ) -> Batch:
+        """The batch on the device; float16 features travel as float16 and widen there."""
+        return batch.to(device, non_blocking=True).float()
+
+    def on_train_epoch_start(self) -> None:
+        self.loss_sum, self.trained = 0.0, 0
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        scores = self.network(batch)
+        loss = triplet_loss(
+            scores,
+            batch.answer,
+            retrieved=batch.retrieved,
+            negatives=self.loss.negatives,
+            margin=self.loss.margin,
+        )
+        value = float(loss.detach())
+        if not np.isfinite(value):
+            raise self._diverged(f"the loss is {value}", batch, batch_idx)
+        self.loss_sum += value * len(batch)
+        self.trained += len(batch)
+        return loss
+
+    def on_validation_epoch_start(self) -> None:
+        self._ranks = []
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        ranks = rank_gold(self.network(batch), batch.answer, retrieved=batch.retrieved)
+        if ranks.nan_golds:
+            raise self._diverged("the model scores NaN", batch, batch_idx)
+        self._ranks.append(ranks)
+
+    def on_test_epoch_start(self) -> None:
+        self.on_validation_epoch_start()
+
+    def test_step(self, batch: Batch, batch_idx: int) -> None:
+        self.validation_step(batch, batch_idx)
+
+    def _diverged(self, what: str, batch: Batch, batch_idx: int) -> TrainingDiverged:
+        ids = self.mention_ids(batch.mention_rows.cpu().numpy())
+        named = ", ".join(ids[:5]) + (f" and {len(ids) - 5} more" if len(ids) > 5 else "")
+        return TrainingDiverged(
+            f"{what} in epoch {self.current_epoch + 1}, batch {batch_idx + 1}",
+            where=f"mentions {named}",
+            hint="try a lower --lr, or --precision 32",
+        )

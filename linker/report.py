@@ -1,0 +1,118 @@
+"""Tables of figures, for one run or several; every figure stands beside what it depends on."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich import box
+from rich.table import Table
+from rich.text import Text
+
+from featurestore.errors import ConfigError
+from linker.run_folder import RunFolder
+
+#: What figures must share to be compared, and the words a caption has for it.
+CONDITIONS: Mapping[str, str] = {
+    "protocol": "protocol",
+    "tie_rule": "ties",
+    "denominator": "mean over mentions:",
+}
+
+#: The splits that a summary may hold, in the order of the rows.
+SPLITS = ("valid", "test")
+
+
+def read_summaries(runs: Sequence[str | os.PathLike[str]]) -> dict[str, dict[str, Any]]:
+    """Run folder → its summary.
+
+    Raises:
+        RunError: a folder without one.
+    """
+    return {os.fspath(run): RunFolder(run).read_summary() for run in runs}
+
+
+def run_table(summary: Mapping[str, Any], splits: Sequence[str] = SPLITS) -> Table:
+    """The figures of one run or evaluation: a row a split."""
+    present = [split for split in splits if split in summary]
+    names = _figure_names([summary[split] for split in present])
+    figures = _table(["split", *names, "mentions"], caption=_caption(summary))
+    for split in present:
+        values = summary[split]
+        cells = [_cell(name, values.get(name)) for name in names]
+        figures.add_row(split, *cells, f"{values['mentions']:,}")
+    return figures
+
+
+def table(summaries: Mapping[str, Mapping[str, Any]], *, mixed: bool = False) -> Table:
+    """The figures of several runs side by side: a row a run and split.
+
+    Args:
+        summaries: name of the run → its summary.
+        mixed: allow figures under different conditions; these then stand in columns of their own.
+
+    Raises:
+        ConfigError: the runs differ in protocol, tie rule, denominator or dataset, and ``mixed`` is
+            false.
+    """
+    if not mixed:
+        _check_comparable(summaries)
+    conditions = list(CONDITIONS) if mixed else []
+    names = _figure_names([s[split] for s in summaries.values() for split in SPLITS if split in s])
+    caption = None if mixed or not summaries else _caption(next(iter(summaries.values())))
+    figures = _table(["run", "model", *conditions, "split", *names], caption=caption)
+    for split in SPLITS:
+        for run, summary in summaries.items():
+            if split in summary:
+                cells = [_cell(name, summary[split].get(name)) for name in names]
+                under = [str(summary[key]) for key in conditions]
+                figures.add_row(Text(run), _model(summary), *under, split, *cells)
+    return figures
+
+
+def _check_comparable(summaries: Mapping[str, Mapping[str, Any]]) -> None:
+    for key in (*CONDITIONS, "dataset"):
+        found: dict[str, str] = {}
+        for run, summary in summaries.items():
+            value = summary["store"]["dataset"] if key == "dataset" else summary[key]
+            found.setdefault(str(value), run)
+        if len(found) > 1:
+            differing = ", ".join(f"{value} in {run}" for value, run in found.items())
+            raise ConfigError(
+                f"figures under different conditions cannot be compared: {key} is {differing}",
+                where="report",
+                hint="score one of them again with drin-fs evaluate, or pass --mixed",
+            )
+
+
+def _table(columns: Sequence[str], *, caption: str | None) -> Table:
+    grid = Table(box=box.SIMPLE_HEAD, pad_edge=False, caption=caption, caption_justify="left")
+    texts = {"run", "model", "split", *CONDITIONS}
+    for column in columns:
+        grid.add_column(column, justify="left" if column in texts else "right")
+    return grid
+
+
+def _caption(summary: Mapping[str, Any]) -> str:
+    words = ", ".join(f"{words} {summary[key]}" for key, words in CONDITIONS.items())
+    return f"{words}, seed {summary['seed']}"
+
+
+def _model(summary: Mapping[str, Any]) -> str:
+    """``drin``, with the edges where not all are on."""
+    off = summary.get("edges_off") or {}
+    return summary["model"] + (f" without {', '.join(off)}" if off else "")
+
+
+def _figure_names(splits: Sequence[Mapping[str, Any]]) -> list[str]:
+    """hits@k by growing k, then MRR and mean rank."""
+    hits = {name for values in splits for name in values if name.startswith("hits@")}
+    ordered = sorted(hits, key=lambda name: int(name.removeprefix("hits@")))
+    return [*ordered, "mrr", "mean_rank"]
+
+
+def _cell(name: str, value: float | None) -> str:
+    if value is None:
+        return "–"
+    return f"{value:.1f}" if name == "mean_rank" else f"{100 * value:.1f}"

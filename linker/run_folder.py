@@ -1,0 +1,173 @@
+"""The folder of a training run: what is in it, and how each file is written whole or not at all.
+
+    RUN/
+      config.yaml            every option, with what the store decided (edges) filled in
+      environment.json       versions, device, threads, and which store
+      metrics.csv            one line an epoch
+      summary.json           the figures, and what one has to know to read them
+      ranks/{split}.csv      the rank of every mention's gold, by the best weights
+      checkpoints/best.ckpt  the best epoch, as Lightning can continue it
+      checkpoints/last.ckpt  the last finished epoch, for --resume
+      checkpoints/best.safetensors   the best weights alone
+      tensorboard/           the figures of metrics.csv as events, where tensorboard is installed
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import shutil
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+
+from featurestore.errors import ConfigError, DataError, WriteError
+from linker.metrics import Ranks
+
+
+class RunError(DataError):
+    """A run folder that is incomplete, or does not belong to what it is used with."""
+
+
+#: All that a run writes; ``--overwrite`` removes these and nothing else.
+_FILES = ("config.yaml", "environment.json", "metrics.csv", "summary.json")
+_FOLDERS = ("checkpoints", "ranks", "tensorboard")
+
+
+class RunFolder:
+    """Paths, and reading and writing of the small files, of one run."""
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(path)
+        self.config = self.path / "config.yaml"
+        self.environment = self.path / "environment.json"
+        self.metrics = self.path / "metrics.csv"
+        self.summary = self.path / "summary.json"
+        self.best = self.path / "checkpoints" / "best.ckpt"
+        self.best_weights = self.path / "checkpoints" / "best.safetensors"
+        self.last = self.path / "checkpoints" / "last.ckpt"
+        self.tensorboard = self.path / "tensorboard"
+
+    def ranks(self, split: str) -> Path:
+        return self.path / "ranks" / f"{split}.csv"
+
+    # the life of a run -------------------------------------------------------------------------
+
+    def start(self, *, resume: bool = False, overwrite: bool = False) -> None:
+        """Make the folder ready for a new run, or check that there is one to resume.
+
+        Raises:
+            ConfigError: the folder is not empty, and neither option was given.
+            RunError: nothing to resume.
+            WriteError: the folder cannot be made.
+        """
+        if resume:
+            if not self.last.is_file():
+                raise RunError(
+                    "nothing to resume: no epoch of this run was finished",
+                    where=str(self.last),
+                    hint="start it without --resume",
+                )
+            return
+        if self.path.is_dir() and any(self.path.iterdir()):
+            if not overwrite:
+                raise ConfigError(
+                    "the run folder is not empty",
+                    where=str(self.path),
+                    hint="continue it with --resume, replace it with --overwrite, "
+                    "or name another with -o",
+                )
+            self._remove_old_run()
+        try:
+            for folder in (self.best.parent, self.ranks("test").parent):
+                folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise WriteError(f"cannot make the run folder ({error})", where=str(self.path)) from error
+
+    def _remove_old_run(self) -> None:
+        """Only what a run writes, and only where there was a run: the folder may hold more."""
+        if not self.config.is_file():
+            raise ConfigError(
+                "the folder is not empty and holds no run",
+                where=str(self.path),
+                hint="--overwrite replaces runs only; name another folder with -o",
+            )
+        for name in _FILES:
+            (self.path / name).unlink(missing_ok=True)
+        for name in _FOLDERS:
+            shutil.rmtree(self.path / name, ignore_errors=True)
+
+    # writing -----------------------------------------------------------------------------------
+
+    def write_environment(self, environment: Mapping[str, Any]) -> None:
+        _write(self.environment, json.dumps(environment, indent=2) + "\n")
+
+    def write_config(self, text: str) -> None:
+        _write(self.config, text)
+
+    def write_summary(self, summary: Mapping[str, Any]) -> None:
+        _write(self.summary, json.dumps(summary, indent=2, allow_nan=False) + "\n")
+
+    def write_metrics(self, history: Sequence[Mapping[str, Any]]) -> None:
+        """One line an epoch; written anew each time, so that it never disagrees with ``last``."""
+        _write(self.metrics, _csv(history[0].keys(), (row.values() for row in history)))
+
+    def write_ranks(self, split: str, *, ids: Sequence[str], ranks: Ranks) -> None:
+        """One line a mention; ranks are empty where the gold was not retrieved."""
+        header = ("mention", "retrieved", "rank_optimistic", "rank_expected", "rank_pessimistic")
+        columns = (ranks.optimistic, ranks.expected, ranks.pessimistic)
+        rows = (
+            (mention, int(found), *(f"{r:g}" if np.isfinite(r) else "" for r in place))
+            for mention, found, *place in zip(ids, ranks.retrieved, *columns, strict=True)
+        )
+        _write(self.ranks(split), _csv(header, rows))
+
+    # reading -----------------------------------------------------------------------------------
+
+    def read_config(self) -> dict[str, Any]:
+        """The options of the run, as nested plain values."""
+        return yaml.safe_load(self._read(self.config))
+
+    def read_environment(self) -> dict[str, Any]:
+        return json.loads(self._read(self.environment))
+
+    def read_summary(self) -> dict[str, Any]:
+        return json.loads(self._read(self.summary))
+
+    def _read(self, path: Path) -> str:
+        try:
+            return path.read_text(encoding="utf-8")
+        except FileNotFoundError:
+            raise RunError(self._what_is_missing(path), where=str(path), hint=self._next()) from None
+
+    def _what_is_missing(self, path: Path) -> str:
+        if not self.path.is_dir():
+            return "no such run folder"
+        if not self.config.is_file():
+            return "the folder holds no run"
+        return f"the run has no {path.name}: it was not finished"
+
+    def _next(self) -> str:
+        if self.last.is_file():
+            return f"finish it with: drin-fs train STORE -o {self.path} --resume"
+        return "a run is made with: drin-fs train STORE -o RUN"
+
+
+def _csv(header: Iterable[str], rows: Iterable[Iterable[Any]]) -> str:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(header)
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+def _write(path: Path, text: str) -> None:
+    """The whole text, or what was there before."""
+    temporary = path.with_name(f".{path.name}.part")
+    temporary.write_text(text, encoding="utf-8")
+    os.replace(temporary, path)

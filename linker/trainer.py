@@ -1,0 +1,103 @@
+"""Lightning's trainer as we use it: one device, no surprises on disk or on the terminal."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import lightning.pytorch as pl
+import torch
+from lightning.pytorch.plugins.environments import LightningEnvironment
+from lightning.pytorch.utilities.seed import isolate_rng
+from torch.utils import deterministic
+
+from linker.config import Precision
+
+
+def make_trainer(
+    *,
+    device: torch.device,
+    precision: Precision,
+    epochs: int = 1,
+    callbacks: Sequence[pl.Callback] = (),
+) -> pl.Trainer:
+    """A trainer that logs, saves and prints nothing by itself: the callbacks do."""
+    return pl.Trainer(
+        accelerator=device.type,
+        devices=1,
+        precision=precision,
+        max_epochs=epochs,
+        callbacks=list(callbacks),
+        plugins=[LightningEnvironment()],  # no look-out for clusters: we never start processes
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        num_sanity_val_steps=0,  # validation of random weights would be one more pass
+        use_distributed_sampler=False,
+    )
+
+
+@contextmanager
+def reproducible(seed: int, device: torch.device) -> Iterator[None]:
+    """Seed torch and choose deterministic algorithms; put back what was there before.
+
+    The same seed, machine, number of threads and versions give the same numbers. Operations that
+    torch has no deterministic form of warn instead of failing.
+    """
+    algorithms = torch.are_deterministic_algorithms_enabled()
+    warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
+    fill = deterministic.fill_uninitialized_memory
+    if device.type == "cuda":  # read by cuBLAS when it starts; without it matrix products warn
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    with isolate_rng(include_cuda=device.type == "cuda"):
+        torch.manual_seed(seed)
+        torch.use_deterministic_algorithms(True, warn_only=True)
+        deterministic.fill_uninitialized_memory = False  # no model reads memory it did not write
+        try:
+            yield
+        finally:
+            torch.use_deterministic_algorithms(algorithms, warn_only=warn_only)
+            deterministic.fill_uninitialized_memory = fill
+
+
+#: What Lightning warns of that is as we want it.
+_EXPECTED_WARNINGS = (
+    r".*does not have many workers which may be a bottleneck.*",
+    r"(GPU|CUDA) available but not used.*",
+    r".*`srun` command is available on your system but is not used.*",
+)
+
+
+@contextmanager
+def quiet_lightning() -> Iterator[None]:
+    """Without Lightning's banners and tips, and the warnings that we know of."""
+    loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
+    levels = [logger.level for logger in loggers]
+    with warnings.catch_warnings():
+        for message in _EXPECTED_WARNINGS:
+            warnings.filterwarnings("ignore", message)
+        for logger in loggers:
+            logger.setLevel(logging.WARNING)
+        try:
+            yield
+        finally:
+            for logger, level in zip(loggers, levels, strict=True):
+                logger.setLevel(level)
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """Ctrl-C stays ``KeyboardInterrupt``: Lightning turns it into exit status 1, and deaf to more."""
+    handler = signal.getsignal(signal.SIGINT)
+    try:
+        yield
+    except SystemExit as exit_:
+        if not isinstance(exit_.__context__, KeyboardInterrupt):
+            raise
+        signal.signal(signal.SIGINT, handler)
+        raise KeyboardInterrupt from None

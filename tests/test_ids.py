@@ -1,0 +1,74 @@
+"""The id index: every id finds its row, nothing else does, and colliding hashes do no harm."""
+
+from __future__ import annotations
+
+from hashlib import blake2b
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from featurestore import ids as ids_module
+from featurestore.errors import UnknownId
+from featurestore.ids import IdIndex, build_index, hash_ids
+
+ID = st.text(st.characters(codec="utf-8"), max_size=12)
+DISTINCT_IDS = st.lists(ID, unique=True, max_size=40)
+
+
+def index_of(ids: list[str]) -> IdIndex:
+    hashes, rows = build_index(ids)
+    return IdIndex(
+        hashes, rows, id_at=lambda found: [ids[row] for row in found.tolist()], where="x.h5::/entities"
+    )
+
+
+@given(DISTINCT_IDS, st.lists(ID, max_size=5))
+def test_every_id_is_found_at_its_row_and_no_other_id_is(ids: list[str], others: list[str]) -> None:
+    expected = [ids.index(text) if text in ids else -1 for text in ids + others]
+    assert index_of(ids).find(ids + others).tolist() == expected
+
+
+@given(DISTINCT_IDS, st.integers(1, 4), st.lists(ID, max_size=5))
+def test_ids_with_colliding_hashes_are_told_apart(
+    ids: list[str], hashes: int, others: list[str]
+) -> None:
+    def colliding(texts: list[str]) -> np.ndarray:
+        return np.array([len(text) % hashes for text in texts], np.uint64)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ids_module, "hash_ids", colliding)
+        index = index_of(ids)
+        expected = [ids.index(text) if text in ids else -1 for text in ids + others]
+        assert index.find(ids + others).tolist() == expected
+
+
+def test_the_hash_is_blake2b_of_eight_bytes_read_as_little_endian() -> None:
+    expected = int.from_bytes(blake2b("Zürich".encode(), digest_size=8).digest(), "little")
+    assert hash_ids(["Q42", "Zürich"]).tolist()[1] == expected
+
+
+def test_an_index_is_sorted_by_hash() -> None:
+    hashes, rows = build_index([f"Q{i}" for i in range(500)])
+    assert (np.diff(hashes.astype(object)) > 0).all()
+    assert sorted(rows.tolist()) == list(range(500))
+
+
+def test_an_unknown_id_names_the_nearest_ones() -> None:
+    with pytest.raises(UnknownId) as caught:
+        index_of(["Berlin", "Bern", "Rome"]).rows(["Rome", "Berlni", "Nowhere"])
+    assert caught.value.what == "unknown id 'Berlni' (and 1 more)"
+    assert caught.value.where == "x.h5::/entities"
+    assert caught.value.hint == "nearest ids: Berlin, Bern"
+
+
+def test_an_unknown_id_near_to_none_says_how_to_see_ids() -> None:
+    with pytest.raises(UnknownId, match="see some ids with: drin-fs inspect STORE"):
+        index_of(["Berlin"]).rows(["12345678"])
+
+
+def test_an_empty_table_holds_no_id() -> None:
+    assert index_of([]).find(["Q1", ""]).tolist() == [-1, -1]
+    with pytest.raises(UnknownId, match="unknown id 'Q1'"):
+        index_of([]).rows(["Q1"])
