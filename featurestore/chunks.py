@@ -24,25 +24,54 @@ class FileMap:
         self.path = path
         descriptor = os.open(path, os.O_RDONLY)
         try:
+            self._file = _identity(os.fstat(descriptor))
             self._map = mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ)
         finally:
             os.close(descriptor)
         if hasattr(mmap, "MADV_RANDOM"):
             self._map.madvise(mmap.MADV_RANDOM)
-        self.bytes = np.frombuffer(self._map, np.uint8)
+        self._bytes: np.ndarray | None = np.frombuffer(self._map, np.uint8)
+
+    @property
+    def bytes(self) -> np.ndarray:
+        """The whole file, (file size,) uint8.
+
+        Raises:
+            StoreError: it was closed.
+        """
+        if self._bytes is None:
+            raise StoreError("the store is closed", where=str(self.path), hint="open it again")
+        return self._bytes
 
     def array(self, extent: Extent) -> np.ndarray:
         """A read-only view of a contiguous array; nothing is read yet."""
         part = self.bytes[extent.offset : extent.offset + extent.nbytes]
         return part.view(extent.dtype).reshape(extent.shape)
 
+    def refuse_replaced(self) -> None:
+        """Make sure that the path still leads to the file in the map, before it is read by path.
+
+        Raises:
+            StoreError: another file stands there now: its offsets are not ours.
+        """
+        if not self.path.exists() or _identity(self.path.stat()) != self._file:
+            raise StoreError(
+                "the store was replaced while it was in use",
+                where=str(self.path),
+                hint="open it again",
+            )
+
     def close(self) -> None:
         """Drop the map. Views handed out earlier keep it alive until they are gone."""
-        del self.bytes
+        self._bytes = None
         with suppress(
             BufferError
         ):  # someone still holds a view: the map goes with the last of them
             self._map.close()
+
+
+def _identity(status: os.stat_result) -> tuple[int, int]:
+    return status.st_dev, status.st_ino
 
 
 class TextColumn:
@@ -103,6 +132,7 @@ class RecordColumn:
     def _chunk(self, row: int) -> tuple[np.ndarray, str]:
         path = self._field.schema.path
         if self._table is None:
+            self._file.refuse_replaced()
             self._table = read_chunk_table(self._file.path, path, self._field.shape[0])
         offset, size = self._table[row].tolist()
         where = f"{self._file.path}::/{path}[{row}]"

@@ -17,6 +17,7 @@ import os
 import zlib
 from dataclasses import dataclass
 from functools import cache
+from struct import Struct
 from typing import Any, Literal
 
 import hdf5plugin
@@ -130,11 +131,13 @@ class Codec:
         size = whole * out.itemsize
         inflater = zlib.decompressobj()
         try:
-            raw = inflater.decompress(chunk.data, size)
+            raw = inflater.decompress(
+                chunk.data, size + 1
+            )  # one more, so that the checksum is read
         except zlib.error as error:
             raise _damaged(where, str(error)) from error
-        if len(raw) != size:
-            raise _damaged(where, f"{len(raw)} decoded bytes where {size} are expected")
+        if len(raw) != size or not inflater.eof:
+            raise _damaged(where, f"it ends before its {size} bytes, or holds more")
         planes = np.frombuffer(raw, np.uint8).reshape(out.itemsize, whole)
         out.reshape(-1).view(np.uint8).reshape(out.size, out.itemsize)[:] = planes[:, : out.size].T
 
@@ -151,6 +154,8 @@ class Codec:
             raise _damaged(where, "the header of the compressed record is wrong")
         decode = getattr(_library(), f"bshuf_decompress_{self.compression}")
         block = block_bytes // item
+        if _blocks_end(chunk, out.size, whole=whole, block=block, item=item) > chunk.size:
+            raise _damaged(where, "it ends before its last block")  # the C code would read on
         source = chunk.ctypes.data + _HEADER
         direct = out.size if out.size == whole else out.size // block * block
         used = decode(source, out.ctypes.data, direct, item, block) if direct else 0
@@ -161,6 +166,25 @@ class Codec:
             used = min(more, 0) or used + more
         if used < 0 or used > chunk.size - _HEADER:
             raise _damaged(where, f"the compressed record does not decode (code {used})")
+
+
+_block_size = Struct(">I").unpack_from
+
+
+def _blocks_end(chunk: np.ndarray, values: int, *, whole: int, block: int, item: int) -> int:
+    """Where the blocks that hold the first ``values`` of a record end, by the sizes they state.
+
+    A block is a 4-byte big-endian size and so many bytes; the last ``whole % 8`` values of a record
+    stand uncompressed behind the blocks. A size beyond the chunk ends the walk.
+    """
+    packed = whole - whole % 8
+    end = _HEADER
+    for _ in range(-(-min(values, packed) // block)):
+        if end + 4 > chunk.size:
+            return end + 4
+        end += 4 + _block_size(chunk.data, end)[0]
+    last_block = packed // block * block
+    return end + (whole % 8 * item if values > last_block else 0)
 
 
 def _byte_shuffle(record: np.ndarray) -> bytes:

@@ -51,6 +51,14 @@ class SourceError(DataError):
     """A dataset to ingest is incomplete, damaged or inconsistent."""
 
 
+class NotFinite(SourceError):
+    """A feature holds NaN or infinite values; ``row`` is the row of the store it was meant for."""
+
+    def __init__(self, what: str, *, where: str = "", hint: str = "", row: int = -1) -> None:
+        super().__init__(what, where=where, hint=hint)
+        self.row = row
+
+
 class StoreError(DataError):
     """A file is not a readable drin-fs store."""
 

@@ -14,7 +14,7 @@ import h5py
 import numpy as np
 
 from featurestore.codecs import Codec
-from featurestore.errors import SourceError
+from featurestore.errors import NotFinite, SourceError
 from featurestore.schema import Field
 
 #: Largest relative L2 error of a stored vector. float16 rounds each value within 2⁻¹¹ = 4.9e-4, so
@@ -70,9 +70,11 @@ class FeatureWriter:
             values: (len(rows), *shape) array, or for ragged records one (n_i, …) array a row.
 
         Raises:
-            SourceError: NaN or infinite values; names the row.
+            NotFinite: NaN or infinite values; names the row.
         """
         index = np.asarray(rows, np.int64)
+        if not len(index):
+            return
         if self._field.layout == "record":
             self._write_records(index, values)
         else:
@@ -116,10 +118,11 @@ class FeatureWriter:
         finite = np.isfinite(flat).all(axis=1)
         if not finite.all():
             row = int(index[np.flatnonzero(~finite)[0]])
-            raise SourceError(
+            raise NotFinite(
                 "the feature holds NaN or infinite values",
                 where=f"{self.path}[{row}]",
                 hint="look at that row of the source; a feature must be finite",
+                row=row,
             )
         if self.dtype == np.float32 or values.dtype == np.float16:
             return values.astype(self.dtype, copy=False)

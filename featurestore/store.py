@@ -62,10 +62,8 @@ class Table:
         self._file = file
         self._where = f"{catalog.path}::/{name}"
         self._columns: dict[str, np.ndarray | TextColumn | RecordColumn] = {}
-        hashes, rows = catalog.index[name]
-        self._index = IdIndex(
-            file.array(hashes), file.array(rows), id_at=self._ids_at, where=self._where
-        )
+        self._index_extents = catalog.index[name]
+        self._opened_index: IdIndex | None = None
 
     def __len__(self) -> int:
         return self._rows
@@ -210,6 +208,13 @@ class Table:
         assert isinstance(counts, np.ndarray)
         return counts
 
+    @property
+    def _index(self) -> IdIndex:
+        if self._opened_index is None:
+            hashes, rows = map(self._file.array, self._index_extents)
+            self._opened_index = IdIndex(hashes, rows, id_at=self._ids_at, where=self._where)
+        return self._opened_index
+
     def _column(self, stored: StoredField) -> np.ndarray | TextColumn | RecordColumn:
         if stored.name not in self._columns:
             self._columns[stored.name] = self._open_column(stored)
@@ -228,6 +233,11 @@ class Table:
         column = self._column(self.stored("id"))
         assert isinstance(column, TextColumn)
         return column.at(rows)
+
+    def _close(self) -> None:
+        """Forget every view of the file; reading opens them again, or says that it is closed."""
+        self._columns.clear()
+        self._opened_index = None
 
     def _check_rows(self, rows: np.ndarray) -> None:
         outside = np.flatnonzero((rows < 0) | (rows >= self._rows))
@@ -299,9 +309,9 @@ class Store:
         return int(self.table(table).stored(name).shape[-1])
 
     def close(self) -> None:
-        """Drop the memory map. Arrays already gathered stay valid."""
-        self.entities._columns.clear()
-        self.mentions._columns.clear()
+        """Drop the memory map: reading is a StoreError from here on. Gathered arrays stay valid."""
+        self.entities._close()
+        self.mentions._close()
         self._file.close()
 
     def __enter__(self) -> Self:

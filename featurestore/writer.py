@@ -15,6 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
+from glob import escape
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any, Self
@@ -106,9 +107,11 @@ class StoreWriter:
         self, name: str, ids: Sequence[str], hashes: np.ndarray, rows: np.ndarray
     ) -> None:
         same = np.flatnonzero(hashes[1:] == hashes[:-1])
-        for place in same.tolist():
-            first, second = int(rows[place]), int(rows[place + 1])
-            if ids[first] == ids[second]:
+        suspects = np.unique(rows[np.concatenate([same, same + 1])])  # equal ids, or a collision
+        seen: dict[str, int] = {}
+        for second in suspects.tolist():
+            first = seen.setdefault(ids[second], second)
+            if first != second:
                 raise SourceError(
                     f"the id {ids[first]!r} occurs twice",
                     where=f"{name}[{first}] and {name}[{second}]",
@@ -251,7 +254,7 @@ def check_target(target: Path, *, overwrite: bool) -> None:
 def remove_leftovers(target: Path) -> list[Path]:
     """Delete unfinished files that ingests no longer running left beside ``target``."""
     removed = []
-    for part in target.parent.glob(f".{target.name}.*.part"):
+    for part in target.parent.glob(f".{escape(target.name)}.*.part"):
         owner = part.name.removesuffix(".part").rpartition(".")[2]
         if owner.isdigit() and not _alive(int(owner)):
             part.unlink(missing_ok=True)

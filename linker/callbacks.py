@@ -17,6 +17,7 @@ from featurestore.progress import Progress, Stage
 from linker.batch import Batch
 from linker.checkpoint import save_weights
 from linker.config import MetricsConfig
+from linker.data import Requests
 from linker.machine import anonymous_memory
 from linker.module import LinkerModule
 from linker.run_folder import RunFolder
@@ -26,16 +27,18 @@ from linker.summary import figures, split_metrics
 Epoch = dict[str, Any]
 
 
-class EpochSeed(pl.Callback):
-    """The random numbers of an epoch (dropout) are a function of (seed, epoch) alone.
+class StartEpoch(pl.Callback):
+    """Makes the order of an epoch and its random numbers (dropout) functions of (seed, epoch) alone.
 
-    So a resumed run draws the same ones, without the state of a generator being saved.
+    So a resumed run repeats them without the state of a generator being saved.
     """
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, *, seed: int, requests: Requests) -> None:
         self.seed = seed
+        self.requests = requests
 
     def on_train_epoch_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        self.requests.set_epoch(trainer.current_epoch)
         sequence = np.random.SeedSequence([self.seed, trainer.current_epoch])
         torch.manual_seed(int(sequence.generate_state(1)[0]))
 
@@ -126,7 +129,6 @@ class RecordEpochs(pl.Callback):
         assert isinstance(module, LinkerModule)
         epoch = self._finished_epoch(trainer.current_epoch + 1, module)
         self.history.append(epoch)
-        self._write_events()
         is_best = self.best is epoch
         if is_best:
             described = {**self.description, "epoch": epoch["epoch"]}
@@ -162,18 +164,6 @@ class RecordEpochs(pl.Callback):
             f"({epoch['mentions_per_s']:,.0f} mentions/s){mark}"
         )
 
-    def _write_events(self) -> None:
-        """The last epoch as TensorBoard events, where tensorboard is installed."""
-        if find_spec("tensorboard") is None:
-            return
-        from torch.utils.tensorboard import SummaryWriter
-
-        epoch = self.history[-1]
-        with SummaryWriter(str(self.folder.tensorboard)) as writer:
-            for name, value in epoch.items():
-                if name != "epoch" and value is not None:
-                    writer.add_scalar(name.replace("_", "/", 1), value, epoch["epoch"])
-
     # Lightning puts these into each checkpoint
 
     def state_dict(self) -> dict[str, Any]:
@@ -181,6 +171,35 @@ class RecordEpochs(pl.Callback):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.history = list(state_dict["history"])
+
+
+class WriteEvents(pl.Callback):
+    """The figures of every epoch as TensorBoard events; nothing where tensorboard is not installed."""
+
+    def __init__(self, *, folder: Path, recorder: RecordEpochs) -> None:
+        self.folder = folder
+        self.recorder = recorder
+        self._writer: Any = None
+
+    def on_fit_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        if find_spec("tensorboard") is not None:
+            from torch.utils.tensorboard import SummaryWriter
+
+            self._writer = SummaryWriter(str(self.folder))
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        if self._writer is None:
+            return
+        epoch = self.recorder.history[-1]
+        for name, value in epoch.items():
+            if name != "epoch" and value is not None:
+                self._writer.add_scalar(name.replace("_", "/", 1), value, epoch["epoch"])
+        self._writer.flush()
+
+    def teardown(self, trainer: pl.Trainer, module: pl.LightningModule, stage: str) -> None:
+        if self._writer is not None:
+            self._writer.close()
+            self._writer = None
 
 
 #: Figures that are the same in every epoch.

@@ -44,7 +44,7 @@ class Requests(Sampler[np.ndarray]):
         self.epoch = 0
 
     def set_epoch(self, epoch: int) -> None:
-        """Called by Lightning before each epoch, also after a resume."""
+        """Choose the epoch whose order the next pass has."""
         self.epoch = epoch
 
     def __iter__(self) -> Iterator[np.ndarray]:
@@ -123,35 +123,32 @@ class BatchLoader:
         reader: BatchReader,
         requests: Requests,
         workers: int = 0,
-        start_method: Literal["fork", "spawn", "forkserver"] | None = None,
         pin_memory: bool = False,
     ) -> None:
         self.reader = reader
-        self.sampler = requests  # under this name Lightning finds set_epoch
+        self.requests = requests
         self.workers = workers
-        self.start_method = start_method
         self.pin_memory = pin_memory
 
     def __iter__(self) -> Iterator[Batch]:
         yield from self._from_workers() if self.workers else self._prefetched()
 
     def __len__(self) -> int:
-        return len(self.sampler)
+        return len(self.requests)
 
     def _from_workers(self) -> DataLoader[Batch]:
         return DataLoader(
             self.reader,
             batch_size=None,  # a request already is a batch
-            sampler=self.sampler,
+            sampler=self.requests,
             num_workers=self.workers,
-            multiprocessing_context=self.start_method,
             pin_memory=self.pin_memory,
         )
 
     def _prefetched(self) -> Iterator[Batch]:
         upcoming: Future[Batch] | None = None
         with ThreadPoolExecutor(1, thread_name_prefix="next-batch") as thread:
-            for rows in self.sampler:
+            for rows in self.requests:
                 ready, upcoming = upcoming, thread.submit(self._read, rows)
                 if ready is not None:
                     yield ready.result()

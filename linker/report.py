@@ -17,8 +17,10 @@ from linker.run_folder import RunFolder
 CONDITIONS: Mapping[str, str] = {
     "protocol": "protocol",
     "tie_rule": "ties",
-    "denominator": "mean over mentions:",
+    "denominator": "mentions",
 }
+
+_PERCENT = "hits and MRR in %"
 
 #: The splits that a summary may hold, in the order of the rows.
 SPLITS = ("valid", "test")
@@ -37,7 +39,8 @@ def run_table(summary: Mapping[str, Any], splits: Sequence[str] = SPLITS) -> Tab
     """The figures of one run or evaluation: a row a split."""
     present = [split for split in splits if split in summary]
     names = _figure_names([summary[split] for split in present])
-    figures = _table(["split", *names, "mentions"], caption=_caption(summary))
+    caption = f"{_model(summary)}; {_caption(summary)}; seed {summary['seed']}"
+    figures = _table(["split", *names, "mentions"], caption=caption)
     for split in present:
         values = summary[split]
         cells = [_cell(name, values.get(name)) for name in names]
@@ -60,14 +63,15 @@ def table(summaries: Mapping[str, Mapping[str, Any]], *, mixed: bool = False) ->
         _check_comparable(summaries)
     conditions = list(CONDITIONS) if mixed else []
     names = _figure_names([s[split] for s in summaries.values() for split in SPLITS if split in s])
-    caption = None if mixed or not summaries else _caption(next(iter(summaries.values())))
-    figures = _table(["run", "model", *conditions, "split", *names], caption=caption)
+    caption = _PERCENT if mixed else _caption(next(iter(summaries.values())))
+    figures = _table(["run", "model", *conditions, "seed", "split", *names], caption=caption)
     for split in SPLITS:
         for run, summary in summaries.items():
             if split in summary:
                 cells = [_cell(name, summary[split].get(name)) for name in names]
                 under = [str(summary[key]) for key in conditions]
-                figures.add_row(Text(run), _model(summary), *under, split, *cells)
+                seed = str(summary["seed"])
+                figures.add_row(Text(run), _model(summary), *under, seed, split, *cells)
     return figures
 
 
@@ -96,13 +100,13 @@ def _table(columns: Sequence[str], *, caption: str | None) -> Table:
 
 def _caption(summary: Mapping[str, Any]) -> str:
     words = ", ".join(f"{words} {summary[key]}" for key, words in CONDITIONS.items())
-    return f"{words}, seed {summary['seed']}"
+    return f"{_PERCENT}; {words}"
 
 
 def _model(summary: Mapping[str, Any]) -> str:
-    """``drin``, with the edges where not all are on."""
-    off = summary.get("edges_off") or {}
-    return summary["model"] + (f" without {', '.join(off)}" if off else "")
+    """``text``, or ``drin (tt it)`` with the edges that are on."""
+    edges = summary.get("edges")
+    return summary["model"] if edges is None else f"{summary['model']} ({' '.join(edges)})"
 
 
 def _figure_names(splits: Sequence[Mapping[str, Any]]) -> list[str]:

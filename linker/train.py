@@ -14,7 +14,7 @@ from typing import Any
 import featurestore
 from featurestore.errors import ConfigError
 from featurestore.progress import Progress, Silent
-from linker.callbacks import EpochSeed, PeakMemory, RecordEpochs, ReportProgress
+from linker.callbacks import PeakMemory, RecordEpochs, ReportProgress, StartEpoch, WriteEvents
 from linker.checkpoint import finished_epochs, load_weights
 from linker.config import TrainConfig, to_yaml
 from linker.data import golds_outside_table
@@ -99,19 +99,24 @@ class _Run:
         job, epochs = self.job, self.job.config.epochs
         done = finished_epochs(self.folder.last) if resume else 0
         total = (epochs - done) * (len(job.rows("train")) + len(job.rows("valid")))
+        batches = job.loader("train", shuffled=True)
         with self.progress.stage("training", total, "mentions") as stage:
             trainer = make_trainer(
                 device=job.device,
                 precision=job.config.precision,
                 epochs=epochs,
                 callbacks=[
-                    EpochSeed(job.config.seed), ReportProgress(stage), self.memory, self.recorder
+                    StartEpoch(seed=job.config.seed, requests=batches.requests),
+                    ReportProgress(stage),
+                    self.memory,
+                    self.recorder,
+                    WriteEvents(folder=self.folder.tensorboard, recorder=self.recorder),
                 ],
-            )  # fmt: skip
+            )
             self.module.train()
             trainer.fit(
                 self.module,
-                train_dataloaders=job.loader("train", shuffled=True),
+                train_dataloaders=batches,
                 val_dataloaders=job.loader("valid"),
                 ckpt_path=self.folder.last if resume else None,
                 weights_only=True,

@@ -230,8 +230,13 @@ class Reference:
 REFERENCES = {"drin": Reference(drin_config, DRIN_NAMES)}
 
 
-def load_model(recording: Recording) -> tuple[Model, dict[str, str]]:
+def load_model(
+    recording: Recording, *, config: ModelConfig | None = None
+) -> tuple[Model, dict[str, str]]:
     """Our model with the recorded weights, and our name of every recorded weight.
+
+    Args:
+        config: the model's options, where they are not to be read from the recording.
 
     Raises:
         Mismatch: the model or one of its weights has no counterpart.
@@ -244,7 +249,7 @@ def load_model(recording: Recording) -> tuple[Model, dict[str, str]]:
         raise Mismatch(f"tests/parity.py does not know how {recording.model} was recorded")
     reference = REFERENCES[recording.model]
     model = cls(
-        config=reference.config(recording),
+        config=reference.config(recording) if config is None else config,
         text_width=recording.inputs["mention_text"].shape[-1],
         image_width=recording.inputs["mention_image"].shape[-1],
     )

@@ -186,13 +186,21 @@ def _first_fields(lines: list[str], count: int) -> None:
     lines[1] = "\t".join(lines[1].split("\t")[:count])
 
 
+def _file_for_folder(path: Path) -> None:
+    shutil.rmtree(path)
+    path.write_text("")
+
+
 DAMAGE: dict[str, tuple[Callable[[Path], object], list[str]]] = {
     "no candidate file": (
         lambda root: (root / CANDIDATES).unlink(),
         ["candidates/top100/candidates-answer.tsv", "is missing"],
     ),
     "no mention file": (lambda root: (root / TRAIN).unlink(), ["WIKIMEL_train.json", "is missing"]),
-    "JSON cut off": (lambda root: _cut_off(root / TRAIN), ["malformed JSON", "train.json, line 8"]),
+    "JSON cut off": (
+        lambda root: _cut_off(root / TRAIN),
+        ["malformed JSON", "WIKIMEL_train.json, line 9"],
+    ),
     "not an object": (
         lambda root: (root / TRAIN).write_text("[1]"),
         ["expected a JSON object, found a list", "WIKIMEL_train.json"],
@@ -254,10 +262,7 @@ DAMAGE: dict[str, tuple[Callable[[Path], object], list[str]]] = {
         ["23 mentions have no candidate list: 3020-2", "candidates-answer.tsv"],
     ),
     "pictures are a file": (
-        lambda root: (
-            shutil.rmtree(root / "mentions" / "KVQAimgs"),
-            (root / "mentions" / "KVQAimgs").write_text(""),
-        ),
+        lambda root: _file_for_folder(root / "mentions" / "KVQAimgs"),
         ["picture folder cannot be listed", "KVQAimgs"],
     ),
 }

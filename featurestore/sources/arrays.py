@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from featurestore.errors import SourceError
+from featurestore.errors import NotFinite, SourceError
 
 SPLITS = ("train", "valid", "test")
 
@@ -44,7 +47,7 @@ def load(path: Path, *, ndim: tuple[int, ...] = (), rows: int | None = None) -> 
     return array
 
 
-def counts_of(mask: np.ndarray, path: Path) -> np.ndarray:
+def counts_of(mask: np.ndarray, path: Path, source_rows: np.ndarray) -> np.ndarray:
     """(n,) int32 real tokens of each row of a 0/1 attention mask.
 
     Raises:
@@ -55,7 +58,8 @@ def counts_of(mask: np.ndarray, path: Path) -> np.ndarray:
     expected = np.arange(mask.shape[1]) < counts[:, None]
     bad = np.flatnonzero((mask != expected).any(axis=1) | (counts == 0))
     if len(bad):
-        raise SourceError("the mask is not ones followed by zeros", where=f"{path}[{int(bad[0])}]")
+        row = int(source_rows[bad[0]])
+        raise SourceError("the mask is not ones followed by zeros", where=f"{path}[{row}]")
     return counts
 
 
@@ -87,3 +91,50 @@ def pooled(array: np.ndarray, path: Path) -> np.ndarray:
             )
         return array[:, 0]
     return array
+
+
+@dataclass(frozen=True)
+class Block:
+    """Rows of one file on their way into the store."""
+
+    path: Path
+    source_rows: np.ndarray  # (b,) rows of the file
+    rows: np.ndarray  # (b,) rows of the store
+    values: np.ndarray  # (b, …)
+
+    @contextmanager
+    def located(self) -> Iterator[None]:
+        """Name the file and its row, not the store's, when a feature written here is not finite."""
+        try:
+            yield
+        except NotFinite as error:
+            row = int(self.source_rows[np.flatnonzero(self.rows == error.row)[0]])
+            raise SourceError(error.what, where=f"{self.path}[{row}]", hint=error.hint) from error
+
+
+def check_finite(array: np.ndarray, path: Path) -> np.ndarray:
+    """The array itself, (n, …).
+
+    Raises:
+        SourceError: NaN or infinite values; names the first row.
+    """
+    axes = tuple(range(1, array.ndim))
+    bad = np.flatnonzero(~np.isfinite(array).all(axis=axes))
+    if len(bad):
+        raise SourceError("NaN or infinite values", where=f"{path}[{int(bad[0])}]")
+    return array
+
+
+def check_spans(starts: np.ndarray, ends: np.ndarray, path: Path) -> None:
+    """Refuse token positions that are negative or end before they start.
+
+    Raises:
+        SourceError: names the first row.
+    """
+    bad = np.flatnonzero((starts < 0) | (ends < starts))
+    if len(bad):
+        row = int(bad[0])
+        raise SourceError(
+            f"the mention spans tokens {int(starts[row])} to {int(ends[row])}",
+            where=f"{path}[{row}]",
+        )

@@ -17,7 +17,15 @@ from featurestore.derive import MentionImages, MentionText, block_rows, recorded
 from featurestore.errors import SourceError
 from featurestore.progress import Progress
 from featurestore.schema import IMAGE_STATUS
-from featurestore.sources.arrays import SPLITS, counts_of, load, squeeze_boxes
+from featurestore.sources.arrays import (
+    SPLITS,
+    Block,
+    check_finite,
+    check_spans,
+    counts_of,
+    load,
+    squeeze_boxes,
+)
 from featurestore.sources.recorded_entities import (
     RecordedEntities,
     WikidiverseEntities,
@@ -185,12 +193,24 @@ class Preprocessed:
         return ranges
 
     def _numbers(self, name: str) -> np.ndarray:
-        return np.concatenate([split.arrays[name][: split.rows] for split in self.splits])
+        """A small array of all splits, (mentions, …), finite."""
+        parts = [
+            check_finite(np.asarray(split.arrays[name][: split.rows]), self.path(name, split.name))
+            for split in self.splits
+        ]
+        return np.concatenate(parts)
 
     def _strings(self, name: str) -> list[str]:
-        return [str(text) for text in self._numbers(name)]
+        return [str(text) for split in self.splits for text in split.arrays[name][: split.rows]]
+
+    def _check_spans(self) -> None:
+        for split in self.splits:
+            starts = np.asarray(split.arrays["start-pos"][: split.rows])
+            ends = np.asarray(split.arrays["end-pos"][: split.rows])
+            check_spans(starts, ends, self.path("end-pos", split.name))
 
     def _write_text(self, writer: StoreWriter, progress: Progress) -> int:
+        self._check_spans()
         _, tokens, width = self.splits[0].arrays["mention-text-feature"].shape
         sink = MentionText(
             writer,
@@ -199,44 +219,46 @@ class Preprocessed:
             starts=self._numbers("start-pos").astype(np.int32),
             ends=self._numbers("end-pos").astype(np.int32),
         )
-        for rows, split, block in self._blocks("mention-text-feature", progress):
-            mask = split.arrays["mention-text-mask"][block]
-            counts = counts_of(mask, self.path("mention-text-mask", split.name))
-            features = split.arrays["mention-text-feature"][block]
-            sink.write(rows, cut(features, counts, keep_padding=self._keep_padding), counts)
+        for split, block in self._blocks("mention-text-feature", progress):
+            mask = split.arrays["mention-text-mask"][block.source_rows]
+            path = self.path("mention-text-mask", split.name)
+            counts = counts_of(mask, path, block.source_rows)
+            with block.located():
+                tokens_of = cut(block.values, counts, keep_padding=self._keep_padding)
+                sink.write(block.rows, tokens_of, counts)
         return sink.finish()
 
     def _write_pictures(self, writer: StoreWriter, progress: Progress) -> None:
         _, regions, width = self.splits[0].arrays["mention-image-feature"].shape
         images = MentionImages(writer, regions=regions, width=width)
-        for rows, split, block in self._blocks("mention-image-feature", progress):
-            images.write(rows, split.arrays["mention-image-feature"][block])
+        for _, block in self._blocks("mention-image-feature", progress):
+            with block.located():
+                images.write(block.rows, block.values)
         name = "mention-object-feature"
-        first = squeeze_boxes(self.splits[0].arrays[name], self.path(name, SPLITS[0]))
-        objects = writer.feature("mentions/objects", first.shape[1:])
-        for rows, split, block in self._blocks(name, progress):
-            objects.write(
-                rows, squeeze_boxes(split.arrays[name][block], self.path(name, split.name))
-            )
+        shape = squeeze_boxes(self.splits[0].arrays[name], self.path(name, SPLITS[0])).shape[1:]
+        objects = writer.feature("mentions/objects", shape)
+        for _, block in self._blocks(name, progress):
+            with block.located():
+                objects.write(block.rows, squeeze_boxes(block.values, block.path))
 
-    def _blocks(self, name: str, progress: Progress) -> Iterator[tuple[np.ndarray, _Split, slice]]:
-        """(mention rows of the store, split, rows of the split's file), a block at a time."""
+    def _blocks(self, name: str, progress: Progress) -> Iterator[tuple[_Split, Block]]:
+        """The rows of one kind of file, split after split, a block at a time."""
         shape = self.splits[0].arrays[name].shape[1:]
         first = 0
         with progress.stage(name, self.mention_count, "mentions") as stage:
             for split in self.splits:
-                array = split.arrays[name]
+                array, path = split.arrays[name], self.path(name, split.name)
                 if array.shape[1:] != shape:
                     raise SourceError(
                         f"rows of shape {array.shape[1:]} where the train split has {shape}",
-                        where=str(self.path(name, split.name)),
+                        where=str(path),
                     )
                 step = block_rows(array[:1].nbytes)
                 for start in range(0, split.rows, step):
-                    stop = min(start + step, split.rows)
-                    rows = np.arange(first + start, first + stop)
-                    yield rows, split, slice(start, stop)
-                    stage.advance(stop - start)
+                    source = np.arange(start, min(start + step, split.rows))
+                    values = np.asarray(array[start : start + len(source)])
+                    yield split, Block(path, source, first + source, values)
+                    stage.advance(len(source))
                 first += split.rows
 
 

@@ -12,7 +12,15 @@ from featurestore.derive import EntityText, block_rows, recorded_status
 from featurestore.errors import SourceError
 from featurestore.progress import Progress
 from featurestore.schema import IMAGE_STATUS
-from featurestore.sources.arrays import SPLITS, counts_of, load, pooled, squeeze_boxes
+from featurestore.sources.arrays import (
+    SPLITS,
+    Block,
+    check_finite,
+    counts_of,
+    load,
+    pooled,
+    squeeze_boxes,
+)
 from featurestore.sources.textfiles import read_json_object
 from featurestore.writer import StoreWriter
 
@@ -86,11 +94,13 @@ class WikimelEntities:
     ) -> None:
         self._write_text(writer, progress, keep_padding=keep_padding)
         path = self._root / "entity-image-feature_all.npy"
-        self._write_view(writer, progress, "image_pooled", pooled(self._load(path, (2, 3)), path))
+        images = pooled(self._load(path, (2, 3)), path)
+        self._write_view(writer, progress, "image_pooled", path, images)
         path = self._root / "entity-object-feature_all.npy"
-        objects = self._load(path, (3, 4))
-        self._write_view(writer, progress, "objects", squeeze_boxes(objects, path))
-        scores = self._load(self._root / "entity-object-score_all.npy", (2,))
+        objects = squeeze_boxes(self._load(path, (3, 4)), path)
+        self._write_view(writer, progress, "objects", path, objects)
+        path = self._root / "entity-object-score_all.npy"
+        scores = check_finite(self._load(path, (2,)), path)
         writer.column("entities/object_scores", np.asarray(scores[self._source_rows]))
 
     def _load(self, path: Path, ndim: tuple[int, ...]) -> np.ndarray:
@@ -107,27 +117,29 @@ class WikimelEntities:
         mask_path = self._root / "entity-attr-mask.npy"
         mask = self._load(mask_path, (2,))
         sink = EntityText(writer, tokens=features.shape[1], width=features.shape[2])
-        for rows, source in self._blocks(progress, "entity-attr-feature", features):
-            counts = counts_of(mask[source], mask_path)
-            sink.write(rows, cut(features[source], counts, keep_padding=keep_padding), counts)
+        path = self._root / "entity-attr-feature.npy"
+        for block in self._blocks(progress, path, features):
+            counts = counts_of(mask[block.source_rows], mask_path, block.source_rows)
+            with block.located():
+                sink.write(block.rows, cut(block.values, counts, keep_padding=keep_padding), counts)
         sink.finish()
 
     def _write_view(
-        self, writer: StoreWriter, progress: Progress, name: str, array: np.ndarray
+        self, writer: StoreWriter, progress: Progress, name: str, path: Path, array: np.ndarray
     ) -> None:
         feature = writer.feature(f"entities/{name}", array.shape[1:])
-        for rows, source in self._blocks(progress, f"entity {name}", array):
-            feature.write(rows, array[source])
+        for block in self._blocks(progress, path, array):
+            with block.located():
+                feature.write(block.rows, block.values)
 
-    def _blocks(
-        self, progress: Progress, name: str, array: np.ndarray
-    ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """(rows of the store, rows of the release's array), a block at a time."""
+    def _blocks(self, progress: Progress, path: Path, array: np.ndarray) -> Iterator[Block]:
+        """The rows of one array that are entities of the store, a block at a time."""
         step = block_rows(array[:1].nbytes)
-        with progress.stage(name, len(self.ids), "entities") as stage:
+        with progress.stage(path.stem, len(self.ids), "entities") as stage:
             for first in range(0, len(self.ids), step):
                 source = self._source_rows[first : first + step]
-                yield np.arange(first, first + len(source)), source
+                rows = np.arange(first, first + len(source))
+                yield Block(path, source, rows, np.asarray(array[source]))
                 stage.advance(len(source))
 
 
@@ -245,8 +257,14 @@ class WikidiverseEntities:
                     rows = np.arange(first, min(first + step, len(entities)))
                     block = np.asarray(arrays[number][rows[0] : rows[-1] + 1])
                     new = self._is_first(number, rows, entities[rows])
-                    if new.any():
-                        feature.write(entities[rows[new]], block[new])
+                    fresh = Block(
+                        self._root / f"{name}_{split}.npy",
+                        rows[new],
+                        entities[rows[new]],
+                        block[new],
+                    )
+                    with fresh.located():
+                        feature.write(fresh.rows, fresh.values)
                     for place in np.flatnonzero(~new).tolist():
                         home, row = self._first_seen[entities[rows[place]]].tolist()
                         gap = float(np.abs(block[place] - arrays[home][row]).max())

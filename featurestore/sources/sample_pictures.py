@@ -7,14 +7,17 @@ and size change; colours, pattern and shape stay. Needs Pillow.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, NamedTuple
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageEnhance
 
+from featurestore.progress import Progress
 from featurestore.sources.sample_words import COLOURS
-from featurestore.sources.sample_world import Theme
+from featurestore.sources.sample_world import Theme, stream
 
 #: Sides of a picture in pixels; chosen here: small enough that 900 take seconds.
 SIDES = (96, 160)
@@ -75,24 +78,60 @@ def write_picture(
     return drawing.figure if state in ("jpg", "png") else None
 
 
+@dataclass(frozen=True, kw_only=True)
+class Drawn:
+    """The pictures of one table: what stands in each place, and where its figure is."""
+
+    kind: Literal["mention", "entity"]
+    states: list[PictureState]
+    figures: list[Box | None]
+
+    def troubles(self) -> dict[str, int]:
+        """How many pictures are missing, broken and too small."""
+        words: dict[PictureState, str] = {
+            "missing": "missing", "broken": "broken", "small": "too small"
+        }  # fmt: skip
+        return {
+            f"{self.kind} pictures {word}": self.states.count(state)
+            for state, word in words.items()
+        }
+
+
+def draw_all(
+    *,
+    kind: Literal["mention", "entity"],
+    themes: Sequence[Theme],
+    stems: Sequence[Path],
+    states: Sequence[PictureState],
+    seed: int,
+    progress: Progress,
+) -> Drawn:
+    """Draw each theme to its file, ``stems`` + suffix, in the state given."""
+    figures: list[Box | None] = []
+    with progress.stage(f"{kind} pictures", len(stems), "pictures") as stage:
+        for row, (theme, stem, state) in enumerate(zip(themes, stems, states, strict=True)):
+            rng = stream(seed, f"{kind} picture", row)
+            stem.parent.mkdir(parents=True, exist_ok=True)
+            figures.append(write_picture(stem, theme, state, rng))
+            stage.advance(1)
+    return Drawn(kind=kind, states=list(states), figures=figures)
+
+
 def picture_states(count: int, rng: np.random.Generator) -> list[PictureState]:
     """What stands in each of ``count`` places: 3 % missing, 5 % PNG, one broken, one too small.
 
     At least one picture is in each state; the shares are chosen here to be visible in a report and
     to cost the demo little.
     """
-    numbers: dict[PictureState, int] = {
-        "broken": 1,
-        "small": 1,
-        "missing": max(1, round(0.03 * count)),
-        "png": max(1, round(0.05 * count)),
-    }
-    states: list[PictureState] = ["jpg"] * count
-    places = iter(rng.permutation(count).tolist())
-    for state, number in numbers.items():
-        for _ in range(number):
-            states[next(places)] = state
-    return states
+    states = np.full(count, "jpg", dtype=object)
+    missing, png = (max(1, round(share * count)) for share in (0.03, 0.05))
+    for state, places in zip(
+        ("broken", "small", "missing", "png"),
+        np.split(rng.permutation(count), [1, 2, 2 + missing, 2 + missing + png]),
+        strict=False,
+    ):
+        states[places] = state
+    return states.tolist()
 
 
 def _shade(colour: Colour) -> Colour:

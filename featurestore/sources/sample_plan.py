@@ -120,9 +120,7 @@ def _splits(rng: np.random.Generator, mentions: int) -> Ints:
     return np.select([order < held_out, order < 2 * held_out], [2, 1], 0)
 
 
-def _list_lengths(
-    rng: np.random.Generator, mentions: int, candidates: int, *, short: bool
-) -> Ints:
+def _list_lengths(rng: np.random.Generator, mentions: int, candidates: int, *, short: bool) -> Ints:
     """(M,) candidates of each mention: K; with ``short``, a tenth have fewer and one has none."""
     lengths = np.full(mentions, candidates)
     if short:

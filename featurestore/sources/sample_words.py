@@ -181,7 +181,9 @@ def _pieces_of(word: str) -> tuple[int, ...]:
     known, found, start = piece_ids(), [], 0
     while start < len(word):
         lead = "##" if start else ""
-        stop = next(stop for stop in range(len(word), start, -1) if lead + word[start:stop] in known)
+        stop = next(
+            stop for stop in range(len(word), start, -1) if lead + word[start:stop] in known
+        )
         found.append(known[lead + word[start:stop]])
         start = stop
     return tuple(found)

@@ -35,12 +35,17 @@ SPLITS: tuple[Split, ...] = ("train", "valid", "test")
 #: ``candidates`` value of a place without a candidate, and of no gold.
 NOBODY = -1
 
-Stream = Literal["plan", "sentence", "description", "troubles", "picture", "features"]
+Stream = Literal[
+    "plan", "sentence", "description",
+    "odd sentences", "odd golds", "mention pictures", "entity pictures",
+    "mention picture", "entity picture", "mention boxes", "entity boxes",
+    "latents", "mention text", "mention image", "entity text", "entity image", "similarities",
+]  # fmt: skip
 
 
-def stream(seed: int, purpose: Stream, *row: int) -> np.random.Generator:
-    """The random numbers of one purpose (and row): equal whatever else is drawn, in any order."""
-    return np.random.default_rng((seed, get_args(Stream).index(purpose), *row))
+def stream(seed: int, purpose: Stream, row: int = 0) -> np.random.Generator:
+    """The random numbers of one purpose and row: the same whatever else is drawn, in any order."""
+    return np.random.default_rng((seed, get_args(Stream).index(purpose), row))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,7 +77,7 @@ class World:
     candidates: Ints  # (M, K) entity rows, NOBODY where the list is short
     answer: Ints  # (M,) place of the gold among the candidates, K = not retrieved
     split: Ints  # (M,) index into SPLITS
-    picture: Ints  # (M,) the mention under whose number the picture is kept; mostly its own
+    picture: Ints  # (M,) the mention whose picture it stands under; mostly its own
 
     @property
     def entities(self) -> int:
@@ -85,6 +90,11 @@ class World:
     def rows_of(self, split: Split) -> Ints:
         """The mention rows of a split, in order."""
         return np.flatnonzero(self.split == SPLITS.index(split))
+
+    @property
+    def pictures(self) -> Ints:
+        """The mention rows that have a picture of their own, one a distinct picture."""
+        return np.unique(self.picture)
 
     def name(self, entity: int) -> str:
         """The name that the entity shares with its group."""

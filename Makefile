@@ -1,0 +1,37 @@
+# make demo: from nothing to a trained model on the embedded sample dataset.
+# make test: the whole test suite and the linters. Both create .venv and install on first use.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+export HF_HUB_OFFLINE := 1
+
+.PHONY: demo test install clean
+
+install: $(VENV)/.installed
+
+$(VENV)/.installed: setup.cfg pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --editable ".[train,encode,dev]"
+	touch $@
+
+demo: install
+	rm -rf demo
+	$(BIN)/drin-fs sample demo/raw
+	$(BIN)/drin-fs ingest demo/raw -o demo/sample.h5 --detector none \
+	    --text-encoder demo/raw/encoders/bert \
+	    --image-encoder demo/raw/encoders/resnet \
+	    --clip demo/raw/encoders/clip
+	$(BIN)/drin-fs inspect demo/sample.h5
+	$(BIN)/drin-fs train demo/sample.h5 --model text -o demo/runs/text --epochs 10
+	$(BIN)/drin-fs train demo/sample.h5 --model drin -o demo/runs/drin --epochs 10
+	$(BIN)/drin-fs report demo/runs/text demo/runs/drin
+
+test: install
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/pytest -q
+
+clean:
+	rm -rf demo build *.egg-info .pytest_cache .mypy_cache .ruff_cache

@@ -1,0 +1,113 @@
+"""``drin-fs train``: options → a configuration → :func:`linker.train.train` → a table."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import rich_click as click
+
+from cli.console import show, show_json, stderr
+
+#: Flags of single keys of the configuration; ``None`` = not given, so that lower layers count.
+_KEYS = {"model": "model.name"}
+
+
+@click.command()
+@click.argument("store", required=False, type=click.Path(path_type=Path))
+@click.option(
+    "-o",
+    "--output",
+    "run",
+    metavar="RUN",
+    type=click.Path(path_type=Path),
+    help="Folder of the run. Default: runs/<store>-<model>.",
+)
+@click.option("--model", metavar="NAME", help="drin, text; the default is drin.")
+@click.option(
+    "--protocol",
+    type=click.Choice(["strict", "paper"]),
+    help="Candidates the forward pass sees: the retrieved ones, or the gold besides.",
+)
+@click.option("--epochs", type=int, metavar="N", help="Passes over the training split.")
+@click.option("--batch-size", type=int, metavar="N", help="Mentions a batch.")
+@click.option("--lr", type=float, metavar="RATE", help="Learning rate of Adam.")
+@click.option("--seed", type=int, metavar="N", help="Of weights, order and dropout.")
+@click.option("--precision", type=click.Choice(["32", "bf16-mixed", "16-mixed"]))
+@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]))
+@click.option("--workers", type=int, metavar="N", help="Processes that read batches.")
+@click.option("--preset", metavar="NAME", help="Start from a published set-up: drin-wikimel, ….")
+@click.option(
+    "--config",
+    "file",
+    type=click.Path(path_type=Path),
+    help="YAML with any of the keys that --print-config prints.",
+)
+@click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Set one key.")
+@click.option("--print-config", is_flag=True, help="Print the configuration and stop.")
+@click.option("--resume", is_flag=True, help="Continue RUN after its last finished epoch.")
+@click.option("--overwrite", is_flag=True, help="Replace RUN if it is there.")
+@click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
+def train(
+    store: Path | None,
+    run: Path | None,
+    preset: str | None,
+    file: Path | None,
+    settings: tuple[str, ...],
+    print_config: bool,
+    resume: bool,
+    overwrite: bool,
+    as_json: bool,
+    **flags: Any,
+) -> None:
+    """Train a model from STORE.
+
+    The configuration is laid in layers: defaults, --preset, --config, --set, and the flags; later
+    ones win. The best epoch by validation is scored on the test split once. RUN then holds
+    config.yaml, environment.json, metrics.csv, summary.json, ranks, checkpoints and TensorBoard
+    events.
+
+    \b
+    Examples:
+    $ drin-fs train wikimel.h5 -o runs/drin --epochs 10
+    $ drin-fs train wikimel.h5 -o runs/text-edges --set model.edges=tt --seed 1
+    $ drin-fs train wikimel.h5 -o runs/paper --preset drin-wikimel
+    $ drin-fs train --preset drin-wikimel --print-config > mine.yaml
+    $ drin-fs train wikimel.h5 -o runs/drin --resume --epochs 30
+
+    The same in Python: linker.train.train.
+    """
+    from linker.config import to_yaml
+    from linker.config_layers import layered_config
+    from linker.run_folder import RunFolder
+
+    if store is None and not print_config:
+        raise click.UsageError("Missing argument 'STORE': a file made with drin-fs ingest.")
+    if resume and run is None:
+        raise click.UsageError("--resume: say which run with -o RUN")
+    config = layered_config(
+        start=RunFolder(run).read_config() if resume and run else None,
+        preset_name=preset,
+        file=file,
+        settings=settings,
+        flags={_KEYS.get(name, name): value for name, value in flags.items()},
+    )
+    if print_config:
+        sys.stdout.write(to_yaml(config))
+        return
+    assert store is not None
+    from cli.progress import progress_on
+    from linker.report import run_table
+    from linker.train import train as run_training
+
+    folder = run or Path("runs") / f"{store.stem}-{config.model.name}"
+    summary = run_training(
+        store,
+        config,
+        run=folder,
+        resume=resume,
+        overwrite=overwrite,
+        progress=progress_on(stderr()),
+    )
+    show_json(summary) if as_json else show(run_table(summary))

@@ -1,0 +1,369 @@
+"""Writing a store: what may be rounded, what is refused, and that nothing half-written is left."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import textwrap
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import featurestore
+from featurestore import ids as ids_module
+from featurestore.codecs import COMPRESSIONS, Compression
+from featurestore.errors import SourceError, WriteError
+from featurestore.features import FLOAT16_BOUND
+from featurestore.writer import ALIGNMENT, StoreWriter, remove_leftovers
+from tests.tiny_store import PROVENANCE, write_tiny_store
+
+VIEW, RECORD = "entities/text_mean", "entities/text_tokens"
+
+
+@contextmanager
+def writing(
+    path: Path, *, entities: int, compression: Compression = "lz4", **options: Any
+) -> Iterator[StoreWriter]:
+    """A writer with both tables and every column a reader needs; the test adds features."""
+    with StoreWriter.create(path, compression=compression, **options) as writer:
+        writer.table("entities", [f"Q{i}" for i in range(entities)])
+        writer.table("mentions", [])
+        writer.splits({"train": range(0)})
+        yield writer
+
+
+def publish(writer: StoreWriter) -> None:
+    writer.publish(dataset="test", provenance={})
+
+
+def folder(path: Path) -> list[str]:
+    return sorted(entry.name for entry in path.iterdir())
+
+
+# float16 ----------------------------------------------------------------------------------------
+
+
+@given(st.integers(0, 99), st.integers(-3, 4))
+@settings(max_examples=25, deadline=None)
+def test_float16_keeps_every_vector_within_the_bound_and_notes_the_error(
+    tmp_path_factory: pytest.TempPathFactory, seed: int, exponent: int
+) -> None:
+    path = tmp_path_factory.mktemp("f16") / "s.h5"
+    values = np.random.default_rng(seed).standard_normal((6, 8)).astype(np.float32)
+    values *= np.float32(10.0**exponent)
+    values[2] = 0
+    with writing(path, entities=6) as writer:
+        writer.feature(VIEW, (8,)).write(range(6), values)
+        publish(writer)
+    with featurestore.open(path) as store:
+        stored = store.entities.stored("text_mean")
+        read = store.entities.gather("text_mean", range(6)).astype(np.float32)
+    errors = np.linalg.norm(read - values, axis=1)
+    worst = (errors / np.maximum(np.linalg.norm(values, axis=1), 1e-30)).max()
+    assert worst <= FLOAT16_BOUND
+    if np.abs(values).max() < 65_504:
+        assert stored.attributes.get("float16_error", worst) == pytest.approx(worst, rel=1e-3)
+    else:
+        assert stored.dtype == np.float32
+
+
+OUT_OF_BOUND = {
+    "overflow": 70_000.0,  # float16 ends at 65504
+    "denormal": 3e-8,  # float16's steps there are 6e-8
+}
+
+
+@pytest.mark.parametrize("value", OUT_OF_BOUND.values(), ids=OUT_OF_BOUND)
+@pytest.mark.parametrize("compression", COMPRESSIONS)
+@pytest.mark.parametrize(("field", "shape"), [(VIEW, (4,)), (RECORD, (3, 4))])
+def test_a_vector_that_float16_cannot_hold_turns_the_field_into_float32(
+    tmp_path: Path, field: str, shape: tuple[int, ...], compression: Compression, value: float
+) -> None:
+    values = np.random.default_rng(0).standard_normal((5, *shape)).astype(np.float32)
+    values[3] = value
+    with writing(tmp_path / "s.h5", entities=5, compression=compression) as writer:
+        if field == RECORD:
+            writer.column("entities/token_count", np.full(5, 3))
+        feature = writer.feature(field, shape)
+        feature.write(range(2), values[:2])  # rounded, then carried over
+        feature.write(range(2, 5), values[2:])
+        publish(writer)
+    with featurestore.open(tmp_path / "s.h5") as store:
+        name = field.removeprefix("entities/")
+        read = store.entities.gather(name, range(5))
+        assert "float16_error" not in store.entities.stored(name).attributes
+    assert read.dtype == np.float32
+    assert np.array_equal(read[:2], values[:2].astype(np.float16))
+    assert np.array_equal(read[3:], values[3:])
+
+
+def test_ragged_records_are_carried_over_too(tmp_path: Path) -> None:
+    texts = [np.full((n, 4), 1 + n / 8, np.float32) for n in (1, 3, 2)]
+    texts.append(np.full((2, 4), 1e6, np.float32))
+    with writing(tmp_path / "s.h5", entities=4) as writer:
+        writer.column("entities/token_count", np.array([len(text) for text in texts]))
+        writer.feature(RECORD, (3, 4)).write(np.array([2, 0, 1, 3]), [texts[i] for i in (2, 0, 1, 3)])
+        publish(writer)
+    with featurestore.open(tmp_path / "s.h5") as store:
+        for row, text in enumerate(texts):
+            assert np.array_equal(store.entities.gather("text_tokens", [row])[0], text)
+
+
+def test_float32_on_request_is_exact(tmp_path: Path) -> None:
+    values = np.random.default_rng(0).standard_normal((4, 8)).astype(np.float32)
+    with writing(tmp_path / "s.h5", entities=4, dtype="float32") as writer:
+        writer.feature(VIEW, (8,)).write(range(4), values)
+        publish(writer)
+    with featurestore.open(tmp_path / "s.h5") as store:
+        assert np.array_equal(store.entities.gather("text_mean", range(4)), values)
+
+
+# what is refused --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("dtype", ["float16", "float32"])
+@pytest.mark.parametrize(("field", "shape"), [(VIEW, (4,)), (RECORD, (3, 4))])
+def test_a_value_that_is_not_finite_is_refused_with_its_row(
+    tmp_path: Path, field: str, shape: tuple[int, ...], dtype: str, value: float
+) -> None:
+    values = np.ones((3, *shape), np.float32)
+    values[1, ..., 2] = value
+    with (
+        writing(tmp_path / "s.h5", entities=8, dtype=dtype) as writer,
+        pytest.raises(SourceError, match="NaN or infinite") as caught,
+    ):
+        writer.feature(field, shape).write(np.array([6, 4, 2]), values)
+    assert caught.value.where == f"{field}[4]"
+
+
+def test_rows_that_were_never_written_are_noticed(tmp_path: Path) -> None:
+    with (
+        writing(tmp_path / "s.h5", entities=5) as writer,
+        pytest.raises(SourceError, match="2 of 5 rows were never written") as caught,
+    ):
+        writer.feature(VIEW, (4,)).write(np.array([4, 0, 2]), np.ones((3, 4), np.float32))
+        publish(writer)
+    assert caught.value.where == f"{VIEW}[1]"
+    assert folder(tmp_path) == []
+
+
+def test_an_id_that_occurs_twice_is_refused(tmp_path: Path) -> None:
+    with (
+        StoreWriter.create(tmp_path / "s.h5") as writer,
+        pytest.raises(SourceError, match="the id 'b' occurs twice") as caught,
+    ):
+        writer.table("entities", ["a", "b", "c", "b"])
+    assert caught.value.where == "entities[1] and entities[3]"
+
+
+@given(st.lists(st.sampled_from("abcd"), max_size=7), st.integers(1, 3))
+@settings(deadline=None)
+def test_ids_are_refused_exactly_when_one_repeats_even_where_hashes_collide(
+    tmp_path_factory: pytest.TempPathFactory, ids: list[str], hashes: int
+) -> None:
+    def colliding(texts: list[str]) -> np.ndarray:
+        return np.array([ord(text) % hashes for text in texts], np.uint64)
+
+    path = tmp_path_factory.getbasetemp() / "repeated.h5"
+    with pytest.MonkeyPatch.context() as patch, StoreWriter.create(path) as writer:
+        patch.setattr(ids_module, "hash_ids", colliding)
+        if len(set(ids)) == len(ids):
+            writer.table("entities", ids)
+        else:
+            with pytest.raises(SourceError, match="occurs twice"):
+                writer.table("entities", ids)
+
+
+def test_a_column_of_another_length_is_refused(tmp_path: Path) -> None:
+    with (
+        writing(tmp_path / "s.h5", entities=5) as writer,
+        pytest.raises(SourceError, match="4 values for a table of 5 rows") as caught,
+    ):
+        writer.text("entities/title", ["title"] * 4)
+    assert caught.value.where == "entities/title"
+
+
+# the target -------------------------------------------------------------------------------------
+
+
+def test_an_existing_target_is_kept_unless_overwriting_is_asked_for(tmp_path: Path) -> None:
+    target = tmp_path / "s.h5"
+    target.write_text("precious")
+    with (
+        pytest.raises(WriteError, match="the target exists") as caught,
+        StoreWriter.create(target),
+    ):
+        pass
+    assert caught.value.hint == "pass --overwrite to replace it"
+    assert target.read_text() == "precious"
+    with writing(target, entities=1, overwrite=True) as writer:
+        assert target.read_text() == "precious"  # until the new store is complete
+        publish(writer)
+    assert h5py.is_hdf5(target)
+
+
+def test_a_failure_while_overwriting_keeps_the_old_store(tmp_path: Path) -> None:
+    target = tmp_path / "s.h5"
+    target.write_text("precious")
+    with (
+        pytest.raises(RuntimeError, match="half-way"),
+        writing(target, entities=1, overwrite=True),
+    ):
+        raise RuntimeError("half-way")
+    assert folder(tmp_path) == ["s.h5"]
+    assert target.read_text() == "precious"
+
+
+def test_a_target_that_appears_meanwhile_is_not_replaced(tmp_path: Path) -> None:
+    target = tmp_path / "s.h5"
+    with writing(target, entities=1) as writer:
+        target.write_text("somebody else's")
+        with pytest.raises(WriteError, match="the target exists"):
+            publish(writer)
+    assert target.read_text() == "somebody else's"
+    assert folder(tmp_path) == ["s.h5"]
+
+
+def test_a_folder_is_no_target(tmp_path: Path) -> None:
+    with pytest.raises(WriteError, match="the target is a folder"), StoreWriter.create(tmp_path):
+        pass
+
+
+def test_a_target_in_no_folder_is_refused_before_any_work(tmp_path: Path) -> None:
+    missing = tmp_path / "missing"
+    with (
+        pytest.raises(WriteError, match="folder does not exist") as caught,
+        StoreWriter.create(missing / "s.h5"),
+    ):
+        pass
+    assert caught.value.where == str(missing)
+
+
+def test_an_unfinished_store_leaves_nothing(tmp_path: Path) -> None:
+    with writing(tmp_path / "s.h5", entities=3):
+        assert folder(tmp_path) == [f".s.h5.{os.getpid()}.part"]
+    assert folder(tmp_path) == []
+
+
+@pytest.fixture
+def dead_process() -> int:
+    with subprocess.Popen([sys.executable, "-c", ""]) as process:
+        pass
+    return process.pid
+
+
+def test_leftovers_of_dead_processes_are_removed_and_those_of_living_ones_kept(
+    tmp_path: Path, dead_process: int
+) -> None:
+    target = tmp_path / "s[1].h5"
+    ours = tmp_path / f".s[1].h5.{dead_process}.part"
+    others = {f".s[1].h5.{os.getppid()}.part", f".other.h5.{dead_process}.part", ".s[1].h5.x.part"}
+    for name in (ours.name, *others):
+        (tmp_path / name).touch()
+    assert remove_leftovers(target) == [ours]
+    assert set(folder(tmp_path)) == others
+
+
+def test_a_full_disk_is_a_message_and_leaves_no_file(tmp_path: Path) -> None:
+    script = """
+        import resource, sys
+        from pathlib import Path
+        import numpy as np
+        from featurestore.errors import WriteError
+        from featurestore.writer import StoreWriter
+
+        resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]), int(sys.argv[2])))
+        try:
+            with StoreWriter.create(Path(sys.argv[1]), compression=sys.argv[3]) as writer:
+                writer.table("entities", ["Q1"] if sys.argv[4] == "record" else [f"Q{i}" for i in range(64)])
+                writer.table("mentions", [])
+                writer.splits({})
+                noise = np.random.default_rng(0).standard_normal((64, 2048)).astype(np.float32)
+                if sys.argv[4] == "record":
+                    writer.column("entities/token_count", np.array([64]))
+                    writer.feature("entities/text_tokens", noise.shape).write([0], noise[None])
+                else:
+                    writer.feature("entities/text_mean", (2048,)).write(range(64), noise)
+                writer.publish(dataset="d", provenance={})
+        except WriteError as error:
+            print(error)
+    """
+    for limit in (4_096, 20_000, 100_000):
+        for compression in ("lz4", "none"):
+            for kind in ("record", "view"):
+                target = tmp_path / "s.h5"
+                command = [sys.executable, "-c", textwrap.dedent(script), str(target)]
+                done = subprocess.run(
+                    [*command, str(limit), compression, kind], capture_output=True, text=True, timeout=60
+                )
+                assert "the disk is full or a size limit was reached" in done.stdout, done.stderr
+                assert done.returncode == 0, done.stderr
+                assert folder(tmp_path) == []
+
+
+# what is published ------------------------------------------------------------------------------
+
+
+def test_equal_stores_have_equal_fingerprints_and_others_do_not(tmp_path: Path) -> None:
+    def fingerprint(name: str, **options: Any) -> str:
+        path = write_tiny_store(tmp_path / f"{name}.h5", **options).path
+        with featurestore.open(path) as store:
+            return store.fingerprint
+
+    first = fingerprint("first")
+    assert fingerprint("again") == first
+    assert fingerprint("compressed", compression="gzip") == first  # the same values, stored otherwise
+    assert len({first, fingerprint("rows", entities=9), fingerprint("dtype", dtype="float16"),
+                fingerprint("splits", mentions=(4, 3, 3)),
+                fingerprint("fields", without={"mentions/clip_text"})}) == 5  # fmt: skip
+
+
+def test_how_a_store_was_made_counts_for_its_fingerprint_and_when_and_where_does_not(
+    tmp_path: Path,
+) -> None:
+    def fingerprint(name: str, provenance: dict[str, Any]) -> str:
+        with writing(tmp_path / name, entities=2) as writer:
+            writer.publish(dataset="test", provenance=provenance)
+        with featurestore.open(tmp_path / name) as store:
+            assert store.provenance == provenance
+            return store.fingerprint
+
+    first = fingerprint("a.h5", PROVENANCE)
+    assert fingerprint("b.h5", PROVENANCE | {"run": {"host": "elsewhere"}}) == first
+    assert fingerprint("c.h5", PROVENANCE | {"encoders": {}}) != first
+
+
+@pytest.mark.parametrize("compression", COMPRESSIONS)
+def test_rows_lie_on_cache_lines(tmp_path: Path, compression: Compression) -> None:
+    tiny = write_tiny_store(tmp_path / "s.h5", entities=40, compression=compression)
+    with h5py.File(tiny.path) as file:
+        offsets = [file["entities/text_mean"].id.get_offset()]
+        records = file["entities/text_tokens"].id
+        if compression == "none":
+            offsets.append(records.get_offset())
+        else:
+            records.chunk_iter(
+                lambda chunk: offsets.append(chunk.byte_offset) if chunk.size >= ALIGNMENT else None
+            )
+    assert all(offset % ALIGNMENT == 0 for offset in offsets)
+    assert len(offsets) > 1
+
+
+def test_every_field_says_what_it_is(tmp_path: Path) -> None:
+    tiny = write_tiny_store(tmp_path / "s.h5")
+    with h5py.File(tiny.path) as file:
+        for path in tiny.values:
+            assert file[path].attrs["unit"]
+            assert file[path].attrs["doc"]
+        assert json.loads(file.attrs["provenance"]) == PROVENANCE
+        assert dict(file.attrs, format="drin-fs", format_version=1, dataset="tiny") == dict(file.attrs)
