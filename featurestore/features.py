@@ -7,7 +7,7 @@ into float32, and the rows already written are carried over: they were within th
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 
 import h5py
@@ -35,8 +35,10 @@ class FeatureWriter:
         dtype: np.dtype,
         codec: Codec,
         pool: Executor,
+        check: Callable[[], None],
     ) -> None:
         self._file = file
+        self._check = check
         self._field = field
         self.shape = shape
         self.dtype = dtype
@@ -71,6 +73,7 @@ class FeatureWriter:
 
         Raises:
             NotFinite: NaN or infinite values; names the row.
+            OSError: the disk is full, or another write error.
         """
         index = np.asarray(rows, np.int64)
         if not len(index):
@@ -79,6 +82,7 @@ class FeatureWriter:
             self._write_records(index, values)
         else:
             self._write_rows(index, np.asarray(values))
+        self._check()
         self._written[index] = True
 
     def _write_rows(self, index: np.ndarray, values: np.ndarray) -> None:

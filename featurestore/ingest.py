@@ -57,7 +57,9 @@ class Source(Protocol):
 
     layout: str
     dataset: str
-    notes: list[str]
+
+    @property
+    def notes(self) -> list[str]: ...
 
     def fingerprint_files(self) -> list[Path]: ...
 

@@ -6,14 +6,13 @@ synced everything and renamed it, there is nothing at the target path, whatever 
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 import platform
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from glob import escape
 from hashlib import blake2b
@@ -25,6 +24,7 @@ import numpy as np
 
 from featurestore.catalog import INDEX_GROUP
 from featurestore.codecs import Codec, Compression
+from featurestore.disk import DiskFile, sync_folder, write_errors
 from featurestore.errors import SourceError, WriteError
 from featurestore.features import FeatureWriter
 from featurestore.ids import build_index
@@ -53,8 +53,9 @@ class StoreWriter:
         self._features: list[FeatureWriter] = []
         self._digest = blake2b(digest_size=16)
         self._pool = ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="compress")
+        self._disk = DiskFile(self._temporary)
         self._file = h5py.File(
-            self._temporary, "w", alignment_threshold=ALIGNMENT, alignment_interval=ALIGNMENT
+            self._disk, "w", alignment_threshold=ALIGNMENT, alignment_interval=ALIGNMENT
         )
 
     @classmethod
@@ -138,6 +139,7 @@ class StoreWriter:
         group["bytes"] = np.frombuffer(b"".join(encoded), np.uint8)
         group.attrs["unit"] = field.unit
         group.attrs["doc"] = field.doc
+        self._disk.check()
 
     def column(self, path: str, values: np.ndarray) -> None:
         """Write a whole column: (rows, *axes)."""
@@ -145,6 +147,7 @@ class StoreWriter:
         dataset = self._file.create_dataset(path, data=np.asarray(values, field.dtype))
         dataset.attrs["unit"] = field.unit
         dataset.attrs["doc"] = field.doc
+        self._disk.check()
 
     def feature(self, path: str, shape: tuple[int, ...]) -> FeatureWriter:
         """Start a view or record field whose rows have ``shape``; rows are written in any order."""
@@ -156,6 +159,7 @@ class StoreWriter:
             dtype=self.dtype,
             codec=self.codec,
             pool=self._pool,
+            check=self._disk.check,
         )
         self._features.append(writer)
         return writer
@@ -208,15 +212,15 @@ class StoreWriter:
         attributes["fingerprint"] = self._digest.hexdigest()
         attributes["provenance"] = json.dumps(provenance)
         self._file.close()
-        _sync(self._temporary)
+        self._disk.sync()
         check_target(self.target, overwrite=self._overwrite)
         os.replace(self._temporary, self.target)
-        _sync(self.target.parent)
+        sync_folder(self.target.parent)
 
     def _discard(self) -> None:
         self._pool.shutdown(cancel_futures=True)
-        with suppress(Exception):  # closing flushes: on a full disk that fails again
-            self._file.close()
+        self._file.close()
+        self._disk.close()
         self._temporary.unlink(missing_ok=True)
 
 
@@ -272,41 +276,3 @@ def _alive(process: int) -> bool:
     except PermissionError:
         return True
     return True
-
-
-@contextmanager
-def write_errors(target: Path) -> Iterator[None]:
-    """Turn the operating system's and HDF5's write errors into one that says what to do."""
-    try:
-        yield
-    except OSError as error:
-        if _is_full(error):
-            free = _free_bytes(target.parent)
-            raise WriteError(
-                f"the disk is full or a size limit was reached ({free / 1e9:.2f} GB free)",
-                where=str(target),
-                hint="free some space, or use --limit, --dtype float16, --compression zstd",
-            ) from error
-        if error.errno in (errno.EACCES, errno.EROFS, errno.EIO):
-            raise WriteError(f"cannot write: {error}", where=str(target)) from error
-        raise
-
-
-def _is_full(error: OSError) -> bool:
-    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-        return True
-    text = str(error)  # HDF5 reports the number only in its message
-    return any(f"errno = {code}" in text for code in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG))
-
-
-def _free_bytes(folder: Path) -> int:
-    status = os.statvfs(folder)
-    return status.f_bavail * status.f_frsize
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -48,6 +49,15 @@ def assert_reproduces(actual: np.ndarray, expected: np.ndarray) -> None:
 def pictures_of(paths: list[str]) -> list[Image.Image]:
     files = [RAW / path if path else None for path in paths]
     return [picture for batch in read_pictures(files) for picture in batch.pictures]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread() -> Iterator[None]:
+    """The models are tiny: more threads would only wait for each other."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")
@@ -107,12 +117,12 @@ class TestText:
         np.testing.assert_array_equal(start, recorded("start-pos"))
         np.testing.assert_array_equal(end, recorded("end-pos"))
 
-    @settings(max_examples=25, deadline=None)
+    @settings(max_examples=12, deadline=None)
     @given(
-        texts=st.lists(st.text(alphabet="ab é.Z", max_size=90), min_size=1, max_size=12),
+        texts=st.lists(st.text(alphabet="ab é.Z", max_size=90), min_size=1, max_size=6),
         keep=st.integers(1, 70),
         padding=st.booleans(),
-        window=st.integers(1, 13),
+        window=st.integers(1, 7),
         batch_tokens=st.integers(1, 300),
     )
     def test_a_text_does_not_depend_on_its_neighbours(
@@ -264,8 +274,8 @@ class TestClip:
 
     def test_text_is_cut_at_77_tokens(self, clip: ClipEncoder) -> None:
         long = "river " * 200
-        (full,) = clip._tokenizer([long], truncation=False)["input_ids"]
-        assert len(full) > 300
+        (full,) = clip._tokenizer([long], truncation=False, verbose=False)["input_ids"]
+        assert len(full) == 202
         np.testing.assert_allclose(
             clip.encode_texts([long]), clip.encode_texts([long + "bank"]), atol=1e-6
         )
@@ -304,5 +314,5 @@ class TestBfloat16:
     @staticmethod
     def assert_close_but_not_equal(rough: np.ndarray, exact: np.ndarray) -> None:
         assert rough.dtype == np.float32
-        error = np.abs(rough - exact).max() / np.abs(exact).max()
+        error = np.linalg.norm(rough - exact) / np.linalg.norm(exact)
         assert 0 < error < 0.05

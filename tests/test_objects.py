@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import urllib.error
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +31,15 @@ from featurestore.errors import EncoderError
 
 ENCODERS = Path(__file__).parent / "golden" / "encoders"
 INFO = EncoderInfo("detector", "for tests", "", {}, {}, {})
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread() -> Iterator[None]:
+    """The models are tiny: more threads would only wait for each other."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 class TinyBackbone(nn.Sequential):
@@ -109,7 +119,7 @@ class TestDetector:
     def test_a_file_that_holds_no_weights(self, tmp_path: Path, suffix: str) -> None:
         path = tmp_path / f"weights{suffix}"
         path.write_bytes(b"no weights at all")
-        with pytest.raises(EncoderError, match="do not fit the detector"):
+        with pytest.raises(EncoderError, match="holds no plain weights"):
             TorchvisionDetector.load("fasterrcnn", weights=str(path), device="cpu")
 
     def test_weights_of_another_network(self, tmp_path: Path) -> None:

@@ -16,7 +16,6 @@ from torch import Tensor
 from torch.nn.functional import normalize
 from transformers import (
     AutoImageProcessor,
-    AutoTokenizer,
     BaseImageProcessor,
     CLIPModel,
     PreTrainedTokenizerBase,
@@ -29,6 +28,7 @@ from featurestore.encoders.loading import (
     Runtime,
     describe,
     load_model,
+    load_tokenizer,
     loading,
 )
 from featurestore.errors import EncoderError
@@ -78,8 +78,9 @@ class ClipEncoder:
                 where=name,
                 hint="take one such as openai/clip-vit-base-patch32",
             )
+        vocabulary = model.text_model.embeddings.token_embedding.num_embeddings
+        tokenizer = load_tokenizer(name, kind="CLIP model", vocabulary=vocabulary)
         with loading(name, kind="CLIP model"):
-            tokenizer = AutoTokenizer.from_pretrained(name)
             processor = AutoImageProcessor.from_pretrained(name, backend="torchvision")
         info = describe("clip", name, model, {"dtype": dtype, "max_tokens": MAX_TOKENS})
         return cls(

@@ -12,7 +12,12 @@ from typing import Any, Literal, TypeVar
 
 import torch
 from safetensors import SafetensorError
-from transformers import AutoModel, PreTrainedModel
+from transformers import (
+    AutoModel,
+    AutoTokenizer,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
 from transformers.utils import logging as transformers_logging
 
 from featurestore.errors import EncoderError
@@ -119,12 +124,31 @@ def load_model(name: str, *, kind: str, may_lack: str = "") -> tuple[PreTrainedM
     return model.eval(), absent
 
 
+def load_tokenizer(name: str, *, kind: str, vocabulary: int) -> PreTrainedTokenizerBase:
+    """The tokenizer of the model ``name``, whose embedding table has ``vocabulary`` rows.
+
+    Raises:
+        EncoderError: there is none, or it does not fit. For a folder without tokenizer files the
+            library returns one that takes every word for unknown.
+    """
+    with loading(name, kind=kind):
+        tokenizer = AutoTokenizer.from_pretrained(name)
+    words = len(tokenizer)
+    if not len(tokenizer.all_special_ids) < words <= vocabulary:
+        raise EncoderError(
+            f"the tokenizer of the {kind} has {words} tokens, the model {vocabulary}",
+            where=name,
+            hint="put the model's own tokenizer files beside its weights",
+        )
+    return tokenizer
+
+
 @contextmanager
 def loading(name: str, *, kind: str) -> Iterator[None]:
     """Turns what ``from_pretrained`` raises into an EncoderError; no progress bars meanwhile."""
     looks_local = name.startswith((".", "/", "~")) or Path(name).exists()
     if looks_local and not Path(name).is_dir():
-        raise EncoderError(f"the {kind} is not a folder", where=name, hint="give a model's folder")
+        raise EncoderError(f"no such folder with a {kind}", where=name)
     bars = transformers_logging.is_progress_bar_enabled()
     transformers_logging.disable_progress_bar()
     try:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Literal, NamedTuple, Protocol
 
 import numpy as np
@@ -191,17 +192,22 @@ def _weight_file(name: str) -> Path:
 
 
 def _from_file(build: Callable[..., nn.Module], path: Path) -> nn.Module:
-    model = build(weights=None, weights_backbone=None)
+    """The network with the state in ``path``, which is read without running code from it."""
+    hint = f"a state dict of torchvision's {build.__name__} is needed"
     try:
         if path.suffix == ".safetensors":
             state = load_file(path)
         else:
             state = torch.load(path, map_location="cpu", weights_only=True)
+    except (RuntimeError, ValueError, EOFError, UnpicklingError, SafetensorError) as error:
+        raise EncoderError("the file holds no plain weights", where=str(path), hint=hint) from error
+    model = build(weights=None, weights_backbone=None)
+    try:
         model.load_state_dict(state)
-    except (OSError, RuntimeError, ValueError, TypeError, SafetensorError) as error:
+    except (RuntimeError, TypeError) as error:
         raise EncoderError(
             f"the weights do not fit the detector: {str(error).splitlines()[0]}",
             where=str(path),
-            hint=f"a state dict of torchvision's {build.__name__} is needed",
+            hint=hint,
         ) from error
     return model

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from featurestore.encoders.loading import (
     DeviceName,
@@ -22,7 +22,7 @@ from featurestore.encoders.loading import (
     Runtime,
     describe,
     load_model,
-    loading,
+    load_tokenizer,
 )
 from featurestore.errors import EncoderError
 
@@ -89,8 +89,8 @@ class TextEncoder:
         runtime = Runtime.choose(device, dtype)
         model, absent = load_model(name, kind="text encoder", may_lack="pooler.")
         _check_type(model, name)
-        with loading(name, kind="text encoder"):
-            tokenizer = AutoTokenizer.from_pretrained(name)
+        vocabulary = model.config.vocab_size
+        tokenizer = load_tokenizer(name, kind="text encoder", vocabulary=vocabulary)
         _check_tokenizer(tokenizer, name)
         limits = [MAX_TOKENS, model.config.max_position_embeddings, tokenizer.model_max_length]
         limit = min(limits if max_tokens is None else [*limits, max_tokens])

@@ -70,8 +70,7 @@ class Preprocessed:
         make = WikimelEntities if dataset == "wikimel" else WikidiverseEntities
         used = {split.name: split.rows for split in self.splits}
         self.entities: RecordedEntities = make.open(root, used, self.slots)
-        self.notes = list(self.entities.notes)
-        self.notes += self._answer_notes()
+        self._own_notes = self._answer_notes()
 
     # opening -----------------------------------------------------------------------------------
 
@@ -133,6 +132,11 @@ class Preprocessed:
         return [f"{wrong} mentions whose recorded answer is not the entity of their gold slot"]
 
     # facts -------------------------------------------------------------------------------------
+
+    @property
+    def notes(self) -> list[str]:
+        """What is worth knowing of this release; complete after :meth:`write`."""
+        return [*self.entities.notes, *self._own_notes]
 
     @property
     def mention_count(self) -> int:

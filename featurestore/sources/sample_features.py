@@ -157,5 +157,32 @@ class ClipSimilarities:
         self._kind = rng.standard_normal((kinds, _CLIP_WIDTH)) / math.sqrt(_CLIP_WIDTH)
 
     def image_text(self, mention: int, entities: Ints) -> Floats:
-        """Mention picture and the texts of ``entities``."""
-        ...
+        """(entities,) the mention's picture against each entity's text."""
+        gold = int(self._world.gold[mention])
+        own = self._pictures(np.array([gold])) + self._noise(mention, 0)
+        return _cosines(own, self._texts(entities))
+
+    def text_image(self, mention: int, entities: Ints) -> Floats:
+        """(entities,) the mention's text against each entity's picture."""
+        gold, telling = int(self._world.gold[mention]), bool(self._world.telling[mention])
+        own = telling * self._kind[self._world.kind[[gold]]] + self._noise(mention, 1)
+        return _cosines(own, self._pictures(entities))
+
+    def _pictures(self, entities: Ints) -> npt.NDArray[np.float64]:
+        theme = self._world.theme[entities]
+        colours = self._colour[theme[:, 0]] + 0.6 * self._colour[theme[:, 1]]
+        return colours + 0.3 * self._kind[self._world.kind[entities]]
+
+    def _texts(self, entities: Ints) -> npt.NDArray[np.float64]:
+        colours = self._colour[self._world.theme[entities, :2]].sum(1)
+        return colours + self._kind[self._world.kind[entities]]
+
+    def _noise(self, mention: int, side: int) -> npt.NDArray[np.float64]:
+        rng = stream(self._world.seed, "similarities", 2 * mention + side)
+        return rng.standard_normal((1, _CLIP_WIDTH)) * (0.5 / math.sqrt(_CLIP_WIDTH))
+
+
+def _cosines(one: npt.NDArray[np.float64], many: npt.NDArray[np.float64]) -> Floats:
+    """(n,) 100·cos of ``one`` (1, P) and each row of ``many`` (n, P)."""
+    lengths = np.linalg.norm(one) * np.linalg.norm(many, axis=1)
+    return (100 * (many @ one[0]) / lengths).astype(np.float32)

@@ -16,14 +16,12 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageEnhance
 
 from featurestore.progress import Progress
+from featurestore.sources.sample_plan import PictureState
 from featurestore.sources.sample_words import COLOURS
-from featurestore.sources.sample_world import Theme, stream
+from featurestore.sources.sample_world import Stream, Theme, stream
 
 #: Sides of a picture in pixels; chosen here: small enough that 900 take seconds.
 SIDES = (96, 160)
-#: What stands in the place of a picture.
-PictureState = Literal["jpg", "png", "missing", "broken", "small"]
-
 #: Side of the frame that boxes are given in (DATASETS.md: boxes are found on the 224×224 picture).
 FRAME = 224
 
@@ -107,31 +105,15 @@ def draw_all(
     progress: Progress,
 ) -> Drawn:
     """Draw each theme to its file, ``stems`` + suffix, in the state given."""
+    purpose: Stream = "mention picture" if kind == "mention" else "entity picture"
     figures: list[Box | None] = []
     with progress.stage(f"{kind} pictures", len(stems), "pictures") as stage:
         for row, (theme, stem, state) in enumerate(zip(themes, stems, states, strict=True)):
-            rng = stream(seed, f"{kind} picture", row)
+            rng = stream(seed, purpose, row)
             stem.parent.mkdir(parents=True, exist_ok=True)
             figures.append(write_picture(stem, theme, state, rng))
             stage.advance(1)
     return Drawn(kind=kind, states=list(states), figures=figures)
-
-
-def picture_states(count: int, rng: np.random.Generator) -> list[PictureState]:
-    """What stands in each of ``count`` places: 3 % missing, 5 % PNG, one broken, one too small.
-
-    At least one picture is in each state; the shares are chosen here to be visible in a report and
-    to cost the demo little.
-    """
-    states = np.full(count, "jpg", dtype=object)
-    missing, png = (max(1, round(share * count)) for share in (0.03, 0.05))
-    for state, places in zip(
-        ("broken", "small", "missing", "png"),
-        np.split(rng.permutation(count), [1, 2, 2 + missing, 2 + missing + png]),
-        strict=False,
-    ):
-        states[places] = state
-    return states.tolist()
 
 
 def _shade(colour: Colour) -> Colour:

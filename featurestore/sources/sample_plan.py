@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import numpy as np
 import numpy.typing as npt
 
@@ -17,6 +19,8 @@ TELLING = 0.55
 NOT_RETRIEVED = 0.03
 #: Share of an entity's later mentions that stand under the picture of an earlier one; chosen here.
 SHARED_PICTURE = 0.1
+#: What stands in the place of a picture.
+PictureState = Literal["jpg", "png", "missing", "broken", "small"]
 
 
 def plan_world(
@@ -163,3 +167,20 @@ def _pictures(rng: np.random.Generator, gold: Ints, split: Ints) -> Ints:
         else:
             earlier.setdefault(key, row)
     return picture
+
+
+def picture_states(count: int, rng: np.random.Generator) -> list[PictureState]:
+    """What stands in each of ``count`` places: 3 % missing, 5 % PNG, one broken, one too small.
+
+    At least one picture is in each state; the shares are chosen here to be visible in a report and
+    to cost the demo little.
+    """
+    states = np.full(count, "jpg", dtype=object)
+    missing, png = (max(1, round(share * count)) for share in (0.03, 0.05))
+    for state, places in zip(
+        ("broken", "small", "missing", "png"),
+        np.split(rng.permutation(count), [1, 2, 2 + missing, 2 + missing + png]),
+        strict=False,
+    ):
+        states[places] = state
+    return states.tolist()

@@ -14,11 +14,9 @@ import numpy.typing as npt
 
 from featurestore.progress import Progress
 from featurestore.sources.sample_files import write_json, write_lines
-from featurestore.sources.sample_pictures import (
-    Box,
-    draw_all,
-    picture_states,
-)
+from featurestore.sources.sample_names import qid
+from featurestore.sources.sample_pictures import Box, draw_all
+from featurestore.sources.sample_plan import picture_states
 from featurestore.sources.sample_world import SPLITS, World, stream
 
 _ENTITY_PICTURES = Path("entities", "cleaned-images")
@@ -71,16 +69,11 @@ def write_wikimel(
     return {
         "mentions not in their sentence": len(absent),
         "mentions beyond 128 tokens": len(far),
-        "golds not retrieved": int((world.answer == world.candidates.shape[1]).sum()),
+        "golds not among the candidates": int((world.answer == world.candidates.shape[1]).sum()),
         "entities without description": without_text,
         **mentions.troubles(),
         **entities.troubles(),
     }
-
-
-def qid(entity: int) -> str:
-    """The QID of an entity row; numbers have gaps, as Wikidata's have."""
-    return f"Q{100 + 37 * entity}"
 
 
 # entities ---------------------------------------------------------------------------------------
