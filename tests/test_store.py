@@ -1,0 +1,447 @@
+"""Reading a store: every value comes back, in any order, by any reader; damage is a message."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import pickle
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+import h5py
+import hdf5plugin  # noqa: F401 - h5py finds the filters once this is imported
+import numpy as np
+import pyfive
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+import featurestore
+from featurestore import Store
+from featurestore.codecs import COMPRESSIONS, Compression
+from featurestore.errors import FieldMissing, StoreError, UnknownId
+from featurestore.schema import BY_PATH, FIELDS
+from featurestore.writer import FeatureDtype, StoreWriter
+from tests.tiny_store import SIZES, TinyStore, shape_of, write_tiny_store
+
+RAGGED = [field.path for field in FIELDS if field.ragged]
+
+
+def expected(tiny: TinyStore, path: str, rows: list[int]) -> Any:
+    """What ``gather`` must return, by a naive reading of what was written."""
+    value = tiny.values[path]
+    if BY_PATH[path].layout == "text":
+        return [value[row] for row in rows]
+    if not BY_PATH[path].ragged:
+        return value[rows]
+    longest = max((len(value[row]) for row in rows), default=shape_of(path)[0])
+    out = np.zeros((len(rows), longest, SIZES["D"]), np.float32)
+    for place, row in enumerate(rows):
+        out[place, : len(value[row])] = value[row]
+    return out
+
+
+def assert_holds(store: Store, tiny: TinyStore, *, dtype: FeatureDtype = "float32") -> None:
+    """Every field of the store holds what was written."""
+    for path in tiny.values:
+        table, _, name = path.partition("/")
+        rows = list(range(len(store.table(table))))
+        found, wanted = store.table(table).gather(name, rows), expected(tiny, path, rows)
+        if BY_PATH[path].layout in ("view", "record"):
+            wanted = wanted.astype(dtype)
+            assert found.dtype == np.dtype(dtype), path
+        assert found == wanted if isinstance(found, list) else np.array_equal(found, wanted), path
+
+
+# round trips ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("compression", COMPRESSIONS)
+@given(
+    entities=st.integers(0, 7),
+    mentions=st.tuples(*[st.integers(0, 4)] * 3),
+    dtype=st.sampled_from(["float16", "float32"]),
+    seed=st.integers(0, 3),
+)
+@settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+def test_every_value_comes_back(
+    tmp_path_factory: pytest.TempPathFactory,
+    compression: Compression,
+    entities: int,
+    mentions: tuple[int, int, int],
+    dtype: FeatureDtype,
+    seed: int,
+) -> None:
+    tiny = write_tiny_store(
+        tmp_path_factory.mktemp("round") / "s.h5",
+        entities=entities, mentions=mentions, compression=compression, dtype=dtype, seed=seed,
+    )  # fmt: skip
+    with featurestore.open(tiny.path) as store:
+        assert store.mentions.splits == tiny.splits
+        assert_holds(store, tiny, dtype=dtype)
+
+
+@pytest.mark.parametrize("rows", [0, 1])
+@pytest.mark.parametrize("compression", COMPRESSIONS)
+def test_tables_of_no_row_and_of_one_row_are_stores_too(
+    tmp_path: Path, rows: int, compression: Compression
+) -> None:
+    tiny = write_tiny_store(
+        tmp_path / "s.h5", entities=rows, mentions=(rows, 0, 0), compression=compression
+    )
+    with featurestore.open(tiny.path) as store:
+        assert len(store.entities) == len(store.mentions) == rows
+        assert_holds(store, tiny)
+
+
+@given(st.data())
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_rows_are_read_in_any_order_and_may_repeat(
+    tiny: TinyStore, store: Store, data: st.DataObject
+) -> None:
+    path = data.draw(st.sampled_from(sorted(tiny.values)))
+    table, _, name = path.partition("/")
+    rows = data.draw(st.lists(st.integers(0, len(store.table(table)) - 1), max_size=12))
+    found, wanted = store.table(table).gather(name, rows), expected(tiny, path, rows)
+    assert found == wanted if isinstance(found, list) else np.array_equal(found, wanted)
+
+
+@pytest.mark.parametrize("compression", COMPRESSIONS)
+@pytest.mark.parametrize("path", RAGGED)
+def test_what_lies_beyond_a_count_is_zero_in_a_batch_and_kept_in_the_whole_record(
+    tmp_path: Path, path: str, compression: Compression
+) -> None:
+    table, _, name = path.partition("/")
+    padded = np.random.default_rng(0).standard_normal((6, *shape_of(path))).astype(np.float32)
+    counts = np.array([3, 2, 5, 2, 4, 3], np.int32)
+    change = {path: padded, f"{table}/token_count": counts}
+    write_tiny_store(
+        tmp_path / "s.h5", entities=6, mentions=(6, 0, 0), compression=compression, change=change
+    )
+    with featurestore.open(tmp_path / "s.h5") as store:
+        batch = store.table(table).gather(name, [1, 4, 0])
+        assert batch.shape == (3, 4, SIZES["D"])
+        for found, row in zip(batch, (1, 4, 0), strict=True):
+            assert np.array_equal(found[: counts[row]], padded[row, : counts[row]])
+            assert not found[counts[row] :].any()
+        assert np.array_equal(store.table(table).whole_records(name, [4, 0]), padded[[4, 0]])
+
+
+def test_gather_fills_an_array_given_to_it(tiny: TinyStore, store: Store) -> None:
+    out = np.empty((3, SIZES["D"]), np.float32)
+    assert store.entities.gather("text_mean", [5, 0, 5], out=out) is out
+    assert np.array_equal(out, tiny.values["entities/text_mean"][[5, 0, 5]])
+
+
+def test_a_view_is_the_whole_column_and_read_only(tiny: TinyStore, store: Store) -> None:
+    column = store.mentions.view("candidates")
+    assert np.array_equal(column, tiny.values["mentions/candidates"])
+    with pytest.raises(ValueError, match="read-only"):
+        column[0] = 0
+
+
+def test_a_row_is_a_mapping_of_its_fields(tiny: TinyStore, store: Store) -> None:
+    row = store.mentions["m3-0"]
+    assert row.row == 3
+    assert row["sentence"] == "Here stands name3, and é."
+    assert row["answer"] == tiny.values["mentions/answer"][3]
+    assert type(row["answer"]) is int
+    assert np.array_equal(row["text_tokens"], tiny.values["mentions/text_tokens"][3])
+    assert set(row) == {path.removeprefix("mentions/") for path in tiny.values if "mentions/" in path}
+    assert store.mentions[3]["id"] == "m3-0"
+    assert "nonsense" not in row
+
+
+def test_ids_lead_to_rows_and_back(store: Store) -> None:
+    assert store.entities.rows(["Q107", "Q100", "Q107"]).tolist() == [7, 0, 7]
+    assert store.entities.ids([7, 0]) == ["Q107", "Q100"]
+    assert store.entities.find(["Q100", "Q999"]).tolist() == [0, -1]
+
+
+def test_texts_are_read_a_block_at_a_time(tiny: TinyStore, store: Store) -> None:
+    assert list(store.entities.texts("title", block=3)) == tiny.values["entities/title"]
+
+
+def test_a_store_says_what_it_is(tiny: TinyStore, store: Store) -> None:
+    assert (store.dataset, store.format_version, store.path) == ("tiny", 1, tiny.path)
+    assert store.width("entities/text_mean") == SIZES["D"]
+    assert store.has("mentions/clip_text")
+    assert not store.has("mentions/title")
+    assert store.file_bytes == tiny.path.stat().st_size
+    assert repr(store) == f"<Store {str(tiny.path)!r}: tiny, 10 mentions, 8 entities>"
+
+
+# other readers ----------------------------------------------------------------------------------
+
+
+def read_all(file: Any, tiny: TinyStore) -> dict[str, Any]:
+    """Every field as another HDF5 reader sees it."""
+    found: dict[str, Any] = {}
+    for path in tiny.values:
+        if BY_PATH[path].layout == "text":
+            data, ends = file[path]["bytes"][:].tobytes(), file[path]["offsets"][:]
+            found[path] = [data[a:b].decode() for a, b in zip(ends, ends[1:], strict=False)]
+        else:
+            found[path] = file[path][:]
+    return found
+
+
+def assert_equals(found: dict[str, Any], tiny: TinyStore) -> None:
+    for path, wanted in tiny.values.items():
+        if isinstance(found[path], list):
+            assert found[path] == wanted, path
+        elif BY_PATH[path].ragged:
+            for record, text in zip(found[path], wanted, strict=True):
+                assert np.array_equal(record[: len(text)], text), path
+                assert not record[len(text) :].any(), path
+        else:
+            assert np.array_equal(found[path], wanted), path
+
+
+@pytest.mark.parametrize("compression", COMPRESSIONS)
+def test_h5py_alone_reads_the_same(tmp_path: Path, compression: Compression) -> None:
+    tiny = write_tiny_store(tmp_path / "s.h5", compression=compression)
+    with h5py.File(tiny.path) as file:
+        assert_equals(read_all(file, tiny), tiny)
+
+
+@pytest.mark.parametrize("compression", ["gzip", "none"])
+def test_a_reader_that_is_not_hdf5s_library_reads_the_same(
+    tmp_path: Path, compression: Compression
+) -> None:
+    tiny = write_tiny_store(tmp_path / "s.h5", compression=compression)
+    with pyfive.File(str(tiny.path)) as file:
+        assert_equals(read_all(file, tiny), tiny)
+
+
+# what is not there ------------------------------------------------------------------------------
+
+
+def test_a_field_that_an_option_makes_is_missing_with_that_option(tmp_path: Path) -> None:
+    tiny = write_tiny_store(tmp_path / "s.h5", without={"mentions/clip_text"})
+    with featurestore.open(tiny.path) as store, pytest.raises(FieldMissing) as caught:
+        store.mentions.gather("clip_text", [0])
+    assert caught.value.what.startswith("this store has no mentions/clip_text")
+    assert caught.value.where == f"{tiny.path}::/mentions/clip_text"
+    assert "--clip" in caught.value.hint
+
+
+def test_a_field_of_no_format_is_missing_with_those_there_are(store: Store) -> None:
+    with pytest.raises(FieldMissing, match="no field 'text_men' in format 1") as caught:
+        store.entities.gather("text_men", [0])
+    assert "text_mean" in caught.value.hint
+
+
+@pytest.mark.parametrize("row", [-1, 8, 2**40])
+def test_a_row_outside_the_table_is_refused(store: Store, row: int) -> None:
+    for read in (store.entities.__getitem__, lambda r: store.entities.gather("id", [0, r])):
+        with pytest.raises(UnknownId, match=f"row {row} is outside the table") as caught:
+            read(row)
+        assert caught.value.hint == "rows are 0 … 7"
+
+
+def test_an_unknown_id_suggests_the_nearest(store: Store) -> None:
+    with pytest.raises(UnknownId, match="unknown id 'm33-0'") as caught:
+        store.mentions["m33-0"]
+    assert caught.value.hint.startswith("nearest ids: m3-0")
+
+
+def test_an_unknown_split_names_those_there_are(store: Store) -> None:
+    assert store.mentions.split("valid") == range(5, 7)
+    with pytest.raises(UnknownId, match="no split 'dev'") as caught:
+        store.mentions.split("dev")
+    assert caught.value.hint == "splits: train, valid, test"
+
+
+@pytest.mark.parametrize("name", ["sentence", "text_tokens"])
+def test_text_and_records_are_no_one_array(store: Store, name: str) -> None:
+    with pytest.raises(FieldMissing, match="is not stored as one array"):
+        store.mentions.view(name)
+
+
+def test_only_records_have_whole_records(store: Store) -> None:
+    with pytest.raises(FieldMissing, match="entities/text_mean is not a record field"):
+        store.entities.whole_records("text_mean", [0])
+
+
+# files that are no store ------------------------------------------------------------------------
+
+
+def test_a_missing_store_names_its_neighbours(tiny: TinyStore) -> None:
+    with pytest.raises(StoreError, match="no such store") as caught:
+        featurestore.open(tiny.path.with_name("tinny.h5"))
+    assert caught.value.where.endswith("tinny.h5")
+    assert "tiny.h5" in caught.value.hint
+
+
+@pytest.mark.parametrize("content", [b"", b"\x89HDF\r\n\x1a\n", b"PK\x03\x04" + bytes(4096)])
+def test_a_file_that_is_not_hdf5_is_refused(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "s.h5").write_bytes(content)
+    with pytest.raises(StoreError, match="not a readable HDF5 file") as caught:
+        featurestore.open(tmp_path / "s.h5")
+    assert caught.value.where == str(tmp_path / "s.h5")
+
+
+def test_hdf5_that_is_no_store_says_what_it_holds(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "s.h5", "w") as file:
+        file.create_group("weights")
+    with pytest.raises(StoreError, match="an HDF5 file, but not a drin-fs store") as caught:
+        featurestore.open(tmp_path / "s.h5")
+    assert "it holds: weights" in caught.value.hint
+
+
+def test_a_newer_format_is_refused(tmp_path: Path) -> None:
+    tiny = write_tiny_store(tmp_path / "s.h5")
+    with h5py.File(tiny.path, "r+") as file:
+        file.attrs["format_version"] = 2
+    with pytest.raises(StoreError, match="store format 2, this program reads up to 1") as caught:
+        featurestore.open(tiny.path)
+    assert "upgrade" in caught.value.hint
+
+
+@given(share=st.floats(0, 1, exclude_max=True))
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_a_file_cut_off_anywhere_is_refused_with_its_place(
+    tmp_path: Path, tiny: TinyStore, share: float
+) -> None:
+    whole = tiny.path.read_bytes()
+    cut = tmp_path / "cut.h5"
+    cut.write_bytes(whole[: int(share * len(whole))])
+    with pytest.raises(StoreError) as caught:
+        featurestore.open(cut)
+    assert caught.value.where.startswith(str(cut))
+    assert caught.value.hint
+
+
+@pytest.mark.parametrize("compression", ["lz4", "zstd", "gzip"])
+def test_a_damaged_record_is_refused_with_its_place(
+    tmp_path: Path, compression: Compression
+) -> None:
+    tiny = write_tiny_store(tmp_path / "s.h5", compression=compression)
+    with h5py.File(tiny.path) as file:
+        chunk = file["mentions/image_regions"].id.get_chunk_info_by_coord((4, 0, 0))
+    content = bytearray(tiny.path.read_bytes())
+    content[chunk.byte_offset : chunk.byte_offset + 16] = b"\xff" * 16
+    tiny.path.write_bytes(content)
+    with featurestore.open(tiny.path) as store:
+        assert store.mentions.gather("image_regions", [3]).any()
+        with pytest.raises(StoreError, match="damaged record") as caught:
+            store.mentions.gather("image_regions", [3, 4])
+    assert caught.value.where == f"{tiny.path}::/mentions/image_regions[4]"
+
+
+# sharing a store --------------------------------------------------------------------------------
+
+
+def checksum(store: Store) -> float:
+    """Something that depends on views, records and texts."""
+    texts = "".join(store.mentions.gather("sentence", range(len(store.mentions))))
+    tokens = store.mentions.gather("text_tokens", range(len(store.mentions)))
+    return float(tokens.sum() + store.entities.gather("text_mean", [3, 1]).sum() + len(texts))
+
+
+def test_a_store_survives_pickling(store: Store) -> None:
+    before = checksum(store)  # with everything open that reading opens
+    with pickle.loads(pickle.dumps(store)) as again:
+        assert again.path == store.path
+        assert checksum(again) == before
+
+
+def test_a_pickled_store_that_was_replaced_is_noticed(tmp_path: Path) -> None:
+    tiny = write_tiny_store(tmp_path / "s.h5")
+    with featurestore.open(tiny.path) as store:
+        pickled = pickle.dumps(store)
+    tiny.path.unlink()
+    write_tiny_store(tmp_path / "s.h5", entities=9)
+    with pytest.raises(StoreError, match="was replaced while it was in use"):
+        pickle.loads(pickled)
+
+
+def test_an_open_store_goes_on_reading_the_file_it_opened(tmp_path: Path) -> None:
+    tiny = write_tiny_store(tmp_path / "s.h5")
+    with featurestore.open(tiny.path) as store:
+        store.mentions.gather("text_tokens", [0])  # its chunk table is known from here on
+        with StoreWriter.create(tiny.path, overwrite=True) as writer:
+            writer.table("entities", [])
+            writer.table("mentions", [])
+            writer.splits({})
+            writer.publish(dataset="other", provenance={})
+        wanted = expected(tiny, "mentions/text_tokens", [4])
+        assert np.array_equal(store.mentions.gather("text_tokens", [4]), wanted)
+        assert store.entities.ids([2]) == ["Q102"]
+        with pytest.raises(StoreError, match="was replaced while it was in use"):
+            store.mentions.gather("image_regions", [0])  # its chunk table went with the old file
+
+
+def _send_checksum(store: Store, end: Connection) -> None:
+    end.send(checksum(store))
+
+
+@pytest.mark.parametrize("method", multiprocessing.get_all_start_methods())
+def test_processes_share_a_store(store: Store, method: str) -> None:
+    before = checksum(store)
+    context = multiprocessing.get_context(method)
+    ours, theirs = context.Pipe(duplex=False)
+    process = context.Process(target=_send_checksum, args=(store, theirs))
+    process.start()
+    theirs.close()
+    assert ours.poll(60)
+    assert ours.recv() == before
+    process.join()
+    ours.close()
+
+
+def test_threads_share_a_store(tiny: TinyStore) -> None:
+    with featurestore.open(tiny.path) as store, ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(lambda _: checksum(store), range(64)))
+        assert set(found) == {checksum(store)}
+
+
+def test_a_store_holds_no_hdf5_handle(store: Store) -> None:
+    checksum(store)
+    kinds = h5py.h5f.OBJ_FILE | h5py.h5f.OBJ_DATASET | h5py.h5f.OBJ_GROUP
+    assert h5py.h5f.get_obj_count(h5py.h5f.OBJ_ALL, kinds) == 0
+
+
+def test_a_closed_store_says_so_and_gathered_values_stay(tiny: TinyStore) -> None:
+    store = featurestore.open(tiny.path)
+    vectors = store.entities.gather("text_mean", [0])
+    assert store.entities.rows(["Q101"]).tolist() == [1]
+    store.close()
+    assert np.array_equal(vectors[0], tiny.values["entities/text_mean"][0])
+    for read in (
+        lambda: store.entities.gather("text_mean", [0]),
+        lambda: store.mentions.gather("text_tokens", [0]),
+        lambda: store.entities.rows(["Q101"]),
+    ):
+        with pytest.raises(StoreError, match="the store is closed"):
+            read()
+    store.close()  # once more does no harm
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/maps"), reason="needs Linux's list of maps")
+def test_closing_a_store_unmaps_its_file(tiny: TinyStore) -> None:
+    def mapped() -> bool:
+        return str(tiny.path) in Path("/proc/self/maps").read_text()
+
+    with featurestore.open(tiny.path) as store:
+        checksum(store)
+        store.entities.rows(["Q101"])
+        assert mapped()
+    assert not mapped()
+
+
+def test_the_store_needs_no_torch(tiny: TinyStore) -> None:
+    script = (
+        "import sys, json, featurestore, featurestore.writer, featurestore.describe\n"
+        "store = featurestore.open(sys.argv[1]); store.mentions[0]['text_tokens']\n"
+        "print(json.dumps([m for m in ('torch', 'transformers', 'lightning') if m in sys.modules]))"
+    )
+    command = [sys.executable, "-c", script, str(tiny.path)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    assert json.loads(done.stdout) == []
