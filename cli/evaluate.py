@@ -32,6 +32,9 @@ from cli.console import show, show_json
 @click.option("--store", type=click.Path(path_type=Path), help="Where the run's store is now.")
 @click.option("--other-store", is_flag=True, help="Allow a store the run was not trained from.")
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), help="Default: as trained.")
+@click.option(
+    "--precision", type=click.Choice(["32", "bf16-mixed", "16-mixed"]), help="Default: as trained."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON.")
 def evaluate(run: Path, split: str, as_json: bool, **options: Any) -> None:
     """Score the best weights of RUN on a split.

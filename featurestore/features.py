@@ -62,7 +62,9 @@ class FeatureWriter:
 
     @property
     def _is_chunked(self) -> bool:
-        return self._field.layout == "record" and self._codec.compression != "none"
+        """Records are, one a chunk; uncompressed ones, and those of an empty table, need no chunks."""
+        records = self._field.layout == "record" and self._codec.compression != "none"
+        return records and self.shape[0] > 0
 
     def write(self, rows: range | np.ndarray, values: np.ndarray | Sequence[np.ndarray]) -> None:
         """Write rows.

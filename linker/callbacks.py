@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Mapping
 from importlib.util import find_spec
@@ -20,7 +19,7 @@ from linker.config import MetricsConfig
 from linker.data import Requests
 from linker.machine import anonymous_memory
 from linker.module import LinkerModule
-from linker.run_folder import RunFolder
+from linker.run_folder import RunFolder, replacing
 from linker.summary import figures, split_metrics
 
 #: A line of the history: plain numbers by column name.
@@ -50,7 +49,12 @@ class ReportProgress(pl.Callback):
         self.stage = stage
 
     def on_train_batch_end(
-        self, trainer: pl.Trainer, module: pl.LightningModule, outputs: Any, batch: Batch, index: int
+        self,
+        trainer: pl.Trainer,
+        module: pl.LightningModule,
+        outputs: Any,
+        batch: Batch,
+        index: int,
     ) -> None:
         self.stage.advance(len(batch))
 
@@ -151,9 +155,8 @@ class RecordEpochs(pl.Callback):
         }
 
     def _save(self, trainer: pl.Trainer, path: Path) -> None:
-        temporary = path.with_name(f".{path.name}.part")
-        trainer.save_checkpoint(temporary)
-        os.replace(temporary, path)
+        with replacing(path) as temporary:
+            trainer.save_checkpoint(temporary)
 
     def _line(self, epoch: Epoch, epochs: int | None, *, is_best: bool) -> str:
         names = dict.fromkeys((self.metrics.select, "mrr"))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,15 +12,14 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from linker.run_folder import RunError
+from linker.run_folder import RunError, replacing
 
 
 def save_weights(network: nn.Module, path: Path, *, description: Mapping[str, Any]) -> None:
     """Write the weights of a network as safetensors; ``description`` goes into the header as JSON."""
-    temporary = path.with_name(f".{path.name}.part")
     weights = {name: value.contiguous().cpu() for name, value in network.state_dict().items()}
-    save_file(weights, temporary, metadata={"drin-fs": json.dumps(description)})
-    os.replace(temporary, path)
+    with replacing(path) as temporary:
+        save_file(weights, temporary, metadata={"drin-fs": json.dumps(description)})
 
 
 def load_weights(network: nn.Module, path: Path) -> None:

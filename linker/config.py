@@ -60,6 +60,11 @@ def _as_tuple(value: Any) -> Any:
     return (value,) if isinstance(value, str | int) else value
 
 
+def _as_text(value: Any) -> Any:
+    """YAML reads 32 as a number."""
+    return str(value) if isinstance(value, int) else value
+
+
 class Section(BaseModel):
     """Immutable; an unknown key is an error."""
 
@@ -163,7 +168,7 @@ class TrainConfig(Section):
         lt=2**32,
         description="Of first weights, order of mentions and dropout. Default chosen here.",
     )
-    precision: Precision = Field(
+    precision: Annotated[Precision, BeforeValidator(_as_text)] = Field(
         default="32",
         description="32, or mixed precision in the network; losses and cosines stay float32. "
         "Default: the reference's.",
@@ -195,7 +200,10 @@ def read_config(values: Mapping[str, Any]) -> TrainConfig:
     if not isinstance(model, Mapping):
         model = {"name": model}
     choice = _model_choice(model)
-    known = [*known_keys(TrainConfig), *(f"model.{key}" for key in known_keys(type(choice.options)))]
+    known = [
+        *known_keys(TrainConfig),
+        *(f"model.{key}" for key in known_keys(type(choice.options))),
+    ]
     try:
         return TrainConfig.model_validate({**sections, "model": choice})
     except ValidationError as error:

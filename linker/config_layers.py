@@ -54,7 +54,9 @@ def merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> Values:
     for key, value in above.items():
         under = result.get(key)
         if isinstance(under, Mapping) and isinstance(value, Mapping):
-            names_other = key == "model" and value.get("name", under.get("name")) != under.get("name")
+            names_other = key == "model" and value.get("name", under.get("name")) != under.get(
+                "name"
+            )
             result[key] = dict(value) if names_other else merged(under, value)
         else:
             result[key] = value

@@ -6,6 +6,8 @@ many workers read them, or how they were started.
 
 from __future__ import annotations
 
+import math
+from collections import deque
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Literal, TypeAlias
@@ -55,7 +57,7 @@ class Requests(Sampler[np.ndarray]):
             yield order[first : first + self.batch_size]
 
     def __len__(self) -> int:
-        return -(-len(self.rows) // self.batch_size)
+        return math.ceil(len(self.rows) / self.batch_size)
 
 
 class BatchReader(Dataset[Batch]):
@@ -95,7 +97,7 @@ class BatchReader(Dataset[Batch]):
             answer=_tensor(self.store.mentions.gather("answer", rows)),
             candidates=torch.from_numpy(places.reshape(candidates.shape)),
             retrieved=retrieved,
-            **features,  # type: ignore[arg-type]
+            **features,
         )
 
     def _entity_feature(self, field: str, distinct: np.ndarray) -> np.ndarray:
@@ -146,14 +148,14 @@ class BatchLoader:
         )
 
     def _prefetched(self) -> Iterator[Batch]:
-        upcoming: Future[Batch] | None = None
+        reading: deque[Future[Batch]] = deque()  # nothing here holds on to a batch handed out
         with ThreadPoolExecutor(1, thread_name_prefix="next-batch") as thread:
             for rows in self.requests:
-                ready, upcoming = upcoming, thread.submit(self._read, rows)
-                if ready is not None:
-                    yield ready.result()
-        if upcoming is not None:
-            yield upcoming.result()
+                reading.append(thread.submit(self._read, rows))
+                if len(reading) > 1:
+                    yield reading.popleft().result()
+        while reading:
+            yield reading.popleft().result()
 
     def _read(self, rows: np.ndarray) -> Batch:
         batch = self.reader[rows]

@@ -8,14 +8,14 @@ from typing import Any
 import featurestore
 from featurestore.errors import StoreError
 from linker.checkpoint import load_weights
-from linker.config import Device, TrainConfig, read_config
+from linker.config import Device, Precision, TrainConfig, read_config
 from linker.data import Protocol
 from linker.job import prepare_job
 from linker.machine import check_same_store, store_identity
 from linker.metrics import Denominator, TieRule
 from linker.run_folder import RunFolder
 from linker.summary import conditions, figures, split_metrics, store_line
-from linker.trainer import interruptible, quiet_lightning, reproducible
+from linker.trainer import quiet_lightning, reproducible
 
 
 def evaluate(
@@ -28,6 +28,7 @@ def evaluate(
     store: str | os.PathLike[str] | None = None,
     other_store: bool = False,
     device: Device | None = None,
+    precision: Precision | None = None,
 ) -> dict[str, Any]:
     """The figures of one split; None stands for what the run was trained with.
 
@@ -50,6 +51,7 @@ def evaluate(
         tie_rule=tie_rule,
         denominator=denominator,
         device=device,
+        precision=precision,
     )
     recorded = folder.read_environment()["store"]
     with _open(store, recorded["path"]) as opened:
@@ -57,7 +59,7 @@ def evaluate(
             check_same_store(recorded, opened, hint="give the right --store, or --other-store")
         job = prepare_job(opened, config)
         job.rows(split)
-        with reproducible(config.seed, job.device), quiet_lightning(), interruptible():
+        with reproducible(config.seed, job.device), quiet_lightning():
             module = job.module()
             load_weights(module.network, folder.best_weights)
             ranks = job.score(module, split)
@@ -76,6 +78,7 @@ def _settings(
     tie_rule: TieRule | None,
     denominator: Denominator | None,
     device: Device | None,
+    precision: Precision | None,
 ) -> TrainConfig:
     metrics = config.metrics.model_copy(
         update={
@@ -87,6 +90,7 @@ def _settings(
         update={
             "protocol": protocol or config.protocol,
             "device": device or config.device,
+            "precision": precision or config.precision,
             "metrics": metrics,
         }
     )

@@ -107,9 +107,10 @@ def missing_error(
     source = source_of(name, pooling)
     field = BY_PATH[f"{source.table}/{source.choices[0]}"]
     fields = " or ".join(f"{source.table}/{choice}" for choice in source.choices)
+    meaning = f" ({field.doc})" if len(source.choices) == 1 else ""
     again = f"ingest again with {field.made_by}" if field.made_by else "ingest again"
     return FieldMissing(
-        f"{reader} reads {name}, and this store has no {fields} ({field.doc})",
+        f"{reader} reads {name}, and this store has no {fields}{meaning}",
         where=f"{store.path}::/{field.path}",
         hint=f"{instead}, or {again}" if instead else again,
     )

@@ -14,7 +14,7 @@ from linker.machine import resolve_device
 from linker.matching import Match, match_model
 from linker.metrics import Ranks
 from linker.module import LinkerModule
-from linker.trainer import make_trainer
+from linker.trainer import interruptible, make_trainer
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,7 +75,8 @@ class Job:
             TrainingDiverged: the model scores NaN.
         """
         trainer = make_trainer(device=self.device, precision=self.config.precision)
-        trainer.test(module, self.loader(split), verbose=False)
+        with interruptible():
+            trainer.test(module, self.loader(split), verbose=False)
         return module.ranks
 
 

@@ -41,9 +41,7 @@ class Match:
     def build(self) -> Model[Any]:
         """The network, with fresh weights from torch's random numbers."""
         network, _ = model_class(self.name)
-        return network(
-            config=self.config, text_width=self.text_width, image_width=self.image_width
-        )
+        return network(config=self.config, text_width=self.text_width, image_width=self.image_width)
 
 
 def match_model(choice: ModelChoice, store: Store, *, pooling: EntityPooling) -> Match:
@@ -113,9 +111,7 @@ def _check_named_edges(
             )
 
 
-def _width(
-    store: Store, names: Iterable[str], paths: dict[str, str], *, what: str
-) -> int | None:
+def _width(store: Store, names: Iterable[str], paths: dict[str, str], *, what: str) -> int | None:
     """The common last axis of the fields among ``names`` that are read; None where there are none."""
     widths = {paths[name]: store.width(paths[name]) for name in names if name in paths}
     if len(set(widths.values())) > 1:

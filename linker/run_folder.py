@@ -1,15 +1,15 @@
 """The folder of a training run: what is in it, and how each file is written whole or not at all.
 
-    RUN/
-      config.yaml            every option, with what the store decided (edges) filled in
-      environment.json       versions, device, threads, and which store
-      metrics.csv            one line an epoch
-      summary.json           the figures, and what one has to know to read them
-      ranks/{split}.csv      the rank of every mention's gold, by the best weights
-      checkpoints/best.ckpt  the best epoch, as Lightning can continue it
-      checkpoints/last.ckpt  the last finished epoch, for --resume
-      checkpoints/best.safetensors   the best weights alone
-      tensorboard/           the figures of metrics.csv as events, where tensorboard is installed
+RUN/
+  config.yaml            every option, with what the store decided (edges) filled in
+  environment.json       versions, device, threads, and which store
+  metrics.csv            one line an epoch
+  summary.json           the figures, and what one has to know to read them
+  ranks/{split}.csv      the rank of every mention's gold, by the best weights
+  checkpoints/best.ckpt  the best epoch, as Lightning can continue it
+  checkpoints/last.ckpt  the last finished epoch, for --resume
+  checkpoints/best.safetensors   the best weights alone
+  tensorboard/           the figures of metrics.csv as events, where tensorboard is installed
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ import io
 import json
 import os
 import shutil
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -87,7 +88,9 @@ class RunFolder:
             for folder in (self.best.parent, self.ranks("test").parent):
                 folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise WriteError(f"cannot make the run folder ({error})", where=str(self.path)) from error
+            raise WriteError(
+                f"cannot make the run folder ({error})", where=str(self.path)
+            ) from error
 
     def _remove_old_run(self) -> None:
         """Only what a run writes, and only where there was a run: the folder may hold more."""
@@ -143,7 +146,9 @@ class RunFolder:
         try:
             return path.read_text(encoding="utf-8")
         except FileNotFoundError:
-            raise RunError(self._what_is_missing(path), where=str(path), hint=self._next()) from None
+            raise RunError(
+                self._what_is_missing(path), where=str(path), hint=self._next()
+            ) from None
 
     def _what_is_missing(self, path: Path) -> str:
         if not self.path.is_dir():
@@ -166,8 +171,28 @@ def _csv(header: Iterable[str], rows: Iterable[Iterable[Any]]) -> str:
     return text.getvalue()
 
 
-def _write(path: Path, text: str) -> None:
-    """The whole text, or what was there before."""
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A file to write instead of ``path``, which it becomes when the block ends well.
+
+    Raises:
+        WriteError: the disk is full, or the folder cannot be written; ``path`` is as it was.
+    """
     temporary = path.with_name(f".{path.name}.part")
-    temporary.write_text(text, encoding="utf-8")
-    os.replace(temporary, path)
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    except OSError as error:
+        reason = error.strerror or error
+        raise WriteError(
+            f"cannot write the run ({reason})",
+            where=str(path),
+            hint="what was finished is kept: make room, then continue with --resume",
+        ) from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _write(path: Path, text: str) -> None:
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")

@@ -15,9 +15,7 @@ CONDITIONS = ("protocol", "tie_rule", "denominator")
 
 def split_metrics(ranks: Ranks, config: MetricsConfig) -> Metrics:
     """The figures of a split under the configured rules."""
-    return summarise(
-        ranks, ks=config.ks, ties=config.tie_rule, denominator=config.denominator
-    )
+    return summarise(ranks, ks=config.ks, ties=config.tie_rule, denominator=config.denominator)
 
 
 def figures(metrics: Metrics) -> dict[str, float | int | None]:

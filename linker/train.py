@@ -66,7 +66,7 @@ def train(
         _say_what_is_off(job, progress)
         folder.write_environment(environment(job.device, opened))
         folder.write_config(to_yaml(job.config))
-        with reproducible(config.seed, job.device), quiet_lightning(), interruptible():
+        with reproducible(config.seed, job.device), quiet_lightning():
             return _Run(job, folder, progress).complete(resume=resume)
 
 
@@ -88,7 +88,11 @@ class _Run:
 
     def complete(self, *, resume: bool) -> dict[str, Any]:
         """Fit, score the best weights, and write ranks and summary."""
-        self._fit(resume=resume)
+        try:
+            self._fit(resume=resume)
+        except KeyboardInterrupt:
+            self.progress.note(self._where_it_stopped())
+            raise
         load_weights(self.module.network, self.folder.best_weights)
         scored = {split: self._score(split) for split in ("valid", "test") if self._has(split)}
         summary = self._summary(scored)
@@ -114,13 +118,20 @@ class _Run:
                 ],
             )
             self.module.train()
-            trainer.fit(
-                self.module,
-                train_dataloaders=batches,
-                val_dataloaders=job.loader("valid"),
-                ckpt_path=self.folder.last if resume else None,
-                weights_only=True,
-            )
+            with interruptible():
+                trainer.fit(
+                    self.module,
+                    train_dataloaders=batches,
+                    val_dataloaders=job.loader("valid"),
+                    ckpt_path=self.folder.last if resume else None,
+                    weights_only=True,
+                )
+
+    def _where_it_stopped(self) -> str:
+        done = len(self.recorder.history)
+        if not done:
+            return "stopped before the first epoch was finished"
+        return f"stopped after epoch {done}; continue with --resume -o {self.folder.path}"
 
     def _has(self, split: str) -> bool:
         if split in self.job.store.mentions.splits:
@@ -157,7 +168,9 @@ class _Run:
         if self.job.config.protocol == "strict":
             return None
         store = self.job.store
-        return {name: golds_outside_table(store, rows) for name, rows in store.mentions.splits.items()}
+        return {
+            name: golds_outside_table(store, rows) for name, rows in store.mentions.splits.items()
+        }
 
 
 def _check_same_run(job: Job, folder: RunFolder) -> None:
@@ -192,5 +205,3 @@ def _say_what_is_off(job: Job, progress: Progress) -> None:
             f"{outside} training mentions have a gold that the store does not hold: "
             "their gold slot is an entity without features"
         )
-
-

@@ -51,18 +51,19 @@ def reproducible(seed: int, device: torch.device) -> Iterator[None]:
     """
     algorithms = torch.are_deterministic_algorithms_enabled()
     warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
-    fill = deterministic.fill_uninitialized_memory
+    fill = deterministic.fill_uninitialized_memory  # type: ignore[attr-defined]
     if device.type == "cuda":  # read by cuBLAS when it starts; without it matrix products warn
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     with isolate_rng(include_cuda=device.type == "cuda"):
         torch.manual_seed(seed)
         torch.use_deterministic_algorithms(True, warn_only=True)
-        deterministic.fill_uninitialized_memory = False  # no model reads memory it did not write
+        # no model reads memory that it did not write, so it need not be filled
+        deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
         try:
             yield
         finally:
             torch.use_deterministic_algorithms(algorithms, warn_only=warn_only)
-            deterministic.fill_uninitialized_memory = fill
+            deterministic.fill_uninitialized_memory = fill  # type: ignore[attr-defined]
 
 
 #: What Lightning warns of that is as we want it.

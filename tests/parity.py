@@ -96,7 +96,7 @@ class Difference:
 
 def read_recording(path: Path) -> Recording:
     groups: dict[str, dict[str, Tensor]] = {"in": {}, "param": {}, "grad": {}, "out": {}}
-    with np.load(path, allow_pickle=False) as arrays:
+    with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
         for key in arrays.files:
             group, name = key.split("/", maxsplit=1)
             groups[group][name] = torch.from_numpy(np.array(arrays[key]))

@@ -229,10 +229,11 @@ def _write_resnet(folder: Path, rng: np.random.Generator, width: int) -> None:
         image_std=[0.5, 0.5, 0.5],
     ).save_pretrained(folder)
     config = ResNetConfig(
-        embedding_size=12,
-        hidden_sizes=[12, 16, 32, width],
-        depths=[1, 1, 1, 1],
+        embedding_size=8,
+        hidden_sizes=[16, 32, width],
+        depths=[1, 1, 1],
         layer_type="basic",
+        downsample_in_first_stage=True,  # three stages then halve 56×56 down to 7×7
     )
     model = _blank(ResNetModel, config)
     for module in model.modules():

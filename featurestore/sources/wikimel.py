@@ -248,7 +248,7 @@ def _split_ranges(kept: list[_Mention]) -> dict[str, range]:
 
 def _answers(candidates: NDArray[np.int32], gold: NDArray[np.int32]) -> NDArray[np.int32]:
     """The first place of each gold in its list (n,); K where it is absent or outside the table."""
-    hit = (candidates == gold[:, None]) & (gold != NO_ROW)[:, None]
+    hit = candidates == gold[:, None]  # never for NO_ROW: each candidate is a row
     return np.where(hit.any(axis=1), hit.argmax(axis=1), candidates.shape[1]).astype(np.int32)
 
 
