@@ -93,6 +93,14 @@ from cli.console import count, percent, plain_text, show, show_json, size, stder
     help="Tokens kept of an entity text.",
 )
 @click.option(
+    "--title-match",
+    type=click.Choice(["exact", "normalised"]),
+    default="exact",
+    show_default=True,
+    help="Raw WikiDiverse: titles name the same page if equal (as the authors do), or if equal "
+    "but for underscores, the first letter's case, percent-encoding and Unicode composition.",
+)
+@click.option(
     "--device",
     type=click.Choice(["auto", "cpu", "cuda"]),
     default="auto",

@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.metadata import version
+from inspect import cleandoc
 
 import rich_click as click
 
@@ -36,8 +37,22 @@ class Command:
     def load(self, name: str) -> click.Command:
         """The command itself; its module is imported now."""
         command: click.Command = getattr(import_module(self.module), name)
+        command.help = _set_examples(command.help or "")
         command.epilog = command.epilog or EXIT_STATUS
         return command
+
+
+def _set_examples(text: str) -> str:
+    r"""A help text whose ``\b`` paragraphs (lines as they stand) are set below their first line.
+
+    rich-click keeps the lines of both forms; around ``\b`` it leaves several lines empty.
+    """
+    paragraphs = cleandoc(text).split("\n\n")
+    for place, paragraph in enumerate(paragraphs):
+        if paragraph.startswith("\b\n"):
+            first, *rest = paragraph.removeprefix("\b\n").rstrip().splitlines()
+            paragraphs[place] = "\n    ".join([first, *map(str.strip, rest)])
+    return "\n\n".join(paragraphs)
 
 
 COMMANDS: dict[str, Command] = {
@@ -95,12 +110,13 @@ HELP_STYLE = {"text_paragraph_linebreaks": "\n\n", "padding_helptext_first_line"
 def cli() -> None:
     """Ingest a multimodal entity linking dataset once, then train, evaluate and browse from disk.
 
-    \b
     Example, from nothing to a trained model:
-    $ drin-fs sample demo/raw
-    $ drin-fs ingest demo/raw -o demo/store.h5
-    $ drin-fs inspect demo/store.h5
-    $ drin-fs train demo/store.h5
+        $ drin-fs sample demo/arrays --layout preprocessed
+        $ drin-fs ingest demo/arrays -o demo/store.h5
+        $ drin-fs inspect demo/store.h5
+        $ drin-fs train demo/store.h5
+
+    Every command tells its options with --help; commands that report take --json.
     """
 
 
@@ -126,7 +142,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except (KeyboardInterrupt, click.Abort):
-        _complain("interrupted")
+        sys.stderr.write("interrupted\n")
         return 130
     except click.ClickException as error:
         return _usage(error)

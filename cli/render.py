@@ -95,7 +95,7 @@ def _origin(summary: StoreSummary) -> RenderableType:
         ("source", plain_text(_words({"path": run.get("source_path")} | source))),
     ]
     encoders = made.get("encoders") or {}
-    lines += [(f"{clean(name)} encoder", _encoder(e)) for name, e in encoders.items() if e]
+    lines += [(f"encoder {clean(name)}", _encoder(e)) for name, e in encoders.items() if e]
     for name in ("options", "dropped", "counts"):
         if made.get(name):
             lines.append((name, plain_text(_words(made[name]))))
@@ -117,17 +117,16 @@ def _moment(created: str) -> str:
 
 
 def _encoder(encoder: Mapping[str, Any] | str) -> Text:
-    """Name, then the revision on the hub or the hash of each local file, then the options."""
+    """Name; its revision on the hub, or the beginnings of its files' hashes; its options."""
     if isinstance(encoder, str):
         return plain_text(encoder)
     text = plain_text(encoder.get("name", "?"), "bold")
     if encoder.get("revision"):
         text.append(clean(f" @ {encoder['revision']}"))
-    details = [f"{file} sha256 {digest}" for file, digest in (encoder.get("files") or {}).items()]
-    if encoder.get("options"):
-        details.append(_words(encoder["options"]))
-    for detail in details:
-        text.append("\n").append(clean(detail), "dim")
+    files = {file: f"{digest[:12]}…" for file, digest in (encoder.get("files") or {}).items()}
+    for label, details in (("sha256: ", files), ("", encoder.get("options") or {})):
+        if details:
+            text.append("\n").append(label + clean(_words(details)), "dim")
     return text
 
 

@@ -114,8 +114,8 @@ def _candidates(mention: MentionSummary) -> Table:
         lambda line: plain_text("(empty place)" if line.id is None else line.id),
     ]
     if any(line.title and line.title != line.id for line in lines):
-        table.add_column("title", no_wrap=True, overflow="ellipsis", max_width=32)
-        cells.append(lambda line: plain_text(line.title or ""))
+        table.add_column("title")
+        cells.append(lambda line: _yielding(clean(line.title or "")))
     if any(line.sim_image_text is not None for line in lines):
         table.add_column("image–text", justify="right", no_wrap=True)
         table.add_column("text–image", justify="right", no_wrap=True)
@@ -123,12 +123,8 @@ def _candidates(mention: MentionSummary) -> Table:
             lambda line: _logit(line.sim_image_text),
             lambda line: _logit(line.sim_text_image),
         ]
-        table.caption = Text(
-            "CLIP logits: the mention's picture and the entity's text; the reverse"
-        )
-        table.caption_justify = "left"
     if any(line.text for line in lines):
-        table.add_column("description", no_wrap=True, overflow="ellipsis")
+        table.add_column("description")
         cells.append(lambda line: _beginning(line.text or ""))
     for line in lines:
         if line.is_gold and (line.rank is None or line.rank > len(lines)):
@@ -139,7 +135,12 @@ def _candidates(mention: MentionSummary) -> Table:
 
 def _beginning(text: str) -> Text:
     shown = clean(text)
-    return Text(shown if len(shown) <= _BEGINNING else shown[: _BEGINNING - 1] + "…")
+    return _yielding(shown if len(shown) <= _BEGINNING else shown[: _BEGINNING - 1] + "…")
+
+
+def _yielding(text: str) -> Text:
+    """A cell that is cut where a terminal has no room, so that ids and numbers are not."""
+    return Text(text, no_wrap=True, overflow="ellipsis")
 
 
 def _logit(value: float | None) -> str:

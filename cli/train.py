@@ -24,7 +24,9 @@ _KEYS = {"model": "model.name"}
     type=click.Path(path_type=Path),
     help="Folder of the run. Default: runs/<store>-<model>.",
 )
-@click.option("--model", metavar="NAME", help="drin, text; the default is drin.")
+@click.option(
+    "--model", metavar="NAME", help="The network; an unknown name lists them. Default: drin."
+)
 @click.option(
     "--protocol",
     type=click.Choice(["strict", "paper"]),

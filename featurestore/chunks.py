@@ -64,9 +64,7 @@ class FileMap:
     def close(self) -> None:
         """Drop the map. Views handed out earlier keep it alive until they are gone."""
         self._bytes = None
-        with suppress(
-            BufferError
-        ):  # someone still holds a view: the map goes with the last of them
+        with suppress(BufferError):  # while someone holds a view; the map goes with the last one
             self._map.close()
 
 

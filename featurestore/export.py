@@ -1,4 +1,10 @@
-"""A store as the arrays of the original release, a block at a time (DATASETS.md, "Preprocessed")."""
+"""A store as the arrays of the original release, a block at a time (DATASETS.md, "Preprocessed").
+
+The release names pictures from the folder above its raw datasets: ``raw/wikidiverse/images/….jpg``,
+and ``raw/default.jpg`` for every picture that could not be used. A store made from such arrays holds
+these names and gives them back. One made from a raw dataset holds names below that dataset's folder,
+of unusable pictures too, and the release's names are made of them.
+"""
 
 from __future__ import annotations
 
@@ -9,8 +15,12 @@ import numpy as np
 
 from featurestore.derive import block_rows
 from featurestore.errors import SourceError
-from featurestore.schema import NO_ROW
+from featurestore.schema import IMAGE_STATUS, NO_ROW
 from featurestore.store import Store, Table
+
+_RELEASE_FOLDER = "raw"
+_DEFAULT_PICTURE = f"{_RELEASE_FOLDER}/default.jpg"
+_OK = IMAGE_STATUS.index("ok")
 
 Blocks = Callable[[], Iterator[np.ndarray]]
 
@@ -53,7 +63,7 @@ def _mention_arrays(store: Store, split: str, rows: range) -> Iterator[ReleaseAr
     yield _texts(f"mention-text-raw_{split}", table, "sentence", np.arange(rows.start, rows.stop))
     if "image_path" in table:
         every = np.arange(rows.start, rows.stop)
-        yield _texts(f"mention-image-path_{split}", table, "image_path", every)
+        yield _picture_paths(f"mention-image-path_{split}", store, table, every)
     yield plain("start-pos", "token_start", np.int64)
     yield plain("end-pos", "token_end", np.int64)
     yield plain("answer", "answer", np.int64)
@@ -99,7 +109,7 @@ def _repeated_entities(store: Store, split: str, rows: range) -> Iterator[Releas
         return ReleaseArray(f"{name}_{split}", len(slots), blocks)
 
     yield _texts(f"entity-attr-raw_{split}", table, "text", slots)
-    yield _texts(f"entity-image-path_{split}", table, "image_path", slots)
+    yield _picture_paths(f"entity-image-path_{split}", store, table, slots)
     yield spread("entity-attr-feature", "text_pooled")
     yield spread("entity-image-feature", "image_pooled", extra_axis=True)
     yield spread("entity-object-feature", "objects")
@@ -140,16 +150,30 @@ def _mask(table: Table, rows: range) -> Iterator[np.ndarray]:
 
 
 def _texts(name: str, table: Table, field: str, rows: np.ndarray) -> ReleaseArray:
+    return _strings(name, rows, lambda part: table.gather(field, part))
+
+
+def _picture_paths(name: str, store: Store, table: Table, rows: np.ndarray) -> ReleaseArray:
+    """Picture files as the release names them: see above."""
+    if store.provenance["source"]["layout"] != "raw":
+        return _texts(name, table, "image_path", rows)
+    status, folder = table.view("image_status"), f"{_RELEASE_FOLDER}/{store.dataset}"
+
+    def names(part: np.ndarray) -> list[str]:
+        paths = zip(table.gather("image_path", part), status[part].tolist(), strict=True)
+        return [f"{folder}/{path}" if code == _OK else _DEFAULT_PICTURE for path, code in paths]
+
+    return _strings(name, rows, names)
+
+
+def _strings(name: str, rows: np.ndarray, get: Callable[[np.ndarray], list[str]]) -> ReleaseArray:
     """Strings as the fixed-width array NumPy makes of them: as wide as the longest."""
 
     def blocks() -> Iterator[np.ndarray]:
         step = 65_536
         parts = range(0, len(rows), step)
-        width = max(
-            (len(text) for p in parts for text in table.gather(field, rows[p : p + step])),
-            default=1,
-        )
+        width = max((len(text) for p in parts for text in get(rows[p : p + step])), default=1)
         for first in parts:
-            yield np.array(table.gather(field, rows[first : first + step]), f"<U{max(width, 1)}")
+            yield np.array(get(rows[first : first + step]), f"<U{max(width, 1)}")
 
     return ReleaseArray(name, len(rows), blocks)

@@ -17,8 +17,8 @@ from featurestore.errors import ConfigError, SourceError
 from featurestore.options import IngestOptions
 from featurestore.progress import Progress, Silent, Stage
 from featurestore.schema import IMAGE_STATUS
-from featurestore.sources.preprocessed import Preprocessed, dataset_of, is_preprocessed
-from featurestore.sources.wikimel import is_raw_wikimel
+from featurestore.sources.layouts import layout_of, open_raw
+from featurestore.sources.preprocessed import Preprocessed
 from featurestore.store import Store
 from featurestore.writer import (
     StoreWriter,
@@ -81,10 +81,10 @@ def recognise(source: Path, dataset: str | None = None) -> tuple[str, str]:
         raise SourceError(
             "no such folder", where=str(source), hint="give the dataset's root folder"
         )
-    found = _layout_of(source)
+    found = layout_of(source)
     if found is None:
         inside = [f"{source.name}/{p.name}" for p in sorted(source.iterdir()) if p.is_dir()]
-        nested = [name for name in inside if _layout_of(source.parent / name)]
+        nested = [name for name in inside if layout_of(source.parent / name)]
         hint = (
             f"did you mean {', '.join(nested)}?"
             if nested
@@ -98,16 +98,6 @@ def recognise(source: Path, dataset: str | None = None) -> tuple[str, str]:
             hint=f"leave --dataset out, or say --dataset {found[0]}",
         )
     return found
-
-
-def _layout_of(folder: Path) -> tuple[str, str] | None:
-    if is_preprocessed(folder):
-        return dataset_of(folder), "preprocessed"
-    if is_raw_wikimel(folder):
-        return "wikimel", "raw"
-    if (folder / "candidates" / "train_w_10cands.json").is_file():
-        return "wikidiverse", "raw"
-    return None
 
 
 def ingest(
@@ -160,15 +150,9 @@ def _open(source: Path, dataset: str, layout: str, options: IngestOptions) -> So
         return Preprocessed(
             source, dataset=dataset, limit=options.limit, keep_padding=options.padding == "keep"
         )
-    if dataset == "wikidiverse":
-        raise SourceError(
-            "raw WikiDiverse cannot be ingested by this version",
-            where=str(source),
-            hint="ingest its preprocessed form",
-        )
     from featurestore.encoders.raw import RawSource  # imports torch
 
-    return RawSource(source, options=options)
+    return RawSource(open_raw(source, options), options=options)
 
 
 _PREPROCESSED_OPTIONS = ("dtype", "compression", "padding", "limit")

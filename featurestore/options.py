@@ -11,6 +11,7 @@ from featurestore.codecs import Compression
 FeatureDtype = Literal["float16", "float32"]
 DeviceName = Literal["auto", "cpu", "cuda"]
 DetectorName = Literal["fasterrcnn", "maskrcnn", "none"]
+TitleMatch = Literal["exact", "normalised"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,4 +37,5 @@ class IngestOptions:
     entity_tokens: int = 64  # S
     mention_objects: int = 3
     entity_objects: int = 1
+    title_match: TitleMatch = "exact"  # raw WikiDiverse: when a gold is a candidate
     limit: int | None = None

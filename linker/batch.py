@@ -33,6 +33,7 @@ class Batch:
     mention_text_span: Tensor | None = None  # (B, D) mean of the mention's tokens
     mention_text_cls: Tensor | None = None  # (B, D)
     mention_text_tokens: Tensor | None = None  # (B, T, D), zero after token_count
+    mention_text_padded: Tensor | None = None  # (B, T of the store, D), padding as it is stored
     mention_token_count: Tensor | None = None  # (B,) int64
     mention_token_start: Tensor | None = None  # (B,) int64, [CLS] not counted
     mention_token_end: Tensor | None = None  # (B,) int64: tokens [start+1, end+1)

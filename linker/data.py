@@ -20,7 +20,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from featurestore import Store
 from featurestore.schema import NO_ROW
 from linker.batch import Batch
-from linker.fields import PER_CANDIDATE
+from linker.fields import PER_CANDIDATE, WHOLE_RECORDS
 
 #: ``strict``: the K retrieved candidates. ``paper``: and the gold entity as one more, last, which
 #: the forward pass sees (needed for the published numbers; it lets the answer leak, see the docs).
@@ -87,6 +87,8 @@ class BatchReader(Dataset[Batch]):
             table, _, field = path.partition("/")
             if table == "entities":
                 values = self._entity_feature(field, distinct)
+            elif name in WHOLE_RECORDS:
+                values = self.store.mentions.whole_records(field, rows)
             else:
                 values = self.store.mentions.gather(field, rows)
             if name in PER_CANDIDATE:
@@ -145,6 +147,7 @@ class BatchLoader:
             sampler=self.requests,
             num_workers=self.workers,
             pin_memory=self.pin_memory,
+            generator=torch.Generator(),  # workers take their seed here, not from the model's
         )
 
     def _prefetched(self) -> Iterator[Batch]:
@@ -165,12 +168,6 @@ class BatchLoader:
 def golds_outside_table(store: Store, rows: range) -> int:
     """How many mentions have a gold that is not in the entity table: no gold slot for these."""
     return int((store.mentions.gather("gold", np.arange(rows.start, rows.stop)) == NO_ROW).sum())
-
-
-def golds_not_retrieved(store: Store, rows: range) -> int:
-    """How many mentions have a gold that is not among their K candidates."""
-    answers = store.mentions.gather("answer", np.arange(rows.start, rows.stop))
-    return int((answers == store.width("mentions/candidates")).sum())
 
 
 def _tensor(values: np.ndarray) -> Tensor:

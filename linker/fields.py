@@ -40,6 +40,7 @@ SOURCES: Mapping[str, Source] = {
     "mention_text_span": _mention("text_span"),
     "mention_text_cls": _mention("text_cls"),
     "mention_text_tokens": _mention("text_tokens"),
+    "mention_text_padded": _mention("text_tokens"),
     "mention_token_count": _mention("token_count"),
     "mention_token_start": _mention("token_start"),
     "mention_token_end": _mention("token_end"),
@@ -64,6 +65,9 @@ ENTITY_TEXT: Mapping[EntityPooling, Source] = {
 
 #: Fields with one value a candidate, the gold slot last: ``strict`` leaves the last one out.
 PER_CANDIDATE = frozenset({"sim_image_text", "sim_text_image"})
+
+#: Fields that are read up to the store's length of a record, with what it holds at padded positions.
+WHOLE_RECORDS = frozenset({"mention_text_padded"})
 
 
 def source_of(name: str, pooling: EntityPooling) -> Source:

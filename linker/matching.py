@@ -15,7 +15,10 @@ from linker.models import model_class
 from linker.models.base import Model, ModelConfig
 
 #: The batch fields whose last axis is the text width, or the visual width, of the store.
-TEXT_FIELDS = ("entity_text", "entity_text_cls", "mention_text_span", "mention_text_tokens")
+TEXT_FIELDS = (
+    "entity_text", "entity_text_cls", "mention_text_span", "mention_text_tokens",
+    "mention_text_padded",
+)  # fmt: skip
 IMAGE_FIELDS = (
     "entity_image", "mention_image_mean", "mention_image_regions", "mention_objects",
     "entity_objects",

@@ -9,9 +9,6 @@ from linker.config import MetricsConfig, TrainConfig
 from linker.matching import Match
 from linker.metrics import Metrics, Ranks, summarise
 
-#: What figures must share to stand in one table.
-CONDITIONS = ("protocol", "tie_rule", "denominator")
-
 
 def split_metrics(ranks: Ranks, config: MetricsConfig) -> Metrics:
     """The figures of a split under the configured rules."""

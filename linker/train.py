@@ -134,9 +134,9 @@ class _Run:
         return f"stopped after epoch {done}; continue with --resume -o {self.folder.path}"
 
     def _has(self, split: str) -> bool:
-        if split in self.job.store.mentions.splits:
+        if self.job.store.mentions.splits.get(split):
             return True
-        self.progress.note(f"the store has no split {split!r}: it is not scored")
+        self.progress.note(f"the store has no mentions in a split {split!r}: it is not scored")
         return False
 
     def _score(self, split: str) -> Ranks:

@@ -6,12 +6,17 @@ import os
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import settings
 
 import featurestore
 from featurestore import Store
 from tests.tiny_store import TinyStore, write_tiny_store
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # read when transformers is imported, so set before any test
+
+settings.register_profile("drin-fs", deadline=None)  # a slow machine is no failure
+settings.load_profile("drin-fs")
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # tiny models: more threads only wait for each other
 
 
 @pytest.fixture(scope="session")

@@ -43,7 +43,8 @@ def random_batch(
 
     count = tokens - below(5, mentions)
     start = below(3, mentions)
-    real = torch.arange(tokens) < count[:, None]
+    real = (torch.arange(tokens) < count[:, None]).unsqueeze(2)
+    states = normal(mentions, tokens + 3, text_width)  # the store pads to 3 more than the batch
     return Batch(
         mention_rows=torch.arange(mentions),
         answer=below(candidates + 1, mentions),
@@ -51,7 +52,8 @@ def random_batch(
         retrieved=candidates,
         mention_text_span=normal(mentions, text_width),
         mention_text_cls=normal(mentions, text_width),
-        mention_text_tokens=normal(mentions, tokens, text_width) * real[:, :, None],
+        mention_text_tokens=states[:, :tokens] * real,
+        mention_text_padded=states,
         mention_token_count=count,
         mention_token_start=start,
         mention_token_end=start + 1 + below(3, mentions),

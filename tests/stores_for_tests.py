@@ -34,6 +34,9 @@ def planted_store(
     not_retrieved: int = 8,
     nil: int = 3,
     without: Collection[str] = (),
+    pooled_text: bool = False,
+    mention_width: int = D,
+    nan_similarity: int | None = None,
     seed: int = 0,
 ) -> Path:
     """Write the store and return its path.
@@ -45,6 +48,9 @@ def planted_store(
         not_retrieved: every so many mentions the gold is not among the candidates.
         nil: of every so many of these the gold is not even an entity.
         without: paths ``table/field`` to leave out, as an ingest without an encoder does.
+        pooled_text: store ``entities/text_pooled`` besides.
+        mention_width: another width for ``mentions/text_span``, which then is noise.
+        nan_similarity: a mention whose similarities are NaN.
     """
     rng = np.random.default_rng(seed)
     world = _World(rng, groups=groups, namesakes=namesakes)
@@ -52,6 +58,12 @@ def planted_store(
     gold = rng.integers(0, len(world.group), count)
     values = {**world.entity_values(), **world.mention_values(gold)}
     values |= world.pair_values(gold, candidates, not_retrieved=not_retrieved, nil=nil)
+    if pooled_text:
+        values["entities/text_pooled"] = world.text
+    if mention_width != D:
+        values["mentions/text_span"] = rng.standard_normal((count, mention_width))
+    if nan_similarity is not None:
+        values["mentions/sim_image_text"][nan_similarity] = np.nan
     starts = np.cumsum([0, *splits.values()]).tolist()
     with StoreWriter.create(path) as writer:
         writer.table("entities", [f"Q{i}" for i in range(len(world.group))])

@@ -13,13 +13,13 @@ from pydantic import ValidationError
 from torch.utils.flop_counter import FlopCounterMode
 
 from featurestore.errors import ConfigError
-from linker.losses import triplet_loss
 from linker.models.drin import Drin, DrinConfig, object_similarity
 from linker.models.drin_graph import plan_layers
 from linker.models.layers import cosine, span_mean
 from tests.model_batches import changed, random_batch, with_only
-from tests.naive_drin import Naive, Sizes, Variant, naive_run
-from tests.parity import Recording, batch_of, drin_config, load_model
+from tests.naive_drin import Variant, naive_drin
+from tests.naive_equality import assert_equals_naive
+from tests.naive_parts import Sizes
 
 EDGES = ("tt", "ti", "it", "ii")
 OBJECTS = {
@@ -29,27 +29,6 @@ OBJECTS = {
 SUBSETS = [
     subset for size in range(len(EDGES) + 1) for subset in itertools.combinations(EDGES, size)
 ]
-
-
-def assert_equals_naive(naive: Naive, **options: Any) -> None:
-    """Our scores, loss and every gradient in float64 are the naive ones, to rounding."""
-    exact = {n: t.double() if t.is_floating_point() else t for n, t in naive.inputs.items()}
-    recording = Recording("drin", exact, naive.weights, {}, {"scores": naive.scores})
-    config = drin_config(recording).model_copy(update=options)
-    model, names = load_model(recording, config=config)
-    batch = batch_of(recording)
-    scores = model.double()(batch)
-    loss = triplet_loss(scores, batch.answer, retrieved=batch.retrieved)
-    loss.backward()
-    torch.testing.assert_close(scores.detach(), naive.scores, rtol=0, atol=1e-12)
-    torch.testing.assert_close(loss.detach(), naive.loss, rtol=0, atol=1e-12)
-    ours = dict(model.named_parameters())
-    for recorded, name in names.items():
-        found = ours[name].grad if name in ours else None
-        expected = naive.gradients[recorded]
-        zero = torch.zeros_like(naive.weights[recorded]).double()
-        found, expected = (zero if g is None else g for g in (found, expected))
-        torch.testing.assert_close(found, expected, rtol=1e-8, atol=1e-11, msg=recorded)
 
 
 variants = st.builds(
@@ -85,8 +64,8 @@ def test_drin_of_any_variant_and_size_is_the_naive_one(
 ) -> None:
     if (variant.mention_text, variant.entity_text) != ("linear", "linear"):
         sizes = Sizes(**{**vars(sizes), "H": sizes.D})
-    naive = naive_run(sizes=sizes, variant=variant, seed=seed)
-    assert_equals_naive(naive, edge_update=variant.edge_update)
+    naive = naive_drin(sizes=sizes, variant=variant, seed=seed)
+    assert_equals_naive("drin", naive, edge_update=variant.edge_update)
 
 
 @pytest.mark.parametrize("edge_kind", ["scalar", "vector"])
@@ -96,8 +75,8 @@ def test_edges_that_are_off_are_zero_in_every_layer(edges: tuple[str, ...], edge
     for layers in (1, 2, 3):
         variant = Variant(enabled=(tt, ti, it, ii), edge_kind=edge_kind, layers=layers)
         small = Sizes(B=2, C=3, D=8, V=5, H=6, R=2, T=6, Om=2)
-        naive = naive_run(sizes=small, variant=variant, seed=layers)
-        assert_equals_naive(naive, edges=edges)
+        naive = naive_drin(sizes=small, variant=variant, seed=layers)
+        assert_equals_naive("drin", naive, edges=edges)
 
 
 @pytest.mark.parametrize("layers", [1, 2, 3])

@@ -20,7 +20,10 @@ DISTINCT_IDS = st.lists(ID, unique=True, max_size=40)
 def index_of(ids: list[str]) -> IdIndex:
     hashes, rows = build_index(ids)
     return IdIndex(
-        hashes, rows, id_at=lambda found: [ids[row] for row in found.tolist()], where="x.h5::/entities"
+        hashes,
+        rows,
+        id_at=lambda found: [ids[row] for row in found.tolist()],
+        where="x.h5::/entities",
     )
 
 

@@ -14,7 +14,9 @@ from torch import Tensor
 import linker.models.base
 import linker.models.drin
 import linker.models.drin_graph
+import linker.models.ghmfc
 import linker.models.layers
+import linker.models.melhi
 import linker.models.text
 from featurestore.errors import ConfigError
 from linker.batch import Batch
@@ -71,8 +73,8 @@ class ModelContract:
         batch, model = random_batch(), self.model(options)
         expected = model(batch)
         package = linker.models
-        modules = (package.base, package.drin, package.drin_graph, package.layers, package.text)
-        check_shapes(monkeypatch, *modules)
+        networks = (package.drin, package.drin_graph, package.ghmfc, package.melhi, package.text)
+        check_shapes(monkeypatch, package.base, package.layers, *networks)
         torch.testing.assert_close(model(batch), expected, rtol=0, atol=0)
 
     def test_the_required_features_are_enough(self, options: Options) -> None:
@@ -204,6 +206,44 @@ class TestDrin(ModelContract):
     }
 
 
+class TestGhmfc(ModelContract):
+    name = "ghmfc"
+    variants: ClassVar[dict[str, Options]] = {
+        "paper": {"heads": 4},
+        "padded": {"heads": 4, "maximum": "padded"},
+        "narrow": {"heads": 2, "width": 12},
+        "text": {"attention": "text"},
+        "text-padded": {"attention": "text", "maximum": "padded"},
+        "text-span": {"attention": "text", "pooling": "span"},
+        "linear": {"mention": "linear", "width": 12},
+        "transformer": {
+            "mention": "transformer",
+            "transformer_layers": 2,
+            "transformer_heads": 4,
+            "transformer_feedforward": 24,
+        },
+        "transformer-span": {
+            "mention": "transformer",
+            "pooling": "span",
+            "transformer_layers": 1,
+            "transformer_heads": 4,
+            "transformer_feedforward": 24,
+        },
+        "no-mention-layer": {"mention": "none"},
+        "no-entity-layer": {"heads": 4, "entity_text": "none"},
+    }
+
+
+class TestMelhi(ModelContract):
+    name = "melhi"
+    # The made-up sentences fit no picture by 0.3 before training, so that W_p would not learn.
+    variants: ClassVar[dict[str, Options]] = {
+        "every-picture": {"text_threshold": -1.0, "image_threshold": -1.0},
+        "some-pictures": {"text_threshold": 0.0, "image_threshold": 0.6},
+        "narrow": {"text_threshold": 0.0, "width": 12},
+    }
+
+
 class TestText(ModelContract):
     name = "text"
     variants: ClassVar[dict[str, Options]] = {"default": {}, "narrow": {"width": 12}}
@@ -217,7 +257,7 @@ def test_every_registered_model_has_a_contract_test() -> None:
 def test_an_unknown_model_is_refused_with_the_choices_and_the_nearest() -> None:
     with pytest.raises(ConfigError) as caught:
         model_class("Drim")
-    assert caught.value.what == "there is no model 'Drim'; the models are drin, text"
+    assert caught.value.what == "there is no model 'Drim'; the models are drin, ghmfc, melhi, text"
     assert caught.value.hint == "did you mean 'drin'?"
     with pytest.raises(ConfigError, match="choose one of these"):
         model_class("zzzzzz")

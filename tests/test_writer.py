@@ -21,7 +21,6 @@ import featurestore
 from featurestore import ids as ids_module
 from featurestore.codecs import COMPRESSIONS, Compression
 from featurestore.errors import SourceError, WriteError
-from featurestore.features import FLOAT16_BOUND
 from featurestore.writer import ALIGNMENT, StoreWriter, remove_leftovers
 from tests.tiny_store import PROVENANCE, write_tiny_store
 
@@ -52,7 +51,7 @@ def folder(path: Path) -> list[str]:
 
 
 @given(st.integers(0, 99), st.integers(-3, 4))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_float16_keeps_every_vector_within_the_bound_and_notes_the_error(
     tmp_path_factory: pytest.TempPathFactory, seed: int, exponent: int
 ) -> None:
@@ -68,7 +67,7 @@ def test_float16_keeps_every_vector_within_the_bound_and_notes_the_error(
         read = store.entities.gather("text_mean", range(6)).astype(np.float32)
     errors = np.linalg.norm(read - values, axis=1)
     worst = (errors / np.maximum(np.linalg.norm(values, axis=1), 1e-30)).max()
-    assert worst <= FLOAT16_BOUND
+    assert worst <= 1e-3
     if np.abs(values).max() < 65_504:
         assert stored.attributes.get("float16_error", worst) == pytest.approx(worst, rel=1e-3)
     else:
@@ -77,7 +76,8 @@ def test_float16_keeps_every_vector_within_the_bound_and_notes_the_error(
 
 OUT_OF_BOUND = {
     "overflow": 70_000.0,  # float16 ends at 65504
-    "denormal": 3e-8,  # float16's steps there are 6e-8
+    "vanishing": 2e-8,  # float16's steps there are 6e-8
+    "coarse": 1e-6,  # 16.8 of those steps: an error of 1 %
 }
 
 
@@ -110,7 +110,8 @@ def test_ragged_records_are_carried_over_too(tmp_path: Path) -> None:
     texts.append(np.full((2, 4), 1e6, np.float32))
     with writing(tmp_path / "s.h5", entities=4) as writer:
         writer.column("entities/token_count", np.array([len(text) for text in texts]))
-        writer.feature(RECORD, (3, 4)).write(np.array([2, 0, 1, 3]), [texts[i] for i in (2, 0, 1, 3)])
+        order = [2, 0, 1, 3]
+        writer.feature(RECORD, (3, 4)).write(np.array(order), [texts[row] for row in order])
         publish(writer)
     with featurestore.open(tmp_path / "s.h5") as store:
         for row, text in enumerate(texts):
@@ -146,12 +147,10 @@ def test_a_value_that_is_not_finite_is_refused_with_its_row(
 
 
 def test_rows_that_were_never_written_are_noticed(tmp_path: Path) -> None:
-    with (
-        writing(tmp_path / "s.h5", entities=5) as writer,
-        pytest.raises(SourceError, match="2 of 5 rows were never written") as caught,
-    ):
+    with writing(tmp_path / "s.h5", entities=5) as writer:
         writer.feature(VIEW, (4,)).write(np.array([4, 0, 2]), np.ones((3, 4), np.float32))
-        publish(writer)
+        with pytest.raises(SourceError, match="2 of 5 rows were never written") as caught:
+            publish(writer)
     assert caught.value.where == f"{VIEW}[1]"
     assert folder(tmp_path) == []
 
@@ -166,7 +165,6 @@ def test_an_id_that_occurs_twice_is_refused(tmp_path: Path) -> None:
 
 
 @given(st.lists(st.sampled_from("abcd"), max_size=7), st.integers(1, 3))
-@settings(deadline=None)
 def test_ids_are_refused_exactly_when_one_repeats_even_where_hashes_collide(
     tmp_path_factory: pytest.TempPathFactory, ids: list[str], hashes: int
 ) -> None:
@@ -320,7 +318,7 @@ def test_equal_stores_have_equal_fingerprints_and_others_do_not(tmp_path: Path) 
 
     first = fingerprint("first")
     assert fingerprint("again") == first
-    assert fingerprint("compressed", compression="gzip") == first  # the same values, stored otherwise
+    assert fingerprint("gzip", compression="gzip") == first  # the same values, stored otherwise
     assert len({first, fingerprint("rows", entities=9), fingerprint("dtype", dtype="float16"),
                 fingerprint("splits", mentions=(4, 3, 3)),
                 fingerprint("fields", without={"mentions/clip_text"})}) == 5  # fmt: skip
@@ -364,4 +362,6 @@ def test_every_field_says_what_it_is(tmp_path: Path) -> None:
             assert file[path].attrs["unit"]
             assert file[path].attrs["doc"]
         assert json.loads(file.attrs["provenance"]) == PROVENANCE
-        assert dict(file.attrs, format="drin-fs", format_version=1, dataset="tiny") == dict(file.attrs)
+        attributes = dict(file.attrs)
+    assert (attributes["format"], attributes["format_version"]) == ("drin-fs", 1)
+    assert attributes["dataset"] == "tiny"

@@ -1,7 +1,12 @@
 """Encode the pictures of one table: each distinct file is opened and encoded once.
 
-Absent, broken and too small pictures share the default picture's features, made once, and are
-recorded as such in ``image_status``.
+A row may name several files, the preferred one first; its picture is the first that can be used.
+Which that is shows only when a file is opened, so all first files are gone through, then the second
+files of the rows still without a picture, and so on: a file is opened again only where a row with a
+bad first file falls back on another row's.
+
+Rows that are left share the default picture's features, made once. What is recorded of them,
+``image_path`` and ``image_status``, is their first file and what is wrong with it.
 """
 
 from __future__ import annotations
@@ -22,7 +27,10 @@ from featurestore.encoders.suite import Encoders
 from featurestore.features import FeatureWriter
 from featurestore.options import IngestOptions
 from featurestore.progress import Progress
+from featurestore.sources.pictures import STATUS_CODE
 from featurestore.writer import StoreWriter
+
+_OK, _MISSING = STATUS_CODE["ok"], STATUS_CODE["missing"]
 
 
 class PictureFeatures(NamedTuple):
@@ -36,13 +44,16 @@ class PictureFeatures(NamedTuple):
 
 
 class Pictures:
-    """The picture files of one table, by row, and the encoders they go through."""
+    """The picture files of one table, and the encoders they go through."""
 
-    def __init__(self, root: Path, table: str, paths: Sequence[str], encoders: Encoders) -> None:
+    def __init__(
+        self, root: Path, table: str, choices: Sequence[Sequence[str]], encoders: Encoders
+    ) -> None:
+        """``choices``: for each row its files below ``root``, the preferred one first; may be none."""
         self._root = root
         self._table = table
+        self._choices = choices
         self._encoders = encoders
-        self._distinct = Distinct(paths)
 
     def write(
         self,
@@ -50,42 +61,85 @@ class Pictures:
         options: IngestOptions,
         clip: ClipPairs | None,
         progress: Progress,
-    ) -> None:
-        """Write every picture field of the table that has an encoder, and ``image_status``."""
+    ) -> int:
+        """Write every picture field of the table that has an encoder, and where pictures came from.
+
+        Returns:
+            Rows whose picture is not their first file.
+        """
         keep = options.entity_objects if self._table == "entities" else options.mention_objects
         sink = PictureSink.create(writer, self._table, self._encoders, keep, clip)
-        default: PictureFeatures | None = None
+        used = [files[0] if files else "" for files in self._choices]
+        rank, later = 0, 0
+        waiting = self._with_more_than(0, np.arange(len(self._choices)))
+        while len(waiting):
+            names = [self._choices[row][rank] for row in waiting.tolist()]
+            status = self._write_files(sink, waiting, names, keep, progress)
+            good = status == _OK
+            if rank == 0:
+                sink.status[waiting] = status
+            else:
+                later += int(good.sum())
+                sink.status[waiting[good]] = _OK
+                for place in np.flatnonzero(good).tolist():
+                    used[waiting[place]] = names[place]
+            rank += 1
+            waiting = self._with_more_than(rank, waiting[~good])
+        self._write_default(sink, keep)
+        writer.text(f"{self._table}/image_path", used)
+        sink.finish()
+        return later
+
+    def _with_more_than(self, count: int, rows: np.ndarray) -> np.ndarray:
+        """Those of ``rows`` that name more than ``count`` files."""
+        return rows[[len(self._choices[row]) > count for row in rows.tolist()]]
+
+    def _write_files(
+        self,
+        sink: PictureSink,
+        rows: np.ndarray,
+        names: Sequence[str],
+        keep: int,
+        progress: Progress,
+    ) -> np.ndarray:
+        """Write the features of the files that can be used: row ``rows[i]`` has ``names[i]``.
+
+        Returns:
+            (len(rows),) ``image_status`` of each row's file.
+        """
+        distinct = Distinct(names)
+        status = np.zeros(len(rows), np.uint8)
         first = 0
-        files = [self._root / path if path else None for path in self._distinct.values]
-        with progress.stage(f"{self._table} pictures", len(files), "pictures") as stage:
-            for batch in read_pictures(files):
+        with progress.stage(f"{self._table} pictures", len(distinct), "pictures") as stage:
+            for batch in read_pictures(self._root / name for name in distinct.values):
                 numbers = np.arange(first, first + len(batch.pictures))
-                good = batch.status == 0
-                if not good.all() and default is None:
-                    absent = int(numbers[~good][0])
-                    default = self._encode([default_picture()], [self._key(absent)], keep)
+                good = batch.status == _OK
                 if good.any():
                     chosen = [p for p, ok in zip(batch.pictures, good, strict=True) if ok]
-                    keys = [self._key(n) for n in numbers[good].tolist()]
-                    features = self._encode(chosen, keys, keep)
-                    for rows, places in self._distinct.rows(numbers[good], block=sink.block):
-                        sink.write(rows, features, places)
-                for rows, _ in self._distinct.rows(numbers[~good], block=sink.block):
-                    assert default is not None
-                    sink.write(rows, default, np.zeros(len(rows), np.int64))
-                for rows, places in self._distinct.rows(numbers, block=1 << 20):
-                    sink.status[rows] = batch.status[places]
+                    owners = [rows[distinct.first_row(n)] for n in numbers[good].tolist()]
+                    features = self._encode(chosen, owners, keep)
+                    for places, pictures in distinct.rows(numbers[good], block=sink.block):
+                        sink.write(rows[places], features, pictures)
+                for places, pictures in distinct.rows(numbers, block=1 << 20):
+                    status[places] = batch.status[pictures]
                 first += len(numbers)
                 stage.advance(len(numbers))
-        sink.finish()
+        return status
 
-    def _key(self, number: int) -> str:
-        """Names a picture to a detector that replays recorded boxes: its first row."""
-        return f"{self._table}/{self._distinct.first_row(number)}"
+    def _write_default(self, sink: PictureSink, keep: int) -> None:
+        """The default picture for every row that has no picture of its own."""
+        rows = np.flatnonzero(sink.status != _OK)
+        if not len(rows):
+            return
+        features = self._encode([default_picture()], rows[:1].tolist(), keep)
+        for first in range(0, len(rows), sink.block):
+            part = rows[first : first + sink.block]
+            sink.write(part, features, np.zeros(len(part), np.int64))
 
     def _encode(
-        self, pictures: Sequence[Image.Image], keys: Sequence[str], keep: int
+        self, pictures: Sequence[Image.Image], owners: Sequence[int], keep: int
     ) -> PictureFeatures:
+        """``owners``: a row of each picture; names it to a detector that replays recorded boxes."""
         encoders = self._encoders
         regions = pooled = boxes = objects = None
         if encoders.image is not None:
@@ -94,6 +148,7 @@ class Pictures:
             else:
                 pooled = encoders.image.encode_pooled(pictures)
             if encoders.detector is not None:
+                keys = [f"{self._table}/{row}" for row in owners]
                 boxes = encoders.detector.detect(pictures, keys=keys, keep=keep)
                 objects = encode_objects(encoders.image, pictures, boxes.boxes)
         clip = encoders.clip.encode_images(pictures) if encoders.clip is not None else None
@@ -121,7 +176,7 @@ class PictureSink:
         self._boxes = Boxes(
             np.zeros((rows, keep, 4), np.float32), np.zeros((rows, keep), np.float32)
         )
-        self.status = np.zeros(rows, np.uint8)
+        self.status = np.full(rows, _MISSING, np.uint8)
         self.block = block
 
     @classmethod

@@ -5,7 +5,7 @@ Peak memory is one window of features beside the encoders, whatever the size of 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -16,35 +16,58 @@ from featurestore.derive import EntityText, MentionText, block_rows
 from featurestore.distinct import Distinct
 from featurestore.encoders.pairs import ClipPairs
 from featurestore.encoders.pictures import Pictures
+from featurestore.encoders.recorded import recorded_boxes
 from featurestore.encoders.suite import Encoders
-from featurestore.encoders.text import TextEncoder
+from featurestore.encoders.text import TextEncoder, TokenBatch
+from featurestore.errors import EncoderError
 from featurestore.options import IngestOptions
 from featurestore.progress import Progress
-from featurestore.sources.wikimel import RawWikimel
+from featurestore.sources.rawtables import RawDataset
 from featurestore.writer import StoreWriter
 
 #: Distinct texts that are sorted by length and encoded together.
 WINDOW = 1024
 
+#: Writes rows of the store: row ``rows[i]`` gets the text at ``places[i]`` of the batch.
+_TextWriter = Callable[[np.ndarray, TokenBatch, np.ndarray], None]
+
 
 class RawSource:
-    """A raw dataset together with the encoders that make its features."""
+    """A raw dataset together with the encoders that make its features.
+
+    Raises:
+        EncoderError: an encoder cannot be loaded, or lacks what this dataset needs of it.
+        SourceError: recorded boxes do not fit the dataset.
+    """
 
     layout = "raw"
-    dataset = "wikimel"
 
-    def __init__(self, root: Path, *, options: IngestOptions) -> None:
-        self._root = root
+    def __init__(self, raw: RawDataset, *, options: IngestOptions) -> None:
         self._options = options
-        self._raw = RawWikimel.open(root, limit=options.limit)
-        self.notes = list(self._raw.notes)
-        self._encoders = Encoders.load(options)
-        if self._encoders.image is None and options.detector != "none":
+        self._raw = raw
+        self.dataset = raw.name
+        self.notes = list(raw.notes)
+        recorded = None
+        if options.boxes is not None:
+            recorded = recorded_boxes(options.boxes, raw.mentions, len(raw.entities))
+        self._encoders = Encoders.load(options, recorded=recorded)
+        self._check_encoders()
+
+    def _check_encoders(self) -> None:
+        text = self._encoders.text
+        if self._raw.entity_text == "pooled" and text is not None and not text.has_pooler:
+            raise EncoderError(
+                f"the text encoder has no pooler, whose output is what {self.dataset} stores of "
+                "an entity's text",
+                where=text.info.name,
+                hint="take one with a pooler, such as bert-base-cased, or --text-encoder none",
+            )
+        if self._encoders.image is None and self._options.detector != "none":
             self.notes.append("no image encoder, so no objects either: the detector was not run")
 
     def fingerprint_files(self) -> list[Path]:
         """The text files; pictures are identified by their features' provenance only."""
-        return sorted(p for p in self._root.rglob("*") if p.suffix in (".json", ".tsv"))
+        return sorted(self._raw.text_files)
 
     def dropped_counts(self) -> dict[str, int]:
         return {split: len(ids) for split, ids in self._raw.dropped.items()}
@@ -54,16 +77,14 @@ class RawSource:
 
     def write(self, writer: StoreWriter, progress: Progress) -> dict[str, int]:
         """Write both tables; returns counts for the summary."""
-        counts: dict[str, int] = {}
+        counts = dict(self._raw.counts)
         self._write_tables(writer)
         with ExitStack() as scratch:
             clip = ClipPairs.create(writer, self._encoders.clip, scratch)
             if self._encoders.text is not None:
                 self._write_entity_text(writer, self._encoders.text, progress)
                 counts |= self._write_mention_text(writer, self._encoders.text, progress)
-            for table, rows in (("entities", self._raw.entities), ("mentions", self._raw.mentions)):
-                pictures = Pictures(self._root, table, rows.image_paths, self._encoders)
-                pictures.write(writer, self._options, clip, progress)
+            counts |= self._write_pictures(writer, clip, progress)
             if clip is not None:
                 clip.write_texts("entities", self._raw.entities.texts, progress)
                 clip.write_texts("mentions", self._raw.mentions.sentences, progress)
@@ -76,24 +97,48 @@ class RawSource:
         writer.text("entities/title", entities.titles)
         writer.text("entities/description", entities.descriptions)
         writer.text("entities/text", entities.texts)
-        writer.text("entities/image_path", entities.image_paths)
         writer.table("mentions", mentions.ids)
         writer.splits(mentions.splits)
         writer.text("mentions/sentence", mentions.sentences)
         writer.text("mentions/mention", mentions.mentions)
-        writer.text("mentions/image_path", mentions.image_paths)
+        if mentions.topics is not None:
+            writer.text("mentions/topic", mentions.topics)
+        if mentions.entity_types is not None:
+            writer.text("mentions/entity_type", mentions.entity_types)
         writer.column("mentions/char_start", mentions.char_start)
         writer.column("mentions/char_end", mentions.char_end)
         writer.column("mentions/candidates", mentions.candidates)
         writer.column("mentions/gold", mentions.gold)
         writer.column("mentions/answer", mentions.answer)
 
+    def _write_pictures(
+        self, writer: StoreWriter, clip: ClipPairs | None, progress: Progress
+    ) -> dict[str, int]:
+        choices = self._raw.entities.image_choices
+        entities = Pictures(self._raw.root, "entities", choices, self._encoders)
+        later = entities.write(writer, self._options, clip, progress)
+        single = [(path,) if path else () for path in self._raw.mentions.image_paths]
+        mentions = Pictures(self._raw.root, "mentions", single, self._encoders)
+        mentions.write(writer, self._options, clip, progress)
+        some_have_more = any(len(files) > 1 for files in choices)
+        return {"entity pictures that are not the first listed": later} if some_have_more else {}
+
     def _write_entity_text(
         self, writer: StoreWriter, encoder: TextEncoder, progress: Progress
     ) -> None:
+        texts, name = self._raw.entities.texts, "entity text"
+        if self._raw.entity_text == "pooled":
+            pooled = writer.feature("entities/text_pooled", (encoder.width,))
+
+            def write(rows: np.ndarray, batch: TokenBatch, places: np.ndarray) -> None:
+                assert batch.pooled is not None  # _check_encoders
+                pooled.write(rows, batch.pooled[places])
+
+            self._encode_texts(write, texts, 1, encoder, name, progress)  # tokens are not used
+            return
         tokens = self._options.entity_tokens
         sink = EntityText(writer, tokens=tokens, width=encoder.width)
-        self._encode_texts(sink, self._raw.entities.texts, tokens, encoder, "entity text", progress)
+        self._encode_texts(_token_writer(sink), texts, tokens, encoder, name, progress)
         sink.finish()
 
     def _write_mention_text(
@@ -104,12 +149,13 @@ class RawSource:
             mentions.sentences, mentions.char_start.tolist(), mentions.mentions
         )
         sink = MentionText(writer, tokens=tokens, width=encoder.width, starts=starts, ends=ends)
-        self._encode_texts(sink, mentions.sentences, tokens, encoder, "mention text", progress)
+        write, name = _token_writer(sink), "mention text"
+        self._encode_texts(write, mentions.sentences, tokens, encoder, name, progress)
         return {"empty spans": sink.finish()}
 
     def _encode_texts(
         self,
-        sink: EntityText | MentionText,
+        write: _TextWriter,
         texts: Sequence[str],
         keep: int,
         encoder: TextEncoder,
@@ -121,8 +167,15 @@ class RawSource:
         block = block_rows(4 * keep * encoder.width)
         with progress.stage(name, len(distinct), "texts") as stage:
             for batch in encoder.encode(distinct.values, keep=keep, window=WINDOW, padding=padding):
-                tokens = batch.split()
-                window = np.arange(batch.first, batch.first + len(tokens))
-                for rows, places in distinct.rows(window, block=block):
-                    sink.write(rows, [tokens[p] for p in places.tolist()], batch.counts[places])
-                stage.advance(len(tokens))
+                size = len(batch.counts)
+                for rows, places in distinct.rows(batch.first + np.arange(size), block=block):
+                    write(rows, batch, places)
+                stage.advance(size)
+
+
+def _token_writer(sink: EntityText | MentionText) -> _TextWriter:
+    def write(rows: np.ndarray, batch: TokenBatch, places: np.ndarray) -> None:
+        tokens = batch.split()
+        sink.write(rows, [tokens[place] for place in places.tolist()], batch.counts[places])
+
+    return write

@@ -8,7 +8,6 @@ from typing import Any
 from featurestore.encoders.clip import ClipEncoder
 from featurestore.encoders.images import ImageEncoder
 from featurestore.encoders.objects import Detector, TorchvisionDetector
-from featurestore.encoders.recorded import recorded_boxes
 from featurestore.encoders.text import TextEncoder
 from featurestore.options import IngestOptions
 
@@ -23,8 +22,12 @@ class Encoders:
     clip: ClipEncoder | None
 
     @classmethod
-    def load(cls, options: IngestOptions) -> Encoders:
+    def load(cls, options: IngestOptions, *, recorded: Detector | None = None) -> Encoders:
         """Load what the options name, before anything is written.
+
+        Args:
+            options: names, folders, ``none``; where they run.
+            recorded: a detector that replays boxes, in place of the one that the options name.
 
         Raises:
             EncoderError: one of them cannot be loaded.
@@ -38,7 +41,7 @@ class Encoders:
             if options.text_encoder != "none"
             else None,
             image=image,
-            detector=_detector(options)
+            detector=(recorded or _detector(options))
             if image
             else None,  # its boxes go through the image encoder
             clip=ClipEncoder.load(options.clip, device=device, dtype=dtype)
@@ -58,8 +61,6 @@ class Encoders:
 
 
 def _detector(options: IngestOptions) -> Detector | None:
-    if options.boxes is not None:
-        return recorded_boxes(options.boxes)
     if options.detector == "none":
         return None
     return TorchvisionDetector.load(

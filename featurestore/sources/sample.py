@@ -95,7 +95,7 @@ def write_sample(
         ConfigError: numbers that leave no room for the design, or do not fit the layout.
         EncoderError: the raw layout was asked for and a library that it needs is not installed.
     """
-    _check(root, dataset, layout, candidates, regions)
+    _check(root, dataset, layout, candidates, text_width, image_width, regions)
     world = plan_world(
         mentions=mentions,
         entities=entities,
@@ -125,7 +125,13 @@ def write_sample(
 
 
 def _check(
-    root: Path, dataset: DatasetName, layout: LayoutName, candidates: int, regions: int
+    root: Path,
+    dataset: DatasetName,
+    layout: LayoutName,
+    candidates: int,
+    text_width: int,
+    image_width: int,
+    regions: int,
 ) -> None:
     if root.exists() and (not root.is_dir() or any(root.iterdir())):
         raise SourceError(
@@ -139,6 +145,13 @@ def _check(
             where="candidates",
             hint="choose 10 or fewer, or the preprocessed layout",
         )
+    for what, width in (("text_width", text_width), ("image_width", image_width)):
+        if width < 16 or width % 4:
+            raise ConfigError(
+                f"{what} is {width}: the sample's evidence needs 16 or more, in steps of 4",
+                where=what,
+                hint="64 is enough for both",
+            )
     if layout == "raw" and regions != 49:
         raise ConfigError(
             f"regions is {regions}, the sample's ResNet makes 49",
@@ -160,16 +173,6 @@ def _write_raw(
             f"the raw sample needs {error.name}, which is not installed",
             hint="install drin-fs[encode], or choose the preprocessed layout",
         ) from error
-    if dataset == "wikidiverse":
-        troubles = write_wikidiverse(root, world, progress=progress)
-    else:
-        troubles = write_wikimel(
-            root,
-            world,
-            mention_objects=widths.mention_objects,
-            entity_objects=widths.entity_objects,
-            progress=progress,
-        )
     encoders = write_tiny_encoders(
         root / "encoders",
         seed=world.seed,
@@ -179,6 +182,15 @@ def _write_raw(
         colours=vocabulary.COLOURS,
         text_width=widths.text,
         image_width=widths.image,
+    )
+    if dataset == "wikidiverse":
+        return write_wikidiverse(root, world, progress=progress), encoders
+    troubles = write_wikimel(
+        root,
+        world,
+        mention_objects=widths.mention_objects,
+        entity_objects=widths.entity_objects,
+        progress=progress,
     )
     return troubles, encoders
 

@@ -29,6 +29,7 @@ _TOKEN_NOISE = 0.3
 _CONTEXT = 1.5
 _KINSHIP = 0.8  # length of what the vectors of a topic's words share, of a whole of 1
 _REGION_NOISE = 0.5
+_CLIP_NOISE = 0.8  # of a mention's side, where a colour or topic has 1
 _CLIP_WIDTH = 32
 
 
@@ -179,7 +180,7 @@ class ClipSimilarities:
 
     def _noise(self, mention: int, side: int) -> npt.NDArray[np.float64]:
         rng = stream(self._world.seed, "similarities", 2 * mention + side)
-        return rng.standard_normal((1, _CLIP_WIDTH)) * (0.5 / math.sqrt(_CLIP_WIDTH))
+        return rng.standard_normal((1, _CLIP_WIDTH)) * (_CLIP_NOISE / math.sqrt(_CLIP_WIDTH))
 
 
 def _cosines(one: npt.NDArray[np.float64], many: npt.NDArray[np.float64]) -> Floats:

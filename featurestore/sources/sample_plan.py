@@ -73,7 +73,11 @@ def _check(
         "candidates": (candidates, 4, "a name has up to four bearers"),
         "entities": (entities, candidates + 8, "every list needs fillers of other names"),
         "mention_tokens": (mention_tokens, 24, "a sentence needs about as many word pieces"),
-        "entity_tokens": (entity_tokens, 16, "a description needs about as many word pieces"),
+        "entity_tokens": (
+            entity_tokens,
+            40,
+            "title, kind and emblem take about as many word pieces",
+        ),
     }
     for what, (given, smallest, why) in least.items():
         if given < smallest:

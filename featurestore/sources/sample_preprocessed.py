@@ -210,8 +210,7 @@ class _Writer:
         with ExitStack() as stack, progress.stage("entities", world.entities, "entities") as stage:
             files = self._open(stack, world.entities, shapes)
             for row in range(world.entities):
-                description = world.description(row).replace(".", ";")
-                pieces = vocabulary.tokenize(f"{world.title(row)}. {description}")
+                pieces = vocabulary.tokenize(f"{world.title(row)}. {world.description(row)}")
                 rng = stream(world.seed, "entity text", row)
                 text, tokens = self._text.tokens(pieces, w.entity_tokens, rng)
                 picture = self._entity_picture(row)
@@ -260,11 +259,12 @@ class _Writer:
         return self._picture.of_theme(self._world.theme[entity], rng, regions=0, objects=objects)
 
     def _entity_text(self, entity: int) -> str:
-        """WikiDiverse: "title: brief" cut to 512 characters; empty where a list is padded."""
+        """WikiDiverse: "title: brief" cut to 512 characters, or the title; "" pads a list."""
         if entity < 0:
             return "NIL" if entity == _NIL else ""
         title = wiki_title(self._world, entity)
-        return f"{title}: {self._world.description(entity)}"[:512]
+        brief = self._world.description(entity)
+        return f"{title}: {brief}"[:512] if brief else title
 
     def _entity_path(self, entity: int) -> str:
         if entity < 0 or not self._entity_seen[entity]:

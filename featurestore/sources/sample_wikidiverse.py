@@ -120,18 +120,17 @@ def _type_of(kind: str) -> str:
 
 
 def _write_descriptions(root: Path, world: World) -> int:
-    """Briefs of the entities that each split refers to; the last entity has no description."""
-    known = range(world.entities - 1)
-    texts = {wiki_title(world, entity): world.description(entity) for entity in known}
+    """All descriptions, and the briefs of the entities of each split; how many have none."""
+    texts = {entity: world.description(entity) for entity in range(world.entities)}
+    known = {entity: text for entity, text in texts.items() if text}
     for split in SPLITS:
         rows = world.rows_of(split)
         used = np.union1d(world.candidates[rows], world.gold[rows]).tolist()
-        titles = [wiki_title(world, entity) for entity in used if entity in known]
-        briefs = {title: texts[title] for title in titles}
+        briefs = {wiki_title(world, entity): known[entity] for entity in used if entity in known}
         write_json(root / "entities" / f"entity2brief_{split}.json", briefs)
-    lines = (f"{title}@@@@{text}" for title, text in texts.items())
+    lines = (f"{wiki_title(world, entity)}@@@@{text}" for entity, text in known.items())
     write_lines(root / "entities" / "wikipedia_entity2desc_filtered.tsv", lines)
-    return 1
+    return len(texts) - len(known)
 
 
 def _write_picture_lists(root: Path, world: World, pictures: list[_Pictures]) -> None:

@@ -10,8 +10,8 @@ alone leaves three or four. Two things tell namesakes apart:
   mention's picture is another drawing of the gold's theme. An entity's description names its
   theme too, a sentence never does, so a model may compare picture with picture or with text.
 
-Themes and kinds are drawn independently of each other and of the name, and few combinations serve
-many entities: what is learnt must be how to compare, not which entity is which.
+Themes and kinds are drawn independently of each other and of the name. Eight colours and 24 topics
+serve all entities, so what is learnt must be how to compare, not which entity is which.
 
 Everything follows from the arguments and a seed. Arrays hold small integers, a few dozen bytes an
 entity; texts are made when asked for, each from its own seed, so any size streams.
@@ -101,6 +101,7 @@ class World:
         return vocabulary.name(int(self.group[entity]), int(self.group[-1]) + 1)
 
     def kind_of(self, entity: int) -> str:
+        """What the entity is, such as "river"; the topic of the texts about it."""
         return vocabulary.KINDS[self.kind[entity]]
 
     def title(self, entity: int) -> str:
@@ -108,6 +109,7 @@ class World:
         return f"{self.name(entity)} ({self.kind_of(entity)})"
 
     def theme_of(self, entity: int) -> Theme:
+        """The theme of the entity's pictures, in words."""
         ground, figure, pattern, shape = (int(part) for part in self.theme[entity])
         colours = tuple(vocabulary.COLOURS)
         return Theme(
@@ -118,7 +120,12 @@ class World:
         )
 
     def description(self, entity: int) -> str:
-        """Sentences about the entity: its kind, its emblem (the theme in words), its topic."""
+        """Sentences about the entity: its kind, its emblem (the theme in words), its topic.
+
+        The last entity has no description: an empty string.
+        """
+        if entity == self.entities - 1:
+            return ""
         rng = stream(self.seed, "description", entity)
         theme, kind = self.theme_of(entity), self.kind_of(entity)
         topic = _pairs(rng, vocabulary.TOPICS[kind])
@@ -129,8 +136,8 @@ class World:
                 figure=theme.figure, shape=theme.shape, pattern=theme.pattern, ground=theme.ground
             ),
         ]
-        # A third of S more words in the mean: most descriptions fit S, some run over it.
-        length = rng.exponential(self.entity_tokens / 3) + 20
+        # Some descriptions run over S, whatever it is.
+        length = 20 + rng.exponential(self.entity_tokens / 3)
         while sum(len(s.split()) for s in sentences) + 6 < length:
             sentences.append(_clause(rng, vocabulary.FOLLOWS, next(topic)))
         return ". ".join(_capitalised(sentence) for sentence in sentences) + "."

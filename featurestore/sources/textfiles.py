@@ -37,7 +37,25 @@ def read_json_object(path: Path) -> dict[str, object]:
         SourceError: malformed JSON, not an object, not UTF-8, or a key that stands twice in one
             object (which Python's reader would silently resolve to the last).
     """
+    value = _read_json(path)
+    if not isinstance(value, dict):
+        raise SourceError(f"expected a JSON object, found {json_kind(value)}", where=str(path))
+    return value
 
+
+def read_json_list(path: Path) -> list[object]:
+    """The JSON list in ``path``.
+
+    Raises:
+        SourceError: malformed JSON, not a list, not UTF-8, or a key that stands twice in one object.
+    """
+    value = _read_json(path)
+    if not isinstance(value, list):
+        raise SourceError(f"expected a JSON list, found {json_kind(value)}", where=str(path))
+    return value
+
+
+def _read_json(path: Path) -> object:
     def with_unique_keys(pairs: list[tuple[str, object]]) -> dict[str, object]:
         found = dict(pairs)
         if len(found) != len(pairs):
@@ -46,15 +64,12 @@ def read_json_object(path: Path) -> dict[str, object]:
         return found
 
     try:
-        value = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=with_unique_keys)
+        return json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=with_unique_keys)
     except json.JSONDecodeError as error:
         place = f"{path}, line {error.lineno}, column {error.colno}"
         raise SourceError(f"malformed JSON: {error.msg}", where=place) from error
     except UnicodeDecodeError as error:
         raise SourceError(f"the file is not UTF-8: {error.reason}", where=str(path)) from error
-    if not isinstance(value, dict):
-        raise SourceError(f"expected a JSON object, found {json_kind(value)}", where=str(path))
-    return value
 
 
 def json_kind(value: object) -> str:

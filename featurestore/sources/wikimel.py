@@ -15,9 +15,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
@@ -28,9 +26,14 @@ from numpy.typing import NDArray
 from featurestore.errors import SourceError
 from featurestore.schema import NO_ROW
 from featurestore.sources.pictures import PictureFolder
+from featurestore.sources.rawtables import (
+    SPLITS,
+    RawDataset,
+    RawEntities,
+    RawMentions,
+    split_ranges,
+)
 from featurestore.sources.textfiles import first_of, json_kind, numbered_lines, read_json_object
-
-SPLITS = ("train", "valid", "test")
 
 _CANDIDATES = Path("candidates", "top100", "candidates-answer.tsv")
 _TITLES = Path("entities", "qid-entity.tsv")
@@ -40,48 +43,11 @@ _MENTION_PICTURES = Path("mentions", "KVQAimgs")
 _MENTIONS = {split: Path("mentions", f"WIKIMEL_{split}.json") for split in SPLITS}
 
 
-@dataclass(frozen=True, kw_only=True)
-class RawEntities:
-    """The knowledge base: parallel lists, one element a row, in the order of ``qid-entity.tsv``."""
+class RawWikimel(RawDataset):
+    """A raw WikiMEL folder, read and checked; entities stand in the order of ``qid-entity.tsv``."""
 
-    ids: list[str]
-    titles: list[str]
-    descriptions: list[str]  # as in the source, "" where it has none
-    texts: list[str]  # what the text encoders read: see entity_text
-    image_paths: list[str]  # below the root, "/" between folders; "" = no picture file
-
-    def __len__(self) -> int:
-        return len(self.ids)
-
-
-@dataclass(frozen=True, kw_only=True)
-class RawMentions:
-    """The mentions of all splits, one element a row: train, valid, test, each in file order."""
-
-    ids: list[str]
-    sentences: list[str]
-    mentions: list[str]
-    char_start: NDArray[np.int32]  # (n,) first occurrence in the sentence, in characters
-    char_end: NDArray[np.int32]  # (n,) exclusive
-    gold: NDArray[np.int32]  # (n,) entity row; NO_ROW = not in the knowledge base
-    candidates: NDArray[np.int32]  # (n, K) entity rows, best first
-    answer: NDArray[np.int32]  # (n,) place of the gold among the candidates; K = not retrieved
-    image_paths: list[str]  # below the root; "" = no picture file
-    splits: dict[str, range]  # rows of each split
-
-    def __len__(self) -> int:
-        return len(self.ids)
-
-
-@dataclass(frozen=True, kw_only=True)
-class RawWikimel:
-    """A raw WikiMEL folder, read and checked; pictures are named but not opened."""
-
-    root: Path
-    entities: RawEntities
-    mentions: RawMentions
-    dropped: dict[str, list[str]]  # split → ids of mentions that do not stand in their sentence
-    notes: list[str]  # what is absent, dropped or unusual, one sentence each
+    name = "wikimel"
+    entity_text = "tokens"
 
     @classmethod
     def open(cls, root: Path, *, limit: int | None = None) -> RawWikimel:
@@ -113,6 +79,7 @@ class RawWikimel:
             mentions=_mentions(root, kept, candidates, gold, notes),
             dropped=dropped,
             notes=notes,
+            text_files=[path for path in _text_files(root) if path.is_file()],
         )
 
 
@@ -231,19 +198,8 @@ def _mentions(
         candidates=candidates,
         answer=_answers(candidates, gold),
         image_paths=_image_paths(root, _MENTION_PICTURES, image_ids, "mentions", notes),
-        splits=_split_ranges(kept),
+        splits=split_ranges(mention.split for mention in kept),
     )
-
-
-def _split_ranges(kept: list[_Mention]) -> dict[str, range]:
-    """The rows of each split; ``kept`` has the splits in order."""
-    size = Counter(mention.split for mention in kept)
-    first = 0
-    ranges = {}
-    for split in SPLITS:
-        ranges[split] = range(first, first + size[split])
-        first += size[split]
-    return ranges
 
 
 def _answers(candidates: NDArray[np.int32], gold: NDArray[np.int32]) -> NDArray[np.int32]:
@@ -332,12 +288,13 @@ def _read_titles(path: Path) -> dict[str, str]:
 def _entities(root: Path, titles: dict[str, str], notes: list[str]) -> RawEntities:
     ids = list(titles)
     descriptions = _descriptions(root, ids, notes)
+    paths = _image_paths(root, _ENTITY_PICTURES, ids, "entities", notes)
     return RawEntities(
         ids=ids,
         titles=list(titles.values()),
         descriptions=descriptions,
         texts=[entity_text(t, d) for t, d in zip(titles.values(), descriptions, strict=True)],
-        image_paths=_image_paths(root, _ENTITY_PICTURES, ids, "entities", notes),
+        image_choices=[(path,) if path else () for path in paths],
     )
 
 
@@ -380,6 +337,10 @@ def _check_files(root: Path) -> None:
                 where=str(root),
                 hint="give the folder that holds candidates/, entities/ and mentions/",
             )
+
+
+def _text_files(root: Path) -> list[Path]:
+    return [root / name for name in (_TITLES, _CANDIDATES, *_DESCRIPTIONS, *_MENTIONS.values())]
 
 
 def _image_paths(

@@ -8,6 +8,8 @@ from typing import Any, TypeAlias
 from featurestore.errors import ConfigError
 from linker.models.base import Model, ModelConfig
 from linker.models.drin import Drin, DrinConfig
+from linker.models.ghmfc import Ghmfc, GhmfcConfig
+from linker.models.melhi import Melhi, MelhiConfig
 from linker.models.text import TextBiEncoder, TextConfig
 
 ModelEntry: TypeAlias = tuple[type[Model[Any]], type[ModelConfig]]
@@ -15,6 +17,8 @@ ModelEntry: TypeAlias = tuple[type[Model[Any]], type[ModelConfig]]
 #: Every model by the name that configurations and the command line use.
 MODELS: dict[str, ModelEntry] = {
     "drin": (Drin, DrinConfig),
+    "ghmfc": (Ghmfc, GhmfcConfig),
+    "melhi": (Melhi, MelhiConfig),
     "text": (TextBiEncoder, TextConfig),
 }
 

@@ -39,7 +39,13 @@ from linker.models.drin_graph import (
     Vertices,
     plan_layers,
 )
-from linker.models.layers import cosine, padding_mask, span_mean, spread
+from linker.models.layers import (
+    cosine,
+    padding_mask,
+    sentence_transformer,
+    span_mean,
+    spread,
+)
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Int
@@ -112,17 +118,12 @@ class SentenceEncoder(nn.Module):
 
     def __init__(self, *, config: DrinConfig, width: int) -> None:
         super().__init__()
-        layer = nn.TransformerEncoderLayer(
-            d_model=width,
-            nhead=config.transformer_heads,
-            dim_feedforward=config.transformer_feedforward,
+        self.encoder = sentence_transformer(
+            width=width,
+            layers=config.transformer_layers,
+            heads=config.transformer_heads,
+            feedforward=config.transformer_feedforward,
             dropout=config.transformer_dropout,
-            activation="gelu",
-            batch_first=True,
-        )
-        # Nested tensors are a prototype of torch that warns, and they are used in inference only.
-        self.encoder = nn.TransformerEncoder(
-            layer, config.transformer_layers, enable_nested_tensor=False
         )
 
     def forward(
@@ -264,19 +265,12 @@ def object_similarity(batch: Batch) -> Float[Tensor, "B C"]:
 
 def _check_widths(config: DrinConfig, *, text_width: int, width: int) -> None:
     """Refuse options that cannot work at this width, naming the option to change."""
-    transformer = config.mention_text == "transformer"
     if width != text_width and (config.mention_text != "linear" or config.entity_text != "linear"):
         raise ConfigError(
             f"without a linear text layer the graph is as wide as the text, {text_width}, "
             f"and not {width}",
             where="model.width",
             hint="leave model.width out, or set model.mention_text and model.entity_text to linear",
-        )
-    if transformer and text_width % config.transformer_heads:
-        raise ConfigError(
-            f"{config.transformer_heads} heads do not divide the text width {text_width}",
-            where="model.transformer_heads",
-            hint="choose a divisor of the text width",
         )
     if config.edge_kind == "vector" and width % 2:
         raise ConfigError(

@@ -1,4 +1,4 @@
-"""What two or more networks share: spreading, cosines, spans and padding masks.
+"""What two or more networks share: spreading, cosines, spans, maxima and sentence transformers.
 
 The axis letters are those of ``linker.batch``; Q and N stand for any number of vectors.
 """
@@ -8,7 +8,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+
+from featurestore.errors import ConfigError
 
 if TYPE_CHECKING:
     from jaxtyping import Bool, Float, Int
@@ -74,3 +76,51 @@ def span_mean(
     inside[:, 0] |= empty
     weights = inside.to(tokens.dtype) / inside.sum(dim=1, keepdim=True)
     return torch.bmm(weights.unsqueeze(1), tokens).squeeze(1)
+
+
+def token_max(
+    tokens: Float[Tensor, "B T D"], padding: Bool[Tensor, "B T"] | None = None
+) -> Float[Tensor, "B D"]:
+    """Maximum of each channel over the positions, those of ``padding`` left out."""
+    if padding is not None:
+        tokens = tokens.masked_fill(padding.unsqueeze(2), -torch.inf)
+    return tokens.amax(dim=1)
+
+
+def sentence_transformer(
+    *, width: int, layers: int, heads: int, feedforward: int, dropout: float
+) -> nn.TransformerEncoder:
+    """A post-norm transformer with GELU over the (B, T, width) tokens of sentences.
+
+    Raises:
+        ConfigError: ``heads`` does not divide ``width``.
+    """
+    check_heads(heads, width, option="model.transformer_heads", of="text")
+    layer = nn.TransformerEncoderLayer(
+        d_model=width,
+        nhead=heads,
+        dim_feedforward=feedforward,
+        dropout=dropout,
+        activation="gelu",
+        batch_first=True,
+    )
+    # Nested tensors are a prototype of torch that warns, and they are used in inference only.
+    return nn.TransformerEncoder(layer, layers, enable_nested_tensor=False)
+
+
+def check_heads(heads: int, width: int, *, option: str, of: str) -> None:
+    """Refuse attention heads that do not divide the width they share.
+
+    Args:
+        option: that sets ``heads``.
+        of: what is ``width`` wide: "text".
+
+    Raises:
+        ConfigError: names the option.
+    """
+    if width % heads:
+        raise ConfigError(
+            f"{heads} heads do not divide the {of} width {width}",
+            where=option,
+            hint=f"choose a divisor of the {of} width",
+        )

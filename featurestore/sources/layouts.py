@@ -1,0 +1,33 @@
+"""Which dataset a folder holds and in which layout, and opening a raw one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from featurestore.options import IngestOptions
+from featurestore.sources.preprocessed import dataset_of, is_preprocessed
+from featurestore.sources.rawtables import RawDataset
+from featurestore.sources.wikidiverse import RawWikidiverse, is_raw_wikidiverse
+from featurestore.sources.wikimel import RawWikimel, is_raw_wikimel
+
+
+def layout_of(folder: Path) -> tuple[str, str] | None:
+    """(dataset, layout) by the files that must be there; None = no layout that is known."""
+    if is_preprocessed(folder):
+        return dataset_of(folder), "preprocessed"
+    if is_raw_wikimel(folder):
+        return RawWikimel.name, "raw"
+    if is_raw_wikidiverse(folder):
+        return RawWikidiverse.name, "raw"
+    return None
+
+
+def open_raw(root: Path, options: IngestOptions) -> RawDataset:
+    """Read the raw dataset below ``root``, which ``layout_of`` has found to be one.
+
+    Raises:
+        SourceError: a file is missing or malformed; names file and item.
+    """
+    if is_raw_wikimel(root):
+        return RawWikimel.open(root, limit=options.limit)
+    return RawWikidiverse.open(root, limit=options.limit, title_match=options.title_match)

@@ -1,0 +1,93 @@
+"""What every raw dataset is read into: an entity table, a mention table, and what was noticed.
+
+Pictures are named, not opened; encoders are not known here. ``featurestore.encoders.raw`` makes a
+store of it.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import ClassVar, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+SPLITS = ("train", "valid", "test")
+
+#: What is stored of an entity's text: the feature of every token, or one pooled vector.
+EntityTextForm = Literal["tokens", "pooled"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RawEntities:
+    """The knowledge base: parallel lists, one element a row."""
+
+    ids: list[str]
+    titles: list[str]
+    descriptions: list[str]  # as in the source, "" where it has none
+    texts: list[str]  # what the text encoders read
+    image_choices: Sequence[Sequence[str]]  # files below the root, the preferred one first
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @property
+    def image_paths(self) -> list[str]:
+        """The preferred picture file of each entity, "/" between folders; "" = there is none."""
+        return [files[0] if files else "" for files in self.image_choices]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RawMentions:
+    """The mentions of all splits, one element a row: train, valid, test, each in file order."""
+
+    ids: list[str]
+    sentences: list[str]
+    mentions: list[str]
+    char_start: NDArray[np.int32]  # (n,) in characters of the sentence
+    char_end: NDArray[np.int32]  # (n,) exclusive
+    gold: NDArray[np.int32]  # (n,) entity row; NO_ROW = not in the knowledge base
+    candidates: NDArray[np.int32]  # (n, K) entity rows, best first
+    answer: NDArray[np.int32]  # (n,) place of the gold among the candidates; K = not retrieved
+    image_paths: list[str]  # below the root; "" = no picture file
+    splits: dict[str, range]  # rows of each split
+    topics: list[str] | None = None  # None = the dataset has no such thing
+    entity_types: list[str] | None = None
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @property
+    def slots(self) -> NDArray[np.int32]:
+        """(n, K+1) entity rows: the candidates, then the gold."""
+        return np.column_stack([self.candidates, self.gold])
+
+
+@dataclass(frozen=True, kw_only=True)
+class RawDataset:
+    """A raw dataset folder, read and checked."""
+
+    name: ClassVar[str]
+    entity_text: ClassVar[EntityTextForm]
+
+    root: Path
+    entities: RawEntities
+    mentions: RawMentions
+    dropped: dict[str, list[str]]  # split → ids of the mentions that cannot be used
+    notes: list[str]  # what is absent, dropped or unusual, one sentence each
+    counts: dict[str, int] = field(default_factory=dict)  # figures worth keeping in the store
+    text_files: list[Path]  # the files that were read; they identify the source
+
+
+def split_ranges(split_of_row: Iterable[str]) -> dict[str, range]:
+    """The rows of each split, of rows that have the splits in order."""
+    size = Counter(split_of_row)
+    first = 0
+    ranges = {}
+    for split in SPLITS:
+        ranges[split] = range(first, first + size[split])
+        first += size[split]
+    return ranges
