@@ -95,8 +95,8 @@ def _visible(character: str) -> str:
 
 
 def plain_text(value: object, style: str = "") -> Text:
-    """A string of unknown origin, ready to print."""
-    return Text(clean(str(value)), style)
+    """A string of unknown origin, ready to print; what is appended to it has its own style."""
+    return Text.assemble((clean(str(value)), style))
 
 
 # numbers for people -----------------------------------------------------------------------------

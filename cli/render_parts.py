@@ -23,6 +23,7 @@ def grid(title: str, *columns: str, right: Sequence[str] = ()) -> Table:
         pad_edge=False,
         padding=(0, 1, 0, 0),
         header_style="dim",
+        border_style="dim",
     )
     for column in columns:
         justify: JustifyMethod = "right" if column in right else "left"

@@ -155,7 +155,7 @@ def _texts(name: str, table: Table, field: str, rows: np.ndarray) -> ReleaseArra
 
 def _picture_paths(name: str, store: Store, table: Table, rows: np.ndarray) -> ReleaseArray:
     """Picture files as the release names them: see above."""
-    if store.provenance["source"]["layout"] != "raw":
+    if store.provenance.get("source", {}).get("layout") != "raw":
         return _texts(name, table, "image_path", rows)
     status, folder = table.view("image_status"), f"{_RELEASE_FOLDER}/{store.dataset}"
 

@@ -14,6 +14,8 @@ from linker.presets import preset
 
 Values = dict[str, Any]
 
+MODEL_NAME = "model.name"
+
 
 def layered_config(
     *,
@@ -25,7 +27,8 @@ def layered_config(
 ) -> TrainConfig:
     """One configuration out of all layers.
 
-    A layer that names another model drops the model options of the layers below.
+    A layer that names another model than the layers below drops their model options. The model of
+    ``--model`` is named before ``--set`` is read, so that the two may stand together.
 
     Args:
         start: values below all layers: those of a run that is resumed.
@@ -40,11 +43,13 @@ def layered_config(
         values = merged(values, preset(preset_name))
     if file:
         values = merged(values, read_yaml(file))
+    given = {key: value for key, value in (flags or {}).items() if value is not None}
+    if MODEL_NAME in given:
+        values = merged(values, nested(MODEL_NAME, given[MODEL_NAME]))
     for setting in settings:
         values = merged(values, parse_setting(setting))
-    for key, value in (flags or {}).items():
-        if value is not None:
-            values = merged(values, nested(key, value))
+    for key, value in given.items():
+        values = merged(values, nested(key, value))
     return read_config(values)
 
 
@@ -54,13 +59,15 @@ def merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> Values:
     for key, value in above.items():
         under = result.get(key)
         if isinstance(under, Mapping) and isinstance(value, Mapping):
-            names_other = key == "model" and value.get("name", under.get("name")) != under.get(
-                "name"
-            )
-            result[key] = dict(value) if names_other else merged(under, value)
+            result[key] = dict(value) if _other_model(under, value) else merged(under, value)
         else:
             result[key] = value
     return result
+
+
+def _other_model(below: Mapping[str, Any], above: Mapping[str, Any]) -> bool:
+    """Whether both name a model, and not the same: the options below belong to the other."""
+    return "name" in below and "name" in above and below["name"] != above["name"]
 
 
 def nested(key: str, value: Any) -> Values:

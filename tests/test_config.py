@@ -277,3 +277,13 @@ def test_a_wrong_key_on_the_command_line_is_a_usage_error(
     printed = capsys.readouterr()
     assert printed.out == ""
     assert "did you mean model.layers?" in printed.err
+
+
+def test_set_options_stay_when_the_same_command_names_the_model():
+    config = layered_config(
+        settings=["model.edges=[tt]", "model.width=24"], flags={"model.name": "drin"}
+    )
+    assert config.model.options.edges == ("tt",)
+    assert config.model.options.width == 24
+    with pytest.raises(ConfigError, match=r"unknown key model\.layers"):
+        layered_config(settings=["model.layers=3"], flags={"model.name": "text"})

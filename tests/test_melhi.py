@@ -187,7 +187,7 @@ def test_a_store_without_pictures_is_refused() -> None:
     assert "--image-encoder" in caught.value.hint
 
 
-def test_entity_layers_run_once_a_distinct_entity() -> None:
+def test_entity_layers_run_once_a_distinct_entity_and_the_lstm_over_no_padding() -> None:
     mentions, candidates, entities, text, image = 8, 30, 12, 32, 48
     batch = random_batch(
         mentions=mentions,
@@ -199,7 +199,12 @@ def test_entity_layers_run_once_a_distinct_entity() -> None:
     model = Melhi(config=MelhiConfig(), text_width=text, image_width=image)
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         model(batch)
+    count, start = batch.need("mention_token_count"), batch.need("mention_token_start")
+    left, right = start, count - batch.need("mention_token_end") - 1
+    steps = int(left.clamp_min(1).sum() + right.clamp_min(1).sum())
+    tokens = batch.need("mention_text_tokens").shape[1]
     entity_side = entities * (image * text + 2 * text * text)
-    mention_side = mentions * (image * text + 6 * text * text + 13 * text)
+    mention_side = mentions * (image * text + 6 * text * text + tokens * text)
+    lstm = steps * 2 * (3 * text) * (12 * text)
     similarities = mentions * candidates * (image + text) + mentions * text
-    assert counter.get_total_flops() <= 2 * (entity_side + mention_side + similarities)
+    assert counter.get_total_flops() <= 2 * (entity_side + mention_side + lstm + similarities)

@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests import parity
 from tests import naive_drin as drin
 from tests import naive_ghmfc as ghmfc
 from tests import naive_melhi as melhi
+from tests import parity
 from tests.naive_parts import Naive, Sizes, write_recording
 
 

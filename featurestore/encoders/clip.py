@@ -87,11 +87,17 @@ class ClipEncoder:
             model=model, tokenizer=tokenizer, processor=processor, runtime=runtime, info=info
         )
 
-    def encode_texts(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """Unit-length embeddings (n, P) of sentences or entity texts, cut to 77 tokens."""
+    def encode_texts(self, texts: Sequence[str], *, padding: bool = False) -> NDArray[np.float32]:
+        """Unit-length embeddings (n, P) of sentences or entity texts, cut to 77 tokens.
+
+        Args:
+            padding: fill every text up to 77 tokens, as the released similarities were made. They
+                are then met to 1e-5 instead of 1e-4 (float32 rounding of the recordings' small
+                model), at several times the work.
+        """
         step = self._batch_size
         batches = (texts[begin : begin + step] for begin in range(0, len(texts), step))
-        return self._unit_length([self._embed_texts(batch) for batch in batches])
+        return self._unit_length([self._embed_texts(batch, padding) for batch in batches])
 
     def encode_images(self, pictures: Sequence[Image.Image]) -> NDArray[np.float32]:
         """Unit-length embeddings (n, P) of RGB pictures at their own size (no 224×224 frame)."""
@@ -99,10 +105,10 @@ class ClipEncoder:
         batches = (pictures[begin : begin + step] for begin in range(0, len(pictures), step))
         return self._unit_length([self._embed_images(batch) for batch in batches])
 
-    def _embed_texts(self, texts: Sequence[str]) -> Tensor:
+    def _embed_texts(self, texts: Sequence[str], padding: bool) -> Tensor:
         encoded = self._tokenizer(
             list(texts),
-            padding=True,
+            padding="max_length" if padding else "longest",
             truncation=True,
             max_length=self.max_tokens,
             return_tensors="pt",

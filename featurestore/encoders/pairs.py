@@ -49,14 +49,16 @@ class ClipPairs:
     def write_images(self, table: str, rows: np.ndarray, embeddings: np.ndarray) -> None:
         self._keep(f"{table}/clip_image", rows, embeddings)
 
-    def write_texts(self, table: str, texts: Sequence[str], progress: Progress) -> None:
-        """Embed each distinct text once; texts of like length together."""
+    def write_texts(
+        self, table: str, texts: Sequence[str], progress: Progress, *, padding: bool
+    ) -> None:
+        """Embed each distinct text once; texts of like length together, or all padded alike."""
         distinct = Distinct(texts)
         with progress.stage(f"{table} CLIP text", len(distinct), "texts") as stage:
             for first in range(0, len(distinct), WINDOW):
                 window = distinct.values[first : first + WINDOW]
                 order = sorted(range(len(window)), key=lambda i: len(window[i]))
-                embeddings = self._encoder.encode_texts([window[i] for i in order])
+                embeddings = self._encoder.encode_texts([window[i] for i in order], padding=padding)
                 numbers = first + np.array(order)
                 for rows, places in distinct.rows(numbers, block=1 << 16):
                     self._keep(f"{table}/clip_text", rows, embeddings[places])

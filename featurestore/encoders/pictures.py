@@ -92,7 +92,8 @@ class Pictures:
 
     def _with_more_than(self, count: int, rows: np.ndarray) -> np.ndarray:
         """Those of ``rows`` that name more than ``count`` files."""
-        return rows[[len(self._choices[row]) > count for row in rows.tolist()]]
+        more = [len(self._choices[row]) > count for row in rows.tolist()]
+        return rows[np.array(more, bool)]
 
     def _write_files(
         self,

@@ -44,6 +44,7 @@ class RawSource:
 
     def __init__(self, raw: RawDataset, *, options: IngestOptions) -> None:
         self._options = options
+        self._keep_padding = options.padding == "keep"
         self._raw = raw
         self.dataset = raw.name
         self.notes = list(raw.notes)
@@ -86,9 +87,7 @@ class RawSource:
                 counts |= self._write_mention_text(writer, self._encoders.text, progress)
             counts |= self._write_pictures(writer, clip, progress)
             if clip is not None:
-                clip.write_texts("entities", self._raw.entities.texts, progress)
-                clip.write_texts("mentions", self._raw.mentions.sentences, progress)
-                clip.write_pairs(self._raw.mentions.candidates, self._raw.mentions.gold, progress)
+                self._write_pairs(clip, progress)
         return counts
 
     def _write_tables(self, writer: StoreWriter) -> None:
@@ -122,6 +121,12 @@ class RawSource:
         mentions.write(writer, self._options, clip, progress)
         some_have_more = any(len(files) > 1 for files in choices)
         return {"entity pictures that are not the first listed": later} if some_have_more else {}
+
+    def _write_pairs(self, clip: ClipPairs, progress: Progress) -> None:
+        entities, mentions, padding = self._raw.entities, self._raw.mentions, self._keep_padding
+        clip.write_texts("entities", entities.texts, progress, padding=padding)
+        clip.write_texts("mentions", mentions.sentences, progress, padding=padding)
+        clip.write_pairs(mentions.candidates, mentions.gold, progress)
 
     def _write_entity_text(
         self, writer: StoreWriter, encoder: TextEncoder, progress: Progress
@@ -163,10 +168,11 @@ class RawSource:
         progress: Progress,
     ) -> None:
         distinct = Distinct(texts)
-        padding = self._options.padding == "keep"
         block = block_rows(4 * keep * encoder.width)
         with progress.stage(name, len(distinct), "texts") as stage:
-            for batch in encoder.encode(distinct.values, keep=keep, window=WINDOW, padding=padding):
+            for batch in encoder.encode(
+                distinct.values, keep=keep, window=WINDOW, padding=self._keep_padding
+            ):
                 size = len(batch.counts)
                 for rows, places in distinct.rows(batch.first + np.arange(size), block=block):
                     write(rows, batch, places)

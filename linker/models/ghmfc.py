@@ -109,11 +109,16 @@ class GhmfcConfig(ModelConfig):
     )
 
     @model_validator(mode="after")
-    def _two_attentions_have_no_span(self) -> Self:
+    def _choices_fit(self) -> Self:
         if self.gated and self.pooling == "span":
             raise ValueError(
                 "model.pooling=span is for model.attention=text and model.mention=transformer; "
                 "model.attention=bi takes maxima"
+            )
+        if self.mention == self.entity_text == "none":
+            raise ValueError(
+                "model.mention=none and model.entity_text=none leave nothing to learn; set one of "
+                "them to linear"
             )
         return self
 
