@@ -36,8 +36,12 @@ _KEYS = {"model": "model.name"}
 @click.option("--batch-size", type=int, metavar="N", help="Mentions a batch.")
 @click.option("--lr", type=float, metavar="RATE", help="Learning rate of Adam.")
 @click.option("--seed", type=int, metavar="N", help="Of weights, order and dropout.")
-@click.option("--precision", type=click.Choice(["32", "bf16-mixed", "16-mixed"]))
-@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]))
+@click.option(
+    "--precision", type=click.Choice(["32", "bf16-mixed", "16-mixed"]), help="Of the arithmetic."
+)
+@click.option(
+    "--device", type=click.Choice(["auto", "cpu", "cuda"]), help="auto takes a GPU if there is one."
+)
 @click.option("--workers", type=int, metavar="N", help="Processes that read batches.")
 @click.option("--preset", metavar="NAME", help="Start from a published set-up: drin-wikimel, ….")
 @click.option(

@@ -31,6 +31,7 @@ class Match:
 
     ``paths``: batch field → ``table/field`` of the store. ``edges``, ``edges_off``: for a model with
     edges, those that are on, and for each that the store cannot serve the reason.
+    ``edges_chosen``: the user left the edges to the store, so what is off is worth a warning.
     """
 
     name: str
@@ -40,6 +41,7 @@ class Match:
     image_width: int | None
     edges: tuple[str, ...] = ()
     edges_off: dict[str, str] = field(default_factory=dict)
+    edges_chosen: bool = False
 
     def build(self) -> Model[Any]:
         """The network, with fresh weights from torch's random numbers."""
@@ -76,6 +78,7 @@ def match_model(choice: ModelChoice, store: Store, *, pooling: EntityPooling) ->
         image_width=_width(store, IMAGE_FIELDS, paths, what="visual"),
         edges=tuple(getattr(config, "edges", ())),
         edges_off=edges_off,
+        edges_chosen=choice.edges_from_store,
     )
 
 

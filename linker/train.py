@@ -197,7 +197,7 @@ def _check_same_run(job: Job, folder: RunFolder) -> None:
 
 
 def _say_what_is_off(job: Job, progress: Progress) -> None:
-    for edge, reason in job.match.edges_off.items():
+    for edge, reason in job.match.edges_off.items() if job.match.edges_chosen else ():
         progress.note(f"WARNING: edge {edge} of {job.match.name} is off: {reason}")
     outside = golds_outside_table(job.store, job.rows("train"))
     if outside and job.config.protocol == "paper":

@@ -179,3 +179,17 @@ def write_tiny_store(
         write_values(writer, values, splits, set(without))
         writer.publish(dataset="tiny", provenance=PROVENANCE)
     return TinyStore(path, {k: v for k, v in values.items() if k not in without}, splits)
+
+
+def expected(tiny: TinyStore, path: str, rows: list[int]) -> Any:
+    """What ``gather`` must return, by a naive reading of what was written."""
+    value = tiny.values[path]
+    if BY_PATH[path].layout == "text":
+        return [value[row] for row in rows]
+    if not BY_PATH[path].ragged:
+        return value[rows]
+    longest = max((len(value[row]) for row in rows), default=shape_of(path)[0])
+    out = np.zeros((len(rows), longest, SIZES["D"]), np.float32)
+    for place, row in enumerate(rows):
+        out[place, : len(value[row])] = value[row]
+    return out

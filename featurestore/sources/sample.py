@@ -4,9 +4,9 @@
     write_sample(Path("arrays"), dataset="wikidiverse", layout="preprocessed", text_width=768,
                  image_width=2048, mention_tokens=128)
 
-The sample can be learnt from: a model that reads texts only is right for about 55 % of the
-mentions, one that compares pictures too for more than 80 % (``featurestore.sources.sample_world``
-says how). It also holds the troubles of the real datasets, and the summary counts them.
+The sample can be learnt from: after 15 epochs, DRIN with text edges alone ranks the gold first for
+about 55 % of the test mentions, with all edges for about 90 % (``featurestore.sources.sample_world``
+says why). It also holds the troubles of the real datasets, and the summary counts them.
 """
 
 from __future__ import annotations

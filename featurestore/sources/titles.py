@@ -14,10 +14,6 @@ from urllib.parse import unquote
 
 from featurestore.options import TitleMatch
 
-#: How often ``normalised`` decodes a title at most; chosen here: encoded twice is common, four times
-#: unheard of.
-_DECODINGS = 4
-
 
 def last_segment(url: str) -> str:
     """What follows the last "/" of ``url``; all of it where there is none ("NIL")."""
@@ -45,10 +41,7 @@ def normalised(title: str) -> str:
     become underscores, of which runs count once and those at the ends not at all, and the first
     letter is made a capital. Stray brackets and the like are part of the title.
     """
-    for _ in range(_DECODINGS):
-        decoded = unquote(title)
-        if decoded == title:
-            break
+    while (decoded := unquote(title)) != title:  # ends: decoding shortens
         title = decoded
     title = re.sub("[ _]+", "_", unicodedata.normalize("NFC", title)).strip("_")
     capital = title[:1].upper()
