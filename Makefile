@@ -18,7 +18,7 @@ $(VENV)/.installed: setup.cfg pyproject.toml
 demo: install
 	rm -rf demo
 	$(BIN)/drin-fs sample demo/raw
-	$(BIN)/drin-fs ingest demo/raw -o demo/sample.h5 --detector none \
+	$(BIN)/drin-fs ingest demo/raw -o demo/sample.h5 --boxes demo/raw/boxes \
 	    --text-encoder demo/raw/encoders/bert \
 	    --image-encoder demo/raw/encoders/resnet \
 	    --clip demo/raw/encoders/clip
@@ -31,7 +31,7 @@ test: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/pytest -q
+	$(BIN)/pytest -q -n 2
 
 clean:
 	rm -rf demo build *.egg-info .pytest_cache .mypy_cache .ruff_cache

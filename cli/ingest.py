@@ -180,7 +180,7 @@ def _views(summary: dict[str, Any]) -> list[Any]:
         store.add_row("kept float32", ", ".join(summary["float32_fields"]))
     for note in summary["notes"]:
         store.add_row("note", plain_text(note))
-    return [store, "", _splits(summary), "", _stages(summary["seconds"])]
+    return [store, "", _splits(summary), _stages(summary["seconds"])]
 
 
 def _pictures(statuses: dict[str, int]) -> str:

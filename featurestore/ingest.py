@@ -11,15 +11,14 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any, Protocol
 
-import numpy as np
-
 from featurestore.errors import ConfigError, SourceError
 from featurestore.options import IngestOptions
 from featurestore.progress import Progress, Silent, Stage
-from featurestore.schema import IMAGE_STATUS
+from featurestore.schema import BY_PATH, FEATURE
 from featurestore.sources.layouts import layout_of, open_raw
 from featurestore.sources.preprocessed import Preprocessed
 from featurestore.store import Store
+from featurestore.summary import summarise
 from featurestore.writer import (
     StoreWriter,
     check_target,
@@ -188,48 +187,39 @@ def _summary(
     seconds: dict[str, float],
 ) -> IngestSummary:
     with Store(target) as store:
-        fallen = [
-            f"{table.name}/{name}"
-            for table in (store.entities, store.mentions)
-            for name, stored in table.fields.items()
-            if stored.schema.dtype == "feature"
+        made = summarise(store)
+    fields = {
+        f"{table.name}/{field.name}": field for table in made.tables for field in table.fields
+    }
+    return IngestSummary(
+        store=str(target),
+        dataset=made.dataset,
+        layout=layout,
+        mentions={split.name: split.mentions for split in made.splits},
+        entities=next(table.rows for table in made.tables if table.name == "entities"),
+        candidates=made.candidates,
+        dropped=opened.dropped_counts(),
+        pictures={
+            table.name: {status: rows for status, rows in table.pictures.items() if rows}
+            for table in made.tables
+        },
+        recall={
+            split.name: {f"recall@{k}": share for k, share in split.recall.items()}
+            for split in made.splits
+        },
+        counts=counts,
+        float32_fields=[
+            path
+            for path, field in fields.items()
+            if BY_PATH[path].dtype == FEATURE
+            and field.dtype == "float32"
             and options.dtype == "float16"
-            and stored.dtype == np.float32
-        ]
-        return IngestSummary(
-            store=str(target),
-            dataset=store.dataset,
-            layout=layout,
-            mentions={name: len(rows) for name, rows in store.mentions.splits.items()},
-            entities=len(store.entities),
-            candidates=int(store.mentions.stored("candidates").shape[1]),
-            dropped=opened.dropped_counts(),
-            pictures={name: _pictures(store, name) for name in ("mentions", "entities")},
-            recall={name: recall(store, rows) for name, rows in store.mentions.splits.items()},
-            counts=counts,
-            float32_fields=fallen,
-            notes=opened.notes,
-            bytes=store.file_bytes,
-            seconds={stage: round(value, 3) for stage, value in seconds.items()},
-            fingerprint=store.fingerprint,
-        )
-
-
-def _pictures(store: Store, table: str) -> dict[str, int]:
-    found = np.bincount(store.table(table).view("image_status"), minlength=len(IMAGE_STATUS))
-    return {name: int(count) for name, count in zip(IMAGE_STATUS, found, strict=True) if count}
-
-
-def recall(
-    store: Store, rows: range, ks: tuple[int, ...] = (1, 5, 10, 50, 100)
-) -> dict[str, float]:
-    """Share of mentions whose gold is among the first k candidates, for the k the lists reach."""
-    width = int(store.mentions.stored("candidates").shape[1])
-    answers = store.mentions.view("answer")[rows.start : rows.stop]
-    if not len(answers):
-        return {}
-    levels = sorted({k for k in ks if k < width} | {width})
-    return {f"recall@{k}": float((answers < k).mean()) for k in levels}
+        ],
+        notes=opened.notes,
+        bytes=made.file_bytes,
+        seconds={stage: round(value, 3) for stage, value in seconds.items()},
+        fingerprint=made.fingerprint,
+    )
 
 
 class _Timed:

@@ -355,6 +355,7 @@ DAMAGE: dict[str, tuple[Callable[[Path], object], list[str]]] = {
     "start is a string": (_set(9, "4"), ["value 9 (start) must be a whole number", "item 2"]),
     "end is a boolean": (_set(10, True), ["value 10 (end) must be a whole number", "item 2"]),
     "negative start": (_set(9, -1), ["the mention spans characters -1 to 11", "item 2"]),
+    "end far off": (_set(10, 2**31), ["spans characters 4 to 2147483648", "item 2"]),
     "end before start": (_set(10, 2), ["the mention spans characters 4 to 2", "item 2"]),
     "brief is a number": (
         lambda root: edit_json(root / BRIEFS, lambda briefs: briefs.update(Jordan=5)),
@@ -386,7 +387,7 @@ def test_damage_is_reported_with_its_place(copy: Path, name: str) -> None:
 
 
 TITLES = st.sampled_from(
-    ["", "A", "a", "B_c", "B c", "NIL", "Nil", PADDING, "é", "%C3%A9", "E\u0301"]
+    ["", "_", "A", "a", "B_c", "B c", "NIL", "Nil", PADDING, "é", "%C3%A9", "E\u0301"]
 )
 LISTS = st.lists(st.tuples(TITLES, st.lists(TITLES, max_size=10)), min_size=1, max_size=6)
 
@@ -408,7 +409,7 @@ def test_slots_and_answers_follow_the_titles(
             for title in [*candidates, gold]
         ]
         keys = [same(title) for title in read]
-        nil = read[-1] in ("", "NIL", "Nil")
+        nil = read[-1] in ("", "_", "NIL", "Nil")
         expected = keys.index(keys[-1]) if keys[-1] in keys[:-1] and not nil else 10
         assert raw.mentions.answer[row] == expected
         shown = [raw.entities.titles[entity] for entity in raw.mentions.slots[row]]

@@ -125,7 +125,7 @@ class _Item(NamedTuple):
     @property
     def is_nil(self) -> bool:
         """The gold is marked as being in no knowledge base."""
-        return self.gold.casefold() in ("", "nil")
+        return self.gold.strip("_ ").casefold() in ("", "nil")
 
 
 def _items(path: Path, split: str) -> Iterator[_Item]:
@@ -146,7 +146,7 @@ def _items(path: Path, split: str) -> Iterator[_Item]:
 def _item(mention_id: str, split: str, values: list[object], where: str) -> _Item:
     start = _number(values[9], "value 9 (start)", where)
     end = _number(values[10], "value 10 (end)", where)
-    if not 0 <= start <= end:
+    if not 0 <= start <= end < 2**31:  # the column is int32
         raise SourceError(f"the mention spans characters {start} to {end}", where=where)
     return _Item(
         mention_id,

@@ -13,7 +13,8 @@ does not fit the sentence, or fits no candidate, is noise; a gate leaves it out:
     score = cos(mention, entity)
 
 The left context starts after [CLS], the right one ends with the last token; an empty side is one
-zero vector.
+zero vector. The candidates of the gate are those scored: under protocol ``paper`` the gold is one of
+them, so that the answer leaks into the mention.
 
 The gate has no gradient: W_p learns from the mentions whose picture is kept. A formula is computed
 where it is cheapest, which changes its rounding only: both sides of a mention are two sequences of
