@@ -61,7 +61,7 @@ COMMANDS: dict[str, Command] = {
     "inspect": Command("cli.inspect", "Show what a store holds: fields, splits, a mention, an entity."),
     "train": Command("cli.train", "Train a model from a store.", "train"),
     "evaluate": Command("cli.evaluate", "Score a trained model on a split.", "train"),
-    "report": Command("cli.report", "Compare runs: tables, curves and examples.", "train"),
+    "report": Command("cli.report", "Compare runs in one table.", "train"),
 }  # fmt: skip
 
 #: Optional dependencies (``setup.cfg``, ``options.extras_require``) → the modules they bring.

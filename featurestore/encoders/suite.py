@@ -33,21 +33,15 @@ class Encoders:
             EncoderError: one of them cannot be loaded.
         """
         device, dtype = options.device, options.encoder_dtype
-        image = None
+        text = image = detector = clip = None
+        if options.text_encoder != "none":
+            text = TextEncoder.load(options.text_encoder, device=device, dtype=dtype)
         if options.image_encoder != "none":
             image = ImageEncoder.load(options.image_encoder, device=device, dtype=dtype)
-        return cls(
-            text=TextEncoder.load(options.text_encoder, device=device, dtype=dtype)
-            if options.text_encoder != "none"
-            else None,
-            image=image,
-            detector=(recorded or _detector(options))
-            if image
-            else None,  # its boxes go through the image encoder
-            clip=ClipEncoder.load(options.clip, device=device, dtype=dtype)
-            if options.clip != "none"
-            else None,
-        )
+            detector = recorded or _detector(options)  # what its boxes enclose goes through image
+        if options.clip != "none":
+            clip = ClipEncoder.load(options.clip, device=device, dtype=dtype)
+        return cls(text=text, image=image, detector=detector, clip=clip)
 
     def describe(self) -> dict[str, Any]:
         """Which encoders these are, for the store's provenance; ``None`` where there is none."""
