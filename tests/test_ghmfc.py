@@ -97,15 +97,28 @@ def test_ghmfc_of_any_variant_and_size_is_the_naive_one(
     assert_equals_naive(name, naive, maximum=variant.maximum, pooling=variant.pooling)
 
 
+@pytest.mark.parametrize("maximum", ["tokens", "padded"])
+@pytest.mark.parametrize("encoder", ["bi", "text", "transformer"])
+def test_each_maximum_is_the_naive_one(encoder: str, maximum: str) -> None:
+    mention = "transformer" if encoder == "transformer" else "multimodal"
+    attention = "text" if encoder == "text" else "bi"
+    variant = Variant(mention=mention, attention=attention, maximum=maximum)
+    naive = naive_ghmfc(sizes=Sizes(T=20), variant=variant, seed=1)
+    other = {"tokens": "padded", "padded": "tokens"}[maximum]
+    assert_equals_naive("ghmfc", naive, maximum=maximum)
+    with pytest.raises(AssertionError):
+        assert_equals_naive("ghmfc", naive, maximum=other)
+
+
 # the maximum over a sentence -----------------------------------------------------------------
 
 
 @pytest.mark.parametrize("options", MAXIMA, ids=MAXIMUM_NAMES)
 def test_by_default_padding_takes_no_part_in_the_maximum(options: dict[str, Any]) -> None:
     batch = random_batch()
-    tokens, count = batch.need("mention_text_tokens"), batch.need("mention_token_count")
-    assert (count < tokens.shape[1]).any()
-    together = scores_of(batch, **options)
+    tokens, count = batch.need("mention_text_padded"), batch.need("mention_token_count")
+    assert (count < tokens.shape[1]).all()
+    together = scores_of(replace(batch, mention_text_tokens=tokens), **options)
     for row, length in enumerate(count.tolist()):
         alone = select_mentions(batch, torch.tensor([row]))
         cut = replace(alone, mention_text_tokens=tokens[[row], :length])
@@ -201,27 +214,35 @@ def test_the_padding_of_a_store_is_read_only_where_it_is_asked_for(tmp_path: Pat
 
 
 @pytest.mark.parametrize(
-    ("options", "where", "message"),
+    ("options", "option", "message", "hint"),
     [
-        ({"heads": 5}, "model.heads", "5 heads do not divide the text width 16"),
-        ({"heads": 8}, "model.heads", "8 heads do not divide the image width 20"),
+        ({"heads": 5}, "heads", "5 heads do not divide the text width 16", "model.heads=4"),
+        ({"heads": 16}, "heads", "16 heads do not divide the image width 20", "model.heads=4"),
+        (
+            {"attention": "text", "heads": 20},
+            "heads",
+            "20 heads do not divide the text width 16",
+            "model.heads=16",
+        ),
         (
             {"mention": "transformer", "transformer_heads": 6},
-            "model.transformer_heads",
+            "transformer_heads",
             "6 heads do not divide the text width 16",
+            "model.transformer_heads=4",
         ),
-        ({"attention": "text", "width": 8}, "model.width", "as wide as the text, 16, and not 8"),
-        ({"mention": "none", "width": 8}, "model.width", "as wide as the text, 16, and not 8"),
-        ({"entity_text": "none", "width": 8}, "model.width", "as wide as the text, 16, and not 8"),
+        *(
+            ({**options, "width": 8}, "width", "as wide as the text, 16, and not 8", "leave")
+            for options in ({"attention": "text"}, {"mention": "none"}, {"entity_text": "none"})
+        ),
     ],
 )
 def test_options_that_cannot_work_at_a_width_are_refused(
-    options: dict[str, Any], where: str, message: str
+    options: dict[str, Any], option: str, message: str, hint: str
 ) -> None:
     with pytest.raises(ConfigError, match=message) as caught:
         model_of(**options)
-    assert caught.value.where == where
-    assert caught.value.hint
+    assert caught.value.where == f"model.{option}"
+    assert hint in caught.value.hint
 
 
 def test_text_attention_works_with_heads_that_do_not_divide_the_picture() -> None:

@@ -301,12 +301,12 @@ def _mention_encoder(
             hint="set model.mention=linear, or ingest with --image-encoder",
         )
     heads, dropout = config.heads, config.dropout
-    check_heads(heads, text_width, option="model.heads", of="text")
     if not config.gated:
+        check_heads(heads, {"text": text_width}, option="model.heads")
         return CrossAttention(
             width=text_width, other_width=image_width, heads=heads, dropout=dropout
         )
-    check_heads(heads, image_width, option="model.heads", of="image")
+    check_heads(heads, {"text": text_width, "image": image_width}, option="model.heads")
     return GatedFusion(
         text_width=text_width, image_width=image_width, width=width, heads=heads, dropout=dropout
     )

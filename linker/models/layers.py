@@ -5,6 +5,7 @@ The axis letters are those of ``linker.batch``; Q and N stand for any number of 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import torch
@@ -95,7 +96,7 @@ def sentence_transformer(
     Raises:
         ConfigError: ``heads`` does not divide ``width``.
     """
-    check_heads(heads, width, option="model.transformer_heads", of="text")
+    check_heads(heads, {"text": width}, option="model.transformer_heads")
     layer = nn.TransformerEncoderLayer(
         d_model=width,
         nhead=heads,
@@ -108,19 +109,21 @@ def sentence_transformer(
     return nn.TransformerEncoder(layer, layers, enable_nested_tensor=False)
 
 
-def check_heads(heads: int, width: int, *, option: str, of: str) -> None:
-    """Refuse attention heads that do not divide the width they share.
+def check_heads(heads: int, widths: Mapping[str, int], *, option: str) -> None:
+    """Refuse attention heads that do not divide each width they share.
 
     Args:
+        widths: by what is so wide: "text", "image".
         option: that sets ``heads``.
-        of: what is ``width`` wide: "text".
 
     Raises:
-        ConfigError: names the option.
+        ConfigError: names the option, and the most heads below ``heads`` that would do.
     """
-    if width % heads:
-        raise ConfigError(
-            f"{heads} heads do not divide the {of} width {width}",
-            where=option,
-            hint=f"choose a divisor of the {of} width",
-        )
+    for of, width in widths.items():
+        if width % heads:
+            fitting = (n for n in range(heads, 0, -1) if not any(w % n for w in widths.values()))
+            raise ConfigError(
+                f"{heads} heads do not divide the {of} width {width}",
+                where=option,
+                hint=f"choose a divisor: --set {option}={next(fitting)}",
+            )

@@ -16,9 +16,12 @@ The left context starts after [CLS], the right one ends with the last token; an 
 zero vector. The candidates of the gate are those scored: under protocol ``paper`` the gold is one of
 them, so that the answer leaks into the mention.
 
-The gate has no gradient: W_p learns from the mentions whose picture is kept. A formula is computed
-where it is cheapest, which changes its rounding only: both sides of a mention are two sequences of
-one packed LSTM batch, and entity layers run once a distinct entity, with and without its picture.
+The gate has no gradient: W_p learns from the mentions whose picture is kept, and where a fresh W_p
+keeps none it stays as it is (``docs/decisions/melhi.md``).
+
+A formula is computed where it is cheapest, which changes its rounding only: both sides of a mention
+are two sequences of one packed LSTM batch, and entity layers run once a distinct entity, with and
+without its picture.
 """
 
 from __future__ import annotations
@@ -48,7 +51,8 @@ class MelhiConfig(ModelConfig):
         default=0.3,
         ge=-1,
         le=1,
-        description="θ₁: a picture is kept if its cosine with the sentence's [CLS] is larger. "
+        description="θ₁: a picture is kept if its cosine with the sentence's [CLS] is larger. A "
+        "fresh layer seldom gets there, and what keeps no picture learns nothing of pictures. "
         "Default: the reference's.",
     )
     image_threshold: float = Field(
