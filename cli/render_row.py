@@ -94,7 +94,7 @@ def _picture(path: str | None, status: str | None) -> Iterator[tuple[str, Render
     if status == "ok":
         text.append("   ok", "green")
     elif status and status != "unknown":
-        text.append(f"   {status}", "red").append(": the default picture was encoded", "dim")
+        text.append(f"   {status}", "red").append(": the default picture stands for it", "dim")
     yield "picture", text
 
 

@@ -53,7 +53,11 @@ from cli.render_parts import facts
     "--entity-objects", type=int, default=1, show_default=True, help="Of an entity's picture."
 )
 @click.option(
-    "--seed", type=int, default=0, show_default=True, help="Another seed, another sample."
+    "--seed",
+    type=click.IntRange(0),
+    default=0,
+    show_default=True,
+    help="Another seed, another sample.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print what was written as JSON.")
 def sample(folder: Path, as_json: bool, **numbers: Any) -> None:

@@ -90,6 +90,8 @@ def train(
 
     if store is None and not print_config:
         raise click.UsageError("Missing argument 'STORE': a file made with drin-fs ingest.")
+    if resume and overwrite:
+        raise click.UsageError("--resume continues RUN and --overwrite replaces it: choose one")
     if resume and run is None:
         raise click.UsageError("--resume: say which run with -o RUN")
     config = layered_config(

@@ -86,6 +86,12 @@ def read_catalog(path: str | os.PathLike[str]) -> Catalog:
         StoreError: missing file, not HDF5, not a drin-fs store, a newer format, or a broken layout.
     """
     path = Path(path)
+    if path.is_dir():
+        raise StoreError(
+            "a folder, not a store",
+            where=str(path),
+            hint=f"if it is a dataset: drin-fs ingest {path} -o STORE.h5",
+        )
     if not path.is_file():
         raise StoreError("no such store", where=str(path), hint=_nearby_stores(path))
     try:

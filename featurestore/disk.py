@@ -25,7 +25,14 @@ class DiskFile(io.RawIOBase):
 
     def __init__(self, path: Path) -> None:
         super().__init__()
-        self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o644)
+        try:
+            self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o644)
+        except OSError as error:
+            raise WriteError(
+                f"cannot create the file ({error.strerror})",
+                where=str(path.parent),
+                hint="choose a folder that you may write to",
+            ) from error
         self._place = 0
         self._end = 0  # as HDF5 sees it
         self._failure: OSError | None = None

@@ -102,13 +102,17 @@ class FeatureWriter:
                 for i, record in enumerate(values[first : first + 256])
             ]
             records = [r.astype(self.dtype, copy=False) for r in records]  # after a late fall-back
-            if not self._is_chunked:
-                for row, record in zip(part.tolist(), records, strict=True):
-                    self._dataset[row, : len(record)] = record
-                continue
-            chunks = self._pool.map(self._encode, records)
-            for row, chunk in zip(part.tolist(), chunks, strict=True):
-                self._dataset.id.write_direct_chunk((row, *[0] * (len(self.shape) - 1)), chunk)
+            self._store_records(part.tolist(), records)
+            self._written[part] = True  # a fall-back in the next part carries these over
+
+    def _store_records(self, rows: list[int], records: list[np.ndarray]) -> None:
+        if not self._is_chunked:
+            for row, record in zip(rows, records, strict=True):
+                self._dataset[row, : len(record)] = record
+            return
+        chunks = self._pool.map(self._encode, records)
+        for row, chunk in zip(rows, chunks, strict=True):
+            self._dataset.id.write_direct_chunk((row, *[0] * (len(self.shape) - 1)), chunk)
 
     def _encode(self, record: np.ndarray) -> bytes:
         whole = self.shape[1:]

@@ -77,9 +77,8 @@ def recognise(source: Path, dataset: str | None = None) -> tuple[str, str]:
         ConfigError: ``dataset`` was given and the folder is the other one.
     """
     if not source.is_dir():
-        raise SourceError(
-            "no such folder", where=str(source), hint="give the dataset's root folder"
-        )
+        what = "a file, not a folder" if source.exists() else "no such folder"
+        raise SourceError(what, where=str(source), hint="give the dataset's root folder")
     found = layout_of(source)
     if found is None:
         inside = [f"{source.name}/{p.name}" for p in sorted(source.iterdir()) if p.is_dir()]
@@ -124,6 +123,9 @@ def ingest(
         timed.note(f"removed {leftover.name}, left by an interrupted ingest")
     dataset, layout = recognise(source, options.dataset)
     timed.note(f"{source}: {layout} {dataset}")
+    without_effect = _without_effect(options) if layout == "preprocessed" else []
+    if without_effect:
+        timed.note(f"WARNING: {without_effect[0]}")
     with timed.time("open"):
         opened = _open(source, dataset, layout, options)
     with StoreWriter.create(
@@ -136,12 +138,13 @@ def ingest(
             "options": _content_options(options, layout),
             "dropped": opened.dropped_counts(),
             "counts": counts,
-            "notes": opened.notes,
+            "notes": [*without_effect, *opened.notes],
             "run": {"versions": program_versions(), "source_path": str(source.resolve())},
         }
         with timed.time("publish"):
             writer.publish(dataset=dataset, provenance=provenance)
-    return _summary(target, layout, opened, options, counts, timed.seconds)
+    notes = [*without_effect, *opened.notes]
+    return _summary(target, layout, opened, options, counts, notes, timed.seconds)
 
 
 def _open(source: Path, dataset: str, layout: str, options: IngestOptions) -> Source:
@@ -155,6 +158,19 @@ def _open(source: Path, dataset: str, layout: str, options: IngestOptions) -> So
 
 
 _PREPROCESSED_OPTIONS = ("dtype", "compression", "padding", "limit")
+
+
+def _without_effect(options: IngestOptions) -> list[str]:
+    """One sentence on options that only raw data needs; none where they have their defaults."""
+    default = asdict(IngestOptions())
+    changed = [
+        f"--{name.replace('_', '-')}"
+        for name, value in asdict(options).items()
+        if value != default[name] and name not in ("dataset", *_PREPROCESSED_OPTIONS)
+    ]
+    if not changed:
+        return []
+    return [f"preprocessed features are stored as they are: {', '.join(changed)} had no effect"]
 
 
 def _content_options(options: IngestOptions, layout: str) -> dict[str, Any]:
@@ -184,6 +200,7 @@ def _summary(
     opened: Source,
     options: IngestOptions,
     counts: dict[str, int],
+    notes: list[str],
     seconds: dict[str, float],
 ) -> IngestSummary:
     with Store(target) as store:
@@ -215,7 +232,7 @@ def _summary(
             and field.dtype == "float32"
             and options.dtype == "float16"
         ],
-        notes=opened.notes,
+        notes=notes,
         bytes=made.file_bytes,
         seconds={stage: round(value, 3) for stage, value in seconds.items()},
         fingerprint=made.fingerprint,

@@ -88,7 +88,7 @@ def _picture_fields(table: Table) -> tuple[Field, ...]:
         _text(table, "image_path", "picture file below the source folder; empty = none known"),
         _column(
             table, "image_status", (), "uint8", "enum",
-            "0 ok; 1 missing, 2 broken, 3 too small (<50×50): the default picture was encoded; 4 unknown",
+            "0 ok; 1 missing, 2 broken, 3 too small (<50×50): default picture used; 4 unknown",
         ),
         _view(table, "objects", ("O", "V"), "pooled feature of each detected box", _DET),
         _column(

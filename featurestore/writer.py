@@ -267,8 +267,6 @@ def remove_leftovers(target: Path) -> list[Path]:
 
 
 def _alive(process: int) -> bool:
-    if process == os.getpid():
-        return False
     try:
         os.kill(process, 0)
     except ProcessLookupError:

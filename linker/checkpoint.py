@@ -9,7 +9,7 @@ from typing import Any
 
 import safetensors
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from linker.run_folder import RunError, replacing
@@ -19,7 +19,7 @@ def save_weights(network: nn.Module, path: Path, *, description: Mapping[str, An
     """Write the weights of a network as safetensors; ``description`` goes into the header as JSON."""
     weights = {name: value.contiguous().cpu() for name, value in network.state_dict().items()}
     with replacing(path) as temporary:
-        save_file(weights, temporary, metadata={"drin-fs": json.dumps(description)})
+        temporary.write_bytes(save(weights, metadata={"drin-fs": json.dumps(description)}))
 
 
 def load_weights(network: nn.Module, path: Path) -> None:
@@ -30,9 +30,9 @@ def load_weights(network: nn.Module, path: Path) -> None:
     """
     if not path.is_file():
         raise RunError(
-            "the run has no best weights: no epoch of it was finished",
+            "the run has no best weights: no epoch was finished, or the file was removed",
             where=str(path),
-            hint="train it first",
+            hint="train it, or continue it with --resume",
         )
     try:
         weights = load_file(path)

@@ -329,3 +329,25 @@ def test_a_full_disk_is_said_and_leaves_nothing(tmp_path: Path):
     assert result.returncode == 1, result.stderr
     assert "the disk is full or a size limit was reached" in result.stderr
     assert not list(tmp_path.iterdir())
+
+
+def test_options_that_only_raw_data_needs_are_said_to_have_no_effect(tmp_path: Path):
+    summary = ingest(WIKIMEL, tmp_path / "s.h5", options=replace(IngestOptions(), clip="nosuch"))
+    assert summary.notes[0].endswith("--clip had no effect")
+    assert not ingest(WIKIMEL, tmp_path / "t.h5").notes
+
+
+def test_a_truncated_array_is_named_with_the_row_where_it_ends(dataset, tmp_path: Path):
+    source = dataset(WIKIMEL)
+    path = source / "mention-text-feature_train.npy"
+    path.write_bytes(path.read_bytes()[: -32 * 24 * 4 * 2 - 7])
+    assert "cut off in row 11" in refused(source, tmp_path / "store.h5")
+
+
+def test_an_array_of_another_type_is_named(dataset, tmp_path: Path):
+    source = dataset(WIKIMEL)
+    path = source / "answer_train.npy"
+    np.save(path, np.load(path) + 0.5)
+    message = refused(source, tmp_path / "store.h5")
+    assert "float64 where integers belongs" in message
+    assert path.name in message

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from featurestore.errors import ConfigError, SourceError
+from featurestore.errors import ConfigError, SourceError, WriteError
 from featurestore.progress import Stage
 from featurestore.sources import sample_words
 from featurestore.sources.sample import write_sample
@@ -193,3 +193,11 @@ def test_progress_reaches_the_end_of_every_stage(tmp_path: Path) -> None:
         stage for split in SPLITS for stage in (f"{split} mentions", f"{split} slots")
     ]
     assert all(total == done > 0 for total, done in recorder.stages.values())
+
+
+def test_a_folder_that_cannot_be_made_is_said(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(WriteError, match="cannot be written"):
+        write_sample(tmp_path / "file" / "x", layout="preprocessed", mentions=20, entities=20)
+    with pytest.raises(SourceError, match="a file, not a folder"):
+        write_sample(tmp_path / "file", layout="preprocessed", mentions=20, entities=20)

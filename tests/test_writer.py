@@ -118,6 +118,22 @@ def test_ragged_records_are_carried_over_too(tmp_path: Path) -> None:
             assert np.array_equal(store.entities.gather("text_tokens", [row])[0], text)
 
 
+@pytest.mark.parametrize("compression", COMPRESSIONS)
+def test_records_before_the_fall_back_survive_it_within_one_long_write(
+    tmp_path: Path, compression: Compression
+) -> None:
+    records = np.random.default_rng(0).standard_normal((600, 3, 4), np.float32)
+    records[400] *= 1e6
+    with writing(tmp_path / "s.h5", entities=600, compression=compression) as writer:
+        writer.column("entities/token_count", np.full(600, 3))
+        writer.feature(RECORD, (3, 4)).write(range(600), records)
+        publish(writer)
+    with featurestore.open(tmp_path / "s.h5") as store:
+        stored = store.entities.gather("text_tokens", range(600))
+    assert stored.dtype == np.float32
+    np.testing.assert_allclose(stored, records, rtol=1e-3, atol=1e-6)
+
+
 def test_float32_on_request_is_exact(tmp_path: Path) -> None:
     values = np.random.default_rng(0).standard_normal((4, 8)).astype(np.float32)
     with writing(tmp_path / "s.h5", entities=4, dtype="float32") as writer:

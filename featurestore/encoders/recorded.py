@@ -63,7 +63,7 @@ def _entity_parts(
 
 def _load(box_path: Path, score_path: Path, *, count: int) -> tuple[NDArray, NDArray]:
     """Boxes (count, O, 4) and scores (count, O)."""
-    boxes = load(box_path, ndim=(3,))
+    boxes = load(box_path, holds="boxes", ndim=(3,))
     scores = load(score_path, ndim=(2,), rows=len(boxes))
     if boxes.shape[1:] != (scores.shape[1], 4):
         raise SourceError(

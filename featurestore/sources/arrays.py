@@ -14,10 +14,17 @@ from featurestore.errors import NotFinite, SourceError
 SPLITS = ("train", "valid", "test")
 
 
-def load(path: Path, *, ndim: tuple[int, ...] = (), rows: int | None = None) -> np.ndarray:
+#: What an array may hold → the NumPy kinds of it.
+KINDS = {"features": "f", "integers": "iu", "a mask": "iub", "boxes": "fiu", "text": "U"}
+
+
+def load(
+    path: Path, *, holds: str = "features", ndim: tuple[int, ...] = (), rows: int | None = None
+) -> np.ndarray:
     """A memory-mapped array.
 
     Args:
+        holds: a key of ``KINDS``.
         ndim: allowed numbers of axes; any if empty.
         rows: required length of the first axis.
 
@@ -32,8 +39,12 @@ def load(path: Path, *, ndim: tuple[int, ...] = (), rows: int | None = None) -> 
         ) from error
     except (ValueError, EOFError, OSError) as error:
         raise SourceError(
-            f"not a complete .npy array: {error}", where=str(path), hint="copy or unpack it again"
+            f"not a complete .npy array of plain values: {error}{_cut_off(path)}",
+            where=str(path),
+            hint="copy or unpack it again; Python objects are never read",
         ) from error
+    if array.dtype.kind not in KINDS[holds]:
+        raise SourceError(f"dtype {array.dtype} where {holds} belongs", where=str(path))
     if ndim and array.ndim not in ndim:
         raise SourceError(
             f"shape {array.shape} where {' or '.join(map(str, ndim))} axes belong", where=str(path)
@@ -45,6 +56,24 @@ def load(path: Path, *, ndim: tuple[int, ...] = (), rows: int | None = None) -> 
             hint="do the files fit together?",
         )
     return array
+
+
+def _cut_off(path: Path) -> str:
+    """For a file that ends early: in which row; nothing for any other fault."""
+    try:
+        with path.open("rb") as file:
+            version = np.lib.format.read_magic(file)
+            read = np.lib.format.read_array_header_1_0
+            if version != (1, 0):
+                read = np.lib.format.read_array_header_2_0
+            shape, _, dtype = read(file)
+            present = path.stat().st_size - file.tell()
+    except (ValueError, OSError, EOFError):
+        return ""
+    row_bytes = dtype.itemsize * int(np.prod(shape[1:]))
+    if dtype.hasobject or not shape or not row_bytes or present >= shape[0] * row_bytes:
+        return ""
+    return f"; shape {shape}, cut off in row {present // row_bytes}"
 
 
 def counts_of(mask: np.ndarray, path: Path, source_rows: np.ndarray) -> np.ndarray:

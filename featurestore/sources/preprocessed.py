@@ -78,28 +78,28 @@ class Preprocessed:
         return self.root / f"{name}_{split}.npy"
 
     def _open_split(self, split: str, limit: int | None) -> _Split:
-        sentences = load(self.path("mention-text-raw", split), ndim=(1,))
+        sentences = load(self.path("mention-text-raw", split), holds="text", ndim=(1,))
         count = len(sentences)
         wanted = {
-            "start-pos": (1,),
-            "end-pos": (1,),
-            "answer": (1,),
-            "mention-text-feature": (3,),
-            "mention-text-mask": (2,),
-            "mention-image-feature": (3,),
-            "mention-object-feature": (3, 4),
-            "mention-object-score": (2,),
-            "similarity-miet": (2,),
-            "similarity-eimt": (2,),
+            "start-pos": ("integers", (1,)),
+            "end-pos": ("integers", (1,)),
+            "answer": ("integers", (1,)),
+            "mention-text-feature": ("features", (3,)),
+            "mention-text-mask": ("a mask", (2,)),
+            "mention-image-feature": ("features", (3,)),
+            "mention-object-feature": ("features", (3, 4)),
+            "mention-object-score": ("features", (2,)),
+            "similarity-miet": ("features", (2,)),
+            "similarity-eimt": ("features", (2,)),
         }
         arrays = {
-            name: load(self.path(name, split), ndim=ndim, rows=count)
-            for name, ndim in wanted.items()
+            name: load(self.path(name, split), holds=holds, ndim=ndim, rows=count)
+            for name, (holds, ndim) in wanted.items()
         }
         arrays["mention-text-raw"] = sentences
         optional = self.path("mention-image-path", split)
         if optional.exists():
-            arrays["mention-image-path"] = load(optional, ndim=(1,), rows=count)
+            arrays["mention-image-path"] = load(optional, holds="text", ndim=(1,), rows=count)
         return _Split(split, count if limit is None else min(limit, count), arrays)
 
     def _slots(self) -> int:

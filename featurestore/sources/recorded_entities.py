@@ -67,7 +67,7 @@ class WikimelEntities:
         recorded, complete = {}, True
         for split, count in used.items():
             path = root / f"entity-name-raw_{split}.npy"
-            names = load(path, ndim=(1,))
+            names = load(path, holds="text", ndim=(1,))
             complete = complete and len(names) == count * slots
             recorded[split] = _lookup(names[: count * slots], row_of, path).reshape(-1, slots)
             if len(recorded[split]) != count:
@@ -103,8 +103,8 @@ class WikimelEntities:
         scores = check_finite(self._load(path, (2,)), path)
         writer.column("entities/object_scores", np.asarray(scores[self._source_rows]))
 
-    def _load(self, path: Path, ndim: tuple[int, ...]) -> np.ndarray:
-        array = load(path, ndim=ndim)
+    def _load(self, path: Path, ndim: tuple[int, ...], holds: str = "features") -> np.ndarray:
+        array = load(path, holds=holds, ndim=ndim)
         if len(array) <= self._source_rows[-1]:
             raise SourceError(
                 f"{len(array)} rows, but qid2idx.json counts to {int(self._source_rows[-1])}",
@@ -115,7 +115,7 @@ class WikimelEntities:
     def _write_text(self, writer: StoreWriter, progress: Progress, *, keep_padding: bool) -> None:
         features = self._load(self._root / "entity-attr-feature.npy", (3,))
         mask_path = self._root / "entity-attr-mask.npy"
-        mask = self._load(mask_path, (2,))
+        mask = self._load(mask_path, (2,), holds="a mask")
         sink = EntityText(writer, tokens=features.shape[1], width=features.shape[2])
         path = self._root / "entity-attr-feature.npy"
         for block in self._blocks(progress, path, features):
@@ -196,8 +196,9 @@ class WikidiverseEntities:
         first_seen: list[tuple[int, int]] = []
         rows: dict[str, np.ndarray] = {}
         for number, (split, count) in enumerate(used.items()):
-            texts = load(root / f"entity-attr-raw_{split}.npy", ndim=(1,))
-            paths = load(root / f"entity-image-path_{split}.npy", ndim=(1,), rows=len(texts))
+            texts = load(root / f"entity-attr-raw_{split}.npy", holds="text", ndim=(1,))
+            path = root / f"entity-image-path_{split}.npy"
+            paths = load(path, holds="text", ndim=(1,), rows=len(texts))
             if len(texts) % slots or len(texts) < count * slots:
                 raise SourceError(
                     f"{len(texts)} rows for {count} mentions of {slots} slots",

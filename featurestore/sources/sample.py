@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from featurestore.errors import ConfigError, EncoderError, SourceError
+from featurestore.errors import ConfigError, EncoderError, SourceError, WriteError
 from featurestore.progress import Progress, Silent
 from featurestore.sources import sample_words as vocabulary
 from featurestore.sources.sample_features import Widths
@@ -94,6 +94,7 @@ def write_sample(
         SourceError: something is in ``root`` already.
         ConfigError: numbers that leave no room for the design, or do not fit the layout.
         EncoderError: the raw layout was asked for and a library that it needs is not installed.
+        WriteError: the folder cannot be made or written, or the disk is full.
     """
     _check(root, dataset, layout, candidates, text_width, image_width, regions)
     world = plan_world(
@@ -115,12 +116,20 @@ def write_sample(
         entity_objects=entity_objects,
     )
     progress = progress or Silent()
-    if layout == "preprocessed":
-        troubles = write_preprocessed(
-            root, world, dataset=dataset, widths=widths, progress=progress
-        )
-        return _summary(root, dataset, layout, world, troubles, {})
-    troubles, encoders = _write_raw(root, world, dataset, widths, progress)
+    encoders: dict[str, Path] = {}
+    try:
+        if layout == "preprocessed":
+            troubles = write_preprocessed(
+                root, world, dataset=dataset, widths=widths, progress=progress
+            )
+        else:
+            troubles, encoders = _write_raw(root, world, dataset, widths, progress)
+    except OSError as error:
+        raise WriteError(
+            f"the sample cannot be written ({error.strerror or error})",
+            where=str(error.filename or root),
+            hint="choose a folder with room that you may write to",
+        ) from error
     return _summary(root, dataset, layout, world, troubles, encoders)
 
 
@@ -135,7 +144,7 @@ def _check(
 ) -> None:
     if root.exists() and (not root.is_dir() or any(root.iterdir())):
         raise SourceError(
-            "the sample's folder is not empty",
+            "the sample's folder is not empty" if root.is_dir() else "a file, not a folder",
             where=str(root),
             hint="name a new folder; nothing that stands there is overwritten",
         )
