@@ -62,6 +62,8 @@ COMMANDS: dict[str, Command] = {
     "train": Command("cli.train", "Train a model from a store.", "train"),
     "evaluate": Command("cli.evaluate", "Score a trained model on a split.", "train"),
     "report": Command("cli.report", "Compare runs in one table.", "train"),
+    "unpack": Command("cli.unpack", "Verify and unpack the released archives."),
+    "pack": Command("cli.pack", "Disguise archives as .mp4 files, as the release's are."),
 }  # fmt: skip
 
 #: Optional dependencies (``setup.cfg``, ``options.extras_require``) → the modules they bring.
