@@ -19,6 +19,8 @@ from featurestore.errors import WriteError
 #: What the operating system says when there is no room: disk, quota, or limit of one file.
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
+_SMALLER_STORE = "free some space, or use --limit, --dtype float16, --compression zstd"
+
 
 class DiskFile(io.RawIOBase):
     """A new file for h5py's ``fileobj`` driver that never fails towards HDF5."""
@@ -108,8 +110,16 @@ class DiskFile(io.RawIOBase):
 
 
 @contextmanager
-def write_errors(target: Path) -> Iterator[None]:
-    """Turn the operating system's write errors into one that says what to do."""
+def write_errors(target: Path, *, when_full: str = _SMALLER_STORE) -> Iterator[None]:
+    """Turn the operating system's write errors into one that says what to do.
+
+    Args:
+        target: what is being written; its folder exists.
+        when_full: the advice where there is no room.
+
+    Raises:
+        WriteError: disk full, no permission, or an I/O error.
+    """
     try:
         yield
     except OSError as error:
@@ -119,7 +129,7 @@ def write_errors(target: Path) -> Iterator[None]:
             raise WriteError(
                 f"the disk is full or a size limit was reached ({free / 1e9:.2f} GB free)",
                 where=str(target),
-                hint="free some space, or use --limit, --dtype float16, --compression zstd",
+                hint=when_full,
             ) from error
         if error.errno in (errno.EACCES, errno.EROFS, errno.EIO, errno.EPERM):
             raise WriteError(f"cannot write: {error}", where=str(target)) from error

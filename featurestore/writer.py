@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -256,12 +257,15 @@ def check_target(target: Path, *, overwrite: bool) -> None:
 
 
 def remove_leftovers(target: Path) -> list[Path]:
-    """Delete unfinished files that ingests no longer running left beside ``target``."""
+    """Delete unfinished files and folders that programs no longer running left beside ``target``."""
     removed = []
     for part in target.parent.glob(f".{escape(target.name)}.*.part"):
         owner = part.name.removesuffix(".part").rpartition(".")[2]
         if owner.isdigit() and not _alive(int(owner)):
-            part.unlink(missing_ok=True)
+            if part.is_dir() and not part.is_symlink():
+                shutil.rmtree(part)
+            else:
+                part.unlink(missing_ok=True)
             removed.append(part)
     return removed
 

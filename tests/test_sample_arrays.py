@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from featurestore.arrayfile import ArrayFile
 from featurestore.sources.sample import SampleSummary, write_sample
-from featurestore.sources.sample_files import ArrayFile
 from featurestore.sources.sample_world import SPLITS
 from tests.sample_for_tests import SMALL, load, read
 

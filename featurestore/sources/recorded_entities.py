@@ -24,6 +24,9 @@ from featurestore.sources.arrays import (
 from featurestore.sources.textfiles import read_json_object
 from featurestore.writer import StoreWriter
 
+#: Marks the notes of a store that cannot give every repeated row back as it was.
+DIFFERING = "repeated rows differ from their entity's first row"
+
 
 class RecordedEntities(Protocol):
     """What a preprocessed dataset needs of its entities."""
@@ -274,8 +277,7 @@ class WikidiverseEntities:
                     stage.advance(len(rows))
         if differing:
             self.notes.append(
-                f"{name}: {differing} repeated rows differ from their entity's first row "
-                f"(at most {largest:.2g}); the first is stored"
+                f"{name}: {differing} {DIFFERING} (at most {largest:.2g}); the first is stored"
             )
 
     def _is_first(self, split: int, rows: np.ndarray, entities: np.ndarray) -> np.ndarray:

@@ -11,6 +11,7 @@ from typing import Literal
 
 import numpy as np
 
+from featurestore.arrayfile import ArrayFile
 from featurestore.progress import Progress
 from featurestore.sources import sample_words as vocabulary
 from featurestore.sources.sample_features import (
@@ -21,7 +22,7 @@ from featurestore.sources.sample_features import (
     TextFeatures,
     Widths,
 )
-from featurestore.sources.sample_files import ArrayFile, write_json
+from featurestore.sources.sample_files import write_json
 from featurestore.sources.sample_names import (
     gold_states,
     picture_digest,

@@ -22,28 +22,44 @@ _RELEASE_FOLDER = "raw"
 _DEFAULT_PICTURE = f"{_RELEASE_FOLDER}/default.jpg"
 _OK = IMAGE_STATUS.index("ok")
 
+#: Texts read at once: some 10 MB of Python strings (chosen here).
+_TEXTS_AT_ONCE = 16_384
+
 Blocks = Callable[[], Iterator[np.ndarray]]
 
 
 @dataclass(frozen=True)
 class ReleaseArray:
-    """One ``.npy`` file of the release: its name without suffix, and its rows in blocks."""
+    """One ``.npy`` file of the release: its name without suffix, and its rows in blocks.
+
+    There is always a block, of no rows where the file has none: it tells shape and type.
+    ``needs``: the fields of the store, ``table/name``, that the blocks are read from.
+    """
 
     name: str
     rows: int
     blocks: Blocks
+    needs: tuple[str, ...]
+
+
+def repeats_entities(store: Store) -> bool:
+    """Whether the release repeats an entity for each mention and slot (WikiDiverse).
+
+    This follows what is stored: entities with token features are written once and referred to by QID
+    (WikiMEL), entities with pooled text are repeated.
+    """
+    return "text_pooled" in store.entities
 
 
 def release_arrays(store: Store) -> Iterator[ReleaseArray]:
-    """Every array of the release that this store can give, in no particular memory: all stream.
+    """Every array of the release, none read yet: all stream, in blocks of bounded size.
 
-    The form follows what is stored: entities with token features are written once and referred to
-    by QID (WikiMEL), entities with pooled text are repeated for each mention and slot (WikiDiverse).
+    Reading the blocks of an array raises FieldMissing where the store lacks a field it needs.
 
     Raises:
-        FieldMissing: the store lacks a field that the release has.
+        SourceError: a mention has no gold entity, which the release's last slot must name.
     """
-    repeated = "text_pooled" in store.entities
+    repeated = repeats_entities(store)
     for split, rows in store.mentions.splits.items():
         yield from _mention_arrays(store, split, rows)
         if repeated:
@@ -58,17 +74,17 @@ def _mention_arrays(store: Store, split: str, rows: range) -> Iterator[ReleaseAr
     table = store.mentions
 
     def plain(name: str, field: str, dtype: type = np.float32) -> ReleaseArray:
-        return ReleaseArray(f"{name}_{split}", len(rows), lambda: _rows(table, field, rows, dtype))
+        return _plain(f"{name}_{split}", table, field, rows, dtype)
 
     yield _texts(f"mention-text-raw_{split}", table, "sentence", np.arange(rows.start, rows.stop))
-    if "image_path" in table:
+    if "image_path" in table or repeats_entities(store):  # WikiMEL is released with and without
         every = np.arange(rows.start, rows.stop)
         yield _picture_paths(f"mention-image-path_{split}", store, table, every)
     yield plain("start-pos", "token_start", np.int64)
     yield plain("end-pos", "token_end", np.int64)
     yield plain("answer", "answer", np.int64)
     yield plain("mention-text-feature", "text_tokens")
-    yield ReleaseArray(f"mention-text-mask_{split}", len(rows), lambda: _mask(table, rows))
+    yield _mask(f"mention-text-mask_{split}", table, rows)
     yield plain("mention-image-feature", "image_regions")
     yield plain("mention-object-feature", "objects")
     yield plain("mention-object-score", "object_scores")
@@ -82,14 +98,12 @@ def _entity_arrays(store: Store) -> Iterator[ReleaseArray]:
     def one_axis_more() -> Iterator[np.ndarray]:
         return (block[:, None] for block in _rows(table, "image_pooled", rows, np.float32))
 
-    def plain(name: str, field: str) -> ReleaseArray:
-        return ReleaseArray(name, len(rows), lambda: _rows(table, field, rows, np.float32))
-
-    yield plain("entity-attr-feature", "text_tokens")
-    yield ReleaseArray("entity-attr-mask", len(rows), lambda: _mask(table, rows))
-    yield ReleaseArray("entity-image-feature_all", len(rows), one_axis_more)
-    yield plain("entity-object-feature_all", "objects")
-    yield plain("entity-object-score_all", "object_scores")
+    yield _plain("entity-attr-feature", table, "text_tokens", rows)
+    yield _mask("entity-attr-mask", table, rows)
+    images = ("entities/image_pooled",)
+    yield ReleaseArray("entity-image-feature_all", len(rows), one_axis_more, images)
+    yield _plain("entity-object-feature_all", table, "objects", rows)
+    yield _plain("entity-object-score_all", table, "object_scores", rows)
 
 
 def _entity_names(store: Store, split: str, rows: range) -> ReleaseArray:
@@ -102,11 +116,11 @@ def _repeated_entities(store: Store, split: str, rows: range) -> Iterator[Releas
     def spread(name: str, field: str, *, extra_axis: bool = False) -> ReleaseArray:
         def blocks() -> Iterator[np.ndarray]:
             step = block_rows(4 * int(np.prod(table.stored(field).shape[1:])))
-            for first in range(0, len(slots), step):
-                block = table.gather(field, slots[first : first + step]).astype(np.float32)
+            for part in _steps(len(slots), step):
+                block = table.gather(field, slots[part]).astype(np.float32)
                 yield block[:, None] if extra_axis else block
 
-        return ReleaseArray(f"{name}_{split}", len(slots), blocks)
+        return ReleaseArray(f"{name}_{split}", len(slots), blocks, (f"entities/{field}",))
 
     yield _texts(f"entity-attr-raw_{split}", table, "text", slots)
     yield _picture_paths(f"entity-image-path_{split}", store, table, slots)
@@ -129,51 +143,75 @@ def _slots(store: Store, rows: range) -> np.ndarray:
     return np.column_stack([store.mentions.view("candidates")[span], gold])
 
 
+def _steps(rows: int, step: int) -> Iterator[slice]:
+    """Slices of ``step`` rows; one empty slice where there are none."""
+    return (slice(first, min(first + step, rows)) for first in range(0, max(rows, 1), step))
+
+
+def _plain(
+    name: str, table: Table, field: str, rows: range, dtype: type = np.float32
+) -> ReleaseArray:
+    """A field as it is stored, in the release's type."""
+    needs = (f"{table.name}/{field}",)
+    return ReleaseArray(name, len(rows), lambda: _rows(table, field, rows, dtype), needs)
+
+
 def _rows(table: Table, field: str, rows: range, dtype: type) -> Iterator[np.ndarray]:
     stored = table.stored(field)
-    step = block_rows(4 * int(np.prod(stored.shape[1:])))
-    for first in range(rows.start, rows.stop, step):
-        block = np.arange(first, min(first + step, rows.stop))
+    every = np.arange(rows.start, rows.stop)
+    for part in _steps(len(rows), block_rows(4 * int(np.prod(stored.shape[1:])))):
+        block = every[part]
         if stored.schema.layout == "record":
             yield table.whole_records(field, block).astype(dtype)
         else:
             yield table.gather(field, block).astype(dtype)
 
 
-def _mask(table: Table, rows: range) -> Iterator[np.ndarray]:
+def _mask(name: str, table: Table, rows: range) -> ReleaseArray:
     """(n, T) int64 attention mask of a table's texts."""
-    width = table.stored("text_tokens").shape[1]
-    counts = table.view("token_count")[rows.start : rows.stop]
-    step = block_rows(8 * width)
-    for first in range(0, len(counts), step):
-        yield (np.arange(width) < counts[first : first + step, None]).astype(np.int64)
+
+    def blocks() -> Iterator[np.ndarray]:
+        width = table.stored("text_tokens").shape[1]
+        counts = table.view("token_count")[rows.start : rows.stop]
+        for part in _steps(len(counts), block_rows(8 * width)):
+            yield (np.arange(width) < counts[part, None]).astype(np.int64)
+
+    needs = (f"{table.name}/text_tokens", f"{table.name}/token_count")
+    return ReleaseArray(name, len(rows), blocks, needs)
 
 
 def _texts(name: str, table: Table, field: str, rows: np.ndarray) -> ReleaseArray:
-    return _strings(name, rows, lambda part: table.gather(field, part))
+    needs = (f"{table.name}/{field}",)
+    return _strings(name, rows, lambda part: table.gather(field, part), needs)
 
 
 def _picture_paths(name: str, store: Store, table: Table, rows: np.ndarray) -> ReleaseArray:
     """Picture files as the release names them: see above."""
     if store.provenance.get("source", {}).get("layout") != "raw":
         return _texts(name, table, "image_path", rows)
-    status, folder = table.view("image_status"), f"{_RELEASE_FOLDER}/{store.dataset}"
+    folder = f"{_RELEASE_FOLDER}/{store.dataset}"
 
     def names(part: np.ndarray) -> list[str]:
+        status = table.view("image_status")
         paths = zip(table.gather("image_path", part), status[part].tolist(), strict=True)
         return [f"{folder}/{path}" if code == _OK else _DEFAULT_PICTURE for path, code in paths]
 
-    return _strings(name, rows, names)
+    return _strings(name, rows, names, (f"{table.name}/image_path", f"{table.name}/image_status"))
 
 
-def _strings(name: str, rows: np.ndarray, get: Callable[[np.ndarray], list[str]]) -> ReleaseArray:
+def _strings(
+    name: str,
+    rows: np.ndarray,
+    get: Callable[[np.ndarray], list[str]],
+    needs: tuple[str, ...],
+) -> ReleaseArray:
     """Strings as the fixed-width array NumPy makes of them: as wide as the longest."""
 
     def blocks() -> Iterator[np.ndarray]:
-        step = 65_536
-        parts = range(0, len(rows), step)
-        width = max((len(text) for p in parts for text in get(rows[p : p + step])), default=1)
-        for first in parts:
-            yield np.array(get(rows[first : first + step]), f"<U{max(width, 1)}")
+        distinct = np.unique(rows)
+        parts = _steps(len(distinct), _TEXTS_AT_ONCE)
+        width = max([1, *(max(map(len, get(distinct[part])), default=1) for part in parts)])
+        for part in _steps(len(rows), min(_TEXTS_AT_ONCE, block_rows(4 * width))):
+            yield np.array(get(rows[part]), f"<U{width}")
 
-    return ReleaseArray(name, len(rows), blocks)
+    return ReleaseArray(name, len(rows), blocks, needs)
