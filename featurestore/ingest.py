@@ -132,18 +132,18 @@ def ingest(
         target, dtype=options.dtype, compression=options.compression, overwrite=overwrite
     ) as writer:
         counts = opened.write(writer, timed)
+        notes = [*without_effect, *opened.notes]  # a source's notes are complete once it is written
         provenance = {
             "source": {"layout": layout, "fingerprint": _fingerprint(opened.fingerprint_files())},
             "encoders": opened.encoders(),
             "options": _content_options(options, layout),
             "dropped": opened.dropped_counts(),
             "counts": counts,
-            "notes": [*without_effect, *opened.notes],
+            "notes": notes,
             "run": {"versions": program_versions(), "source_path": str(source.resolve())},
         }
         with timed.time("publish"):
             writer.publish(dataset=dataset, provenance=provenance)
-    notes = [*without_effect, *opened.notes]
     return _summary(target, layout, opened, options, counts, notes, timed.seconds)
 
 

@@ -24,6 +24,9 @@ Layout = Literal["record", "view", "column", "text"]
 Table = Literal["entities", "mentions"]
 TABLES: tuple[Table, ...] = ("entities", "mentions")
 
+#: The splits of both datasets, in the order of their rows.
+SPLITS = ("train", "valid", "test")
+
 #: dtype "feature" follows ``ingest --dtype`` (float16, or float32 where float16 cannot hold it).
 FEATURE = "feature"
 

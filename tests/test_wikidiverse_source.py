@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 
 from featurestore.errors import SourceError
 from featurestore.options import TitleMatch
+from featurestore.schema import SPLITS
 from featurestore.sources.pages import PADDING, entity_text
-from featurestore.sources.rawtables import SPLITS
 from featurestore.sources.titles import normalised, picture_stem
 from featurestore.sources.wikidiverse import RawWikidiverse, is_raw_wikidiverse
 

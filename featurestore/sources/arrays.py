@@ -11,9 +11,6 @@ import numpy as np
 
 from featurestore.errors import NotFinite, SourceError
 
-SPLITS = ("train", "valid", "test")
-
-
 #: What an array may hold → the NumPy kinds of it.
 KINDS = {"features": "f", "integers": "iu", "a mask": "iub", "boxes": "fiu", "text": "U"}
 
@@ -98,13 +95,7 @@ def squeeze_boxes(array: np.ndarray, path: Path) -> np.ndarray:
     Raises:
         SourceError: that axis is longer.
     """
-    if array.ndim == 4:
-        if array.shape[2] != 1:
-            raise SourceError(
-                f"shape {array.shape}: one vector an object belongs here", where=str(path)
-            )
-        return array[:, :, 0]
-    return array
+    return _one_vector(array, path, axes=3, of="an object")
 
 
 def pooled(array: np.ndarray, path: Path) -> np.ndarray:
@@ -113,13 +104,16 @@ def pooled(array: np.ndarray, path: Path) -> np.ndarray:
     Raises:
         SourceError: that axis is longer.
     """
-    if array.ndim == 3:
-        if array.shape[1] != 1:
-            raise SourceError(
-                f"shape {array.shape}: one vector a picture belongs here", where=str(path)
-            )
-        return array[:, 0]
-    return array
+    return _one_vector(array, path, axes=2, of="a picture")
+
+
+def _one_vector(array: np.ndarray, path: Path, *, axes: int, of: str) -> np.ndarray:
+    """The array with ``axes`` axes: one more, of length 1, may stand before the last."""
+    if array.ndim <= axes:
+        return array
+    if array.shape[-2] != 1:
+        raise SourceError(f"shape {array.shape}: one vector {of} belongs here", where=str(path))
+    return array[..., 0, :]
 
 
 @dataclass(frozen=True)

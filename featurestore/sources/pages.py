@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from featurestore.errors import SourceError
+from featurestore.schema import SPLITS
 from featurestore.sources.pictures import PictureFolder
-from featurestore.sources.rawtables import SPLITS, RawEntities
+from featurestore.sources.rawtables import RawEntities
 from featurestore.sources.textfiles import first_of, json_kind, numbered_lines, read_json_object
 from featurestore.sources.titles import picture_stem
 

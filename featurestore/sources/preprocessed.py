@@ -16,9 +16,8 @@ import numpy as np
 from featurestore.derive import MentionImages, MentionText, block_rows, recorded_status
 from featurestore.errors import SourceError
 from featurestore.progress import Progress
-from featurestore.schema import IMAGE_STATUS
+from featurestore.schema import IMAGE_STATUS, SPLITS
 from featurestore.sources.arrays import (
-    SPLITS,
     Block,
     check_finite,
     check_spans,

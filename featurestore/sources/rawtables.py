@@ -15,7 +15,7 @@ from typing import ClassVar, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-SPLITS = ("train", "valid", "test")
+from featurestore.schema import SPLITS
 
 #: What is stored of an entity's text: the feature of every token, or one pooled vector.
 EntityTextForm = Literal["tokens", "pooled"]

@@ -11,16 +11,8 @@ import numpy as np
 from featurestore.derive import EntityText, block_rows, recorded_status
 from featurestore.errors import SourceError
 from featurestore.progress import Progress
-from featurestore.schema import IMAGE_STATUS
-from featurestore.sources.arrays import (
-    SPLITS,
-    Block,
-    check_finite,
-    counts_of,
-    load,
-    pooled,
-    squeeze_boxes,
-)
+from featurestore.schema import IMAGE_STATUS, SPLITS
+from featurestore.sources.arrays import Block, check_finite, counts_of, load, pooled, squeeze_boxes
 from featurestore.sources.textfiles import read_json_object
 from featurestore.writer import StoreWriter
 

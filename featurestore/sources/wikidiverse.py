@@ -25,9 +25,10 @@ from numpy.typing import NDArray
 
 from featurestore.errors import SourceError
 from featurestore.options import TitleMatch
+from featurestore.schema import SPLITS
 from featurestore.sources.pages import IMAGES, PADDING, Pages, picture_path, read_pages
 from featurestore.sources.pictures import PictureFolder
-from featurestore.sources.rawtables import SPLITS, RawDataset, RawMentions, split_ranges
+from featurestore.sources.rawtables import RawDataset, RawMentions, split_ranges
 from featurestore.sources.textfiles import first_of, json_kind, read_json_list
 from featurestore.sources.titles import matching, title_of
 

@@ -24,15 +24,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from featurestore.errors import SourceError
-from featurestore.schema import NO_ROW
+from featurestore.schema import NO_ROW, SPLITS
 from featurestore.sources.pictures import PictureFolder
-from featurestore.sources.rawtables import (
-    SPLITS,
-    RawDataset,
-    RawEntities,
-    RawMentions,
-    split_ranges,
-)
+from featurestore.sources.rawtables import RawDataset, RawEntities, RawMentions, split_ranges
 from featurestore.sources.textfiles import first_of, json_kind, numbered_lines, read_json_object
 
 _CANDIDATES = Path("candidates", "top100", "candidates-answer.tsv")
