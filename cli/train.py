@@ -43,6 +43,11 @@ _KEYS = {"model": "model.name"}
     "--device", type=click.Choice(["auto", "cpu", "cuda"]), help="auto takes a GPU if there is one."
 )
 @click.option("--workers", type=int, metavar="N", help="Processes that read batches.")
+@click.option(
+    "--ablate",
+    metavar="NAMES",
+    help="Take parts of drin away: edges (tt,ti,it,ii), static, vector; several with commas.",
+)
 @click.option("--preset", metavar="NAME", help="Start from a published set-up: drin-wikimel, ….")
 @click.option(
     "--config",
@@ -58,6 +63,7 @@ _KEYS = {"model": "model.name"}
 def train(
     store: Path | None,
     run: Path | None,
+    ablate: str | None,
     preset: str | None,
     file: Path | None,
     settings: tuple[str, ...],
@@ -70,14 +76,15 @@ def train(
     """Train a model from STORE.
 
     The configuration is laid in layers: defaults, --preset, --config, --set, and the flags; later
-    ones win. The best epoch by validation is scored on the test split once. RUN then holds
-    config.yaml, environment.json, metrics.csv, summary.json, ranks, checkpoints and TensorBoard
-    events.
+    ones win, and --ablate takes away from what they say. The best epoch by validation is scored on
+    the test split once. RUN then holds config.yaml, environment.json, metrics.csv, summary.json,
+    ranks, checkpoints and TensorBoard events.
 
     \b
     Examples:
     $ drin-fs train wikimel.h5 -o runs/drin --epochs 10
     $ drin-fs train wikimel.h5 -o runs/text-edges --set model.edges=tt --seed 1
+    $ drin-fs train wikimel.h5 -o runs/no-ti --ablate ti
     $ drin-fs train wikimel.h5 -o runs/paper --preset drin-wikimel
     $ drin-fs train --preset drin-wikimel --print-config > mine.yaml
     $ drin-fs train wikimel.h5 -o runs/drin --resume --epochs 30
@@ -100,6 +107,7 @@ def train(
         file=file,
         settings=settings,
         flags={_KEYS.get(name, name): value for name, value in flags.items()},
+        ablate=ablate,
     )
     if print_config:
         sys.stdout.write(to_yaml(config))

@@ -33,13 +33,16 @@ from linker.fields import EntityPooling
 from linker.losses import MARGIN, Negatives
 from linker.metrics import Denominator, TieRule
 from linker.models import model_class
-from linker.models.base import ModelConfig
+from linker.models.base import Model, ModelConfig
 
 Precision: TypeAlias = Literal["32", "bf16-mixed", "16-mixed"]
 Device: TypeAlias = Literal["auto", "cpu", "cuda"]
 
 #: Value of ``model.edges`` that leaves the choice to the store.
 AUTO = "auto"
+
+#: Key of the edges that are off in any case, for a model with edges.
+WITHOUT = "without"
 
 #: Options of ``drin-fs train`` for single keys; the others are set with ``--set key=value``.
 FLAGS: Mapping[str, str] = {
@@ -75,18 +78,21 @@ class ModelChoice(Section):
     """A model by name, with its own options beside the name: ``{name: drin, layers: 2, …}``.
 
     ``edges_from_store``: the model has edges, and those the store cannot serve are switched off;
-    written ``edges: auto``.
+    written ``edges: auto``. ``without``: edges that are off even where the store serves them.
     """
 
     name: str
     options: SerializeAsAny[ModelConfig]
     edges_from_store: bool = False
+    without: tuple[str, ...] = ()
 
     @model_serializer
     def _flat(self) -> dict[str, Any]:
         options = self.options.model_dump(mode="json")
         if self.edges_from_store:
             options["edges"] = AUTO
+        if self.without:
+            options[WITHOUT] = list(self.without)
         return {"name": self.name, **options}
 
 
@@ -210,14 +216,27 @@ def read_config(values: Mapping[str, Any]) -> TrainConfig:
         raise _config_error(error, prefix="", known=known) from error
 
 
+def model_name(values: Mapping[str, Any]) -> str:
+    """The model that nested plain values name, by default drin.
+
+    Raises:
+        ConfigError: there is no such model.
+    """
+    model = values.get("model", {})
+    name = model.get("name", "drin") if isinstance(model, Mapping) else model
+    model_class(name)
+    return name
+
+
 def _model_choice(values: Mapping[str, Any]) -> ModelChoice:
     options = dict(values)
     name = options.pop("name", "drin")
     network, options_class = model_class(name)
-    has_edges = hasattr(network, "edge_fields")
+    has_edges = bool(network.edge_fields)
     edges_from_store = has_edges and options.get("edges", AUTO) == AUTO
     if edges_from_store:
         options.pop("edges", None)
+    without = _as_tuple(options.pop(WITHOUT, ())) if has_edges else ()
     for key, field in options_class.model_fields.items():
         if key in options and get_origin(field.annotation) is tuple:
             options[key] = _as_tuple(options[key])
@@ -226,7 +245,32 @@ def _model_choice(values: Mapping[str, Any]) -> ModelChoice:
     except ValidationError as error:
         known = [f"model.{key}" for key in options_class.model_fields]
         raise _config_error(error, prefix="model.", known=known) from error
-    return ModelChoice(name=name, options=chosen, edges_from_store=edges_from_store)
+    if has_edges:
+        chosen, without = _without_edges(network, chosen, without)
+    return ModelChoice(
+        name=name,
+        options=chosen,
+        edges_from_store=edges_from_store,
+        without=without if edges_from_store else (),
+    )
+
+
+def _without_edges(
+    network: type[Model[Any]], options: ModelConfig, without: Any
+) -> tuple[ModelConfig, tuple[str, ...]]:
+    """``options`` with these edges taken out of its ``edges``, and the edges by name."""
+    edges = tuple(network.edge_fields)
+    unknown = [str(edge) for edge in without if edge not in edges]
+    if unknown:
+        raise ConfigError(
+            f"there is no edge {unknown[0]!r}",
+            where=f"model.{WITHOUT}",
+            hint=f"the edges are {', '.join(edges)}",
+        )
+    named: tuple[str, ...] = getattr(options, "edges", ())
+    left = tuple(edge for edge in named if edge not in without)
+    off = tuple(edge for edge in edges if edge in without)
+    return options.model_copy(update={"edges": left}), off
 
 
 def known_keys(section: type[BaseModel]) -> Iterator[str]:
@@ -290,8 +334,11 @@ def _yaml_lines(section: BaseModel, values: Mapping[str, Any], *, indent: str) -
         inner = getattr(section, key)
         if isinstance(inner, ModelChoice):
             yield f"{indent}{key}:\n{indent}  name: {inner.name}\n"
-            options = {k: v for k, v in value.items() if k != "name"}
+            options = {k: v for k, v in value.items() if k not in ("name", WITHOUT)}
             yield from _yaml_lines(inner.options, options, indent=f"{indent}  ")
+            if inner.without:
+                yield f"{indent}  # Edges that are off even where the store serves them.\n"
+                yield f"{indent}  {WITHOUT}: [{', '.join(inner.without)}]\n"
         elif isinstance(inner, BaseModel):
             yield f"{indent}{key}:\n"
             yield from _yaml_lines(inner, value, indent=f"{indent}  ")

@@ -9,7 +9,8 @@ from typing import Any
 import yaml
 
 from featurestore.errors import ConfigError
-from linker.config import TrainConfig, read_config
+from linker.ablations import ablated
+from linker.config import TrainConfig, model_name, read_config
 from linker.presets import preset
 
 Values = dict[str, Any]
@@ -24,6 +25,7 @@ def layered_config(
     file: Path | None = None,
     settings: Sequence[str] = (),
     flags: Mapping[str, Any] | None = None,
+    ablate: str | None = None,
 ) -> TrainConfig:
     """One configuration out of all layers.
 
@@ -34,6 +36,7 @@ def layered_config(
         start: values below all layers: those of a run that is resumed.
         settings: ``a.b=value`` each.
         flags: key with dots → value; None = not given.
+        ablate: names of ablations with commas between, over all layers.
 
     Raises:
         ConfigError: an unknown preset, key or value, or an unreadable file.
@@ -50,6 +53,9 @@ def layered_config(
         values = merged(values, parse_setting(setting))
     for key, value in given.items():
         values = merged(values, nested(key, value))
+    if ablate is not None:
+        name = model_name(values)
+        values = merged(values, {"model": {"name": name, **ablated(name, ablate)}})
     return read_config(values)
 
 

@@ -88,7 +88,9 @@ def prepare_job(store: Store, config: TrainConfig) -> Job:
         ConfigError: there is no such device here, or it cannot do the precision.
     """
     match = match_model(config.model, store, pooling=config.entity_pooling)
-    settled = config.model.model_copy(update={"options": match.config, "edges_from_store": False})
+    settled = config.model.model_copy(
+        update={"options": match.config, "edges_from_store": False, "without": ()}
+    )
     return Job(
         store=store,
         config=config.model_copy(update={"model": settled}),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -58,10 +58,11 @@ def match_model(choice: ModelChoice, store: Store, *, pooling: EntityPooling) ->
     """
     network, _ = model_class(choice.name)
     config = choice.options
-    edge_fields: dict[str, frozenset[str]] = getattr(network, "edge_fields", {})
+    edge_fields = network.edge_fields
     edges_off = _edges_without_fields(edge_fields, store, pooling)
     if choice.edges_from_store:
-        on = tuple(edge for edge in edge_fields if edge not in edges_off)
+        off = edges_off.keys() | set(choice.without)
+        on = tuple(edge for edge in edge_fields if edge not in off)
         config = config.model_copy(update={"edges": on})
     elif edges_off:
         _check_named_edges(choice, edge_fields, edges_off, store, pooling)
@@ -83,7 +84,7 @@ def match_model(choice: ModelChoice, store: Store, *, pooling: EntityPooling) ->
 
 
 def _edges_without_fields(
-    edge_fields: dict[str, frozenset[str]], store: Store, pooling: EntityPooling
+    edge_fields: Mapping[str, frozenset[str]], store: Store, pooling: EntityPooling
 ) -> dict[str, str]:
     """Edge → what the store lacks for it, and the ingest option that makes it."""
     off: dict[str, str] = {}
@@ -99,7 +100,7 @@ def _edges_without_fields(
 
 def _check_named_edges(
     choice: ModelChoice,
-    edge_fields: dict[str, frozenset[str]],
+    edge_fields: Mapping[str, frozenset[str]],
     edges_off: dict[str, str],
     store: Store,
     pooling: EntityPooling,

@@ -7,7 +7,8 @@ and give it a contract test in ``tests/test_models.py``; a test fails while one 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Generic, TypeVar
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, ClassVar, Generic, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
@@ -36,6 +37,9 @@ class Model(nn.Module, ABC, Generic[ConfigT]):
     A model holds a weight only where the weight can learn: what the options switch off is not
     created, so every parameter receives a gradient.
     """
+
+    #: For a model with edges: each edge by name, with the features it cannot be computed without.
+    edge_fields: ClassVar[Mapping[str, frozenset[str]]] = {}
 
     def __init__(self, *, config: ConfigT, text_width: int, image_width: int | None) -> None:
         """``text_width`` (D) and ``image_width`` (V) are the store's; V is None without pictures.

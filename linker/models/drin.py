@@ -22,6 +22,7 @@ a distinct entity, and ``plan_layers`` leaves out each vertex and edge that cann
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field, field_validator
@@ -143,7 +144,7 @@ class Drin(Model[DrinConfig]):
     """The network described at the top of this module."""
 
     #: The features without which an edge cannot be computed, those of its vertices included.
-    edge_fields: ClassVar[dict[str, frozenset[str]]] = {
+    edge_fields: ClassVar[Mapping[str, frozenset[str]]] = {
         "tt": frozenset({"mention_text_span", "entity_text_cls"}),
         "ti": frozenset({"sim_text_image", "entity_image"}),
         "it": frozenset({"sim_image_text", "mention_image_mean"}),
