@@ -7,7 +7,7 @@ from typing import Any
 
 import rich_click as click
 
-from cli.console import show, show_json
+from cli.console import show, show_json, stderr
 
 
 @click.command()
@@ -15,8 +15,8 @@ from cli.console import show, show_json
 @click.option("--split", default="test", show_default=True, metavar="NAME", help="Split to score.")
 @click.option(
     "--protocol",
-    type=click.Choice(["strict", "paper"]),
-    help="Candidates the forward pass sees. Default: as trained.",
+    type=click.Choice(["strict", "paper", "full-kb"]),
+    help="Candidates the forward pass sees; full-kb: all entities of the store. Default: as trained.",
 )
 @click.option(
     "--ties",
@@ -45,12 +45,14 @@ def evaluate(run: Path, split: str, as_json: bool, **options: Any) -> None:
     Examples:
     $ drin-fs evaluate runs/drin
     $ drin-fs evaluate runs/drin --split valid --ties pessimistic --denominator retrieved
+    $ drin-fs evaluate runs/text --protocol full-kb
     $ drin-fs evaluate runs/drin --store /data/wikimel.h5 --json
 
     The same in Python: linker.evaluate.evaluate.
     """
+    from cli.progress import progress_on
     from linker.evaluate import evaluate as score
     from linker.report import run_table
 
-    figures = score(run, split=split, **options)
+    figures = score(run, split=split, progress=progress_on(stderr()), **options)
     show_json(figures) if as_json else show(run_table(figures, [split]))

@@ -36,6 +36,9 @@ IMAGE_STATUS = ("ok", "missing", "broken", "too small", "unknown")
 #: The ids of ``mentions/candidates`` and ``mentions/gold`` that stand for "no entity row".
 NO_ROW = -1
 
+#: The id of the row that fills short candidate lists: no text, the default picture, no entity.
+PADDING = "__nil__"
+
 
 @dataclass(frozen=True, slots=True)
 class Field:

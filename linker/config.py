@@ -22,6 +22,7 @@ from pydantic import (
     Field,
     SerializeAsAny,
     ValidationError,
+    field_validator,
     model_serializer,
     model_validator,
 )
@@ -157,6 +158,7 @@ class TrainConfig(Section):
         "and the gold as one more, as the published numbers do (it lets the answer leak). "
         "Default chosen here: what a real linker can know.",
     )
+
     entity_pooling: EntityPooling = Field(
         default="auto",
         description="Stored vector of an entity's text: mean or max over its tokens, or the text "
@@ -189,6 +191,16 @@ class TrainConfig(Section):
         "reading a batch takes less time than handing it over.",
     )
     metrics: MetricsConfig = Field(default=MetricsConfig(), description="The figures.")
+
+    @field_validator("protocol", mode="before")
+    @classmethod
+    def _is_a_protocol_of_training(cls, protocol: object) -> object:
+        if protocol == "full-kb":
+            raise ValueError(
+                "protocol full-kb is for scoring: train under strict or paper, then drin-fs "
+                "evaluate RUN --protocol full-kb"
+            )
+        return protocol
 
 
 # reading ------------------------------------------------------------------------------------------

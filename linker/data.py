@@ -26,6 +26,9 @@ from linker.fields import PER_CANDIDATE, WHOLE_RECORDS
 #: the forward pass sees (needed for the published numbers; it lets the answer leak, see the docs).
 Protocol: TypeAlias = Literal["strict", "paper"]
 
+#: Those that a trained model can be scored under; ``full-kb``: all entities (``linker.full_kb``).
+ScoringProtocol: TypeAlias = Literal["strict", "paper", "full-kb"]
+
 #: Columns that index into something are handed to models as int64, torch's type of an index.
 _INDEX_KINDS = "iu"
 
@@ -87,16 +90,14 @@ class BatchReader(Dataset[Batch]):
             table, _, field = path.partition("/")
             if table == "entities":
                 values = self._entity_feature(field, distinct)
-            elif name in WHOLE_RECORDS:
-                values = self.store.mentions.whole_records(field, rows)
             else:
-                values = self.store.mentions.gather(field, rows)
+                values = mention_feature(self.store, name, field, rows)
             if name in PER_CANDIDATE:
                 values = values[:, : candidates.shape[1]]
-            features[name] = _tensor(values)
+            features[name] = as_tensor(values)
         return Batch(
             mention_rows=torch.from_numpy(np.asarray(rows, np.int64)),
-            answer=_tensor(self.store.mentions.gather("answer", rows)),
+            answer=as_tensor(self.store.mentions.gather("answer", rows)),
             candidates=torch.from_numpy(places.reshape(candidates.shape)),
             retrieved=retrieved,
             **features,
@@ -170,7 +171,14 @@ def golds_outside_table(store: Store, rows: range) -> int:
     return int((store.mentions.gather("gold", np.arange(rows.start, rows.stop)) == NO_ROW).sum())
 
 
-def _tensor(values: np.ndarray) -> Tensor:
+def mention_feature(store: Store, name: str, field: str, rows: np.ndarray) -> np.ndarray:
+    """(n, …) the batch field ``name`` of mentions, out of the field ``field`` of their table."""
+    if name in WHOLE_RECORDS:
+        return store.mentions.whole_records(field, rows)
+    return store.mentions.gather(field, rows)
+
+
+def as_tensor(values: np.ndarray) -> Tensor:
     """A tensor over the same memory; integers become int64."""
     if values.dtype.kind in _INDEX_KINDS:
         values = values.astype(np.int64, copy=False)

@@ -7,9 +7,11 @@ from typing import Any
 
 import featurestore
 from featurestore.errors import StoreError
+from featurestore.progress import Progress, Silent
 from linker.checkpoint import load_weights
 from linker.config import Device, Precision, TrainConfig, read_config
-from linker.data import Protocol
+from linker.data import Protocol, ScoringProtocol
+from linker.full_kb import KS, rank_all_entities
 from linker.job import prepare_job
 from linker.machine import check_same_store, store_identity
 from linker.metrics import Denominator, TieRule
@@ -22,17 +24,19 @@ def evaluate(
     run: str | os.PathLike[str],
     *,
     split: str = "test",
-    protocol: Protocol | None = None,
+    protocol: ScoringProtocol | None = None,
     tie_rule: TieRule | None = None,
     denominator: Denominator | None = None,
     store: str | os.PathLike[str] | None = None,
     other_store: bool = False,
     device: Device | None = None,
     precision: Precision | None = None,
+    progress: Progress | None = None,
 ) -> dict[str, Any]:
     """The figures of one split; None stands for what the run was trained with.
 
     Args:
+        protocol: ``full-kb`` ranks all entities of the store, and reports hits@1/3/5/10/20.
         store: where the store is now; by default where it was.
         other_store: allow a store that the run was not trained from.
 
@@ -43,11 +47,12 @@ def evaluate(
         RunError: no finished run, or another store.
         StoreError: the store is not where it was.
         UnknownId: the store has no such split.
+        FieldMissing: the store cannot serve the model under ``full-kb``.
     """
     folder = RunFolder(run)
     config = _settings(
         read_config(folder.read_config()),
-        protocol=protocol,
+        protocol=None if protocol == "full-kb" else protocol,
         tie_rule=tie_rule,
         denominator=denominator,
         device=device,
@@ -62,10 +67,18 @@ def evaluate(
         with reproducible(config.seed, job.device), quiet_lightning():
             module = job.module()
             load_weights(module.network, folder.best_weights)
-            ranks = job.score(module, split)
+            if protocol == "full-kb":
+                ranks, entities = rank_all_entities(
+                    job, module.network, split, progress=progress or Silent()
+                )
+                metrics = config.metrics.model_copy(update={"ks": KS})
+                scored = {"protocol": "full-kb", "entities": entities}
+            else:
+                ranks, metrics, scored = job.score(module, split), config.metrics, {}
         return {
             **conditions(job.config, job.match),
-            split: figures(split_metrics(ranks, config.metrics)),
+            **scored,
+            split: figures(split_metrics(ranks, metrics)),
             "run": str(folder.path),
             "store": store_line(store_identity(opened)),
         }

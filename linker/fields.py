@@ -66,6 +66,12 @@ ENTITY_TEXT: Mapping[EntityPooling, Source] = {
 #: Fields with one value a candidate, the gold slot last: ``strict`` leaves the last one out.
 PER_CANDIDATE = frozenset({"sim_image_text", "sim_text_image"})
 
+#: What they are products of: the CLIP embeddings of the mention and of the entity.
+PAIR_EMBEDDINGS: Mapping[str, tuple[str, str]] = {
+    "sim_image_text": ("mentions/clip_image", "entities/clip_text"),
+    "sim_text_image": ("mentions/clip_text", "entities/clip_image"),
+}
+
 #: Fields that are read up to the store's length of a record, with what it holds at padded positions.
 WHOLE_RECORDS = frozenset({"mention_text_padded"})
 

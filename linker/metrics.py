@@ -95,17 +95,47 @@ def rank_gold(scores: Float[Tensor, "B C"], answer: Int[Tensor, " B"], *, retrie
         answer: index of the gold among the retrieved candidates, ``retrieved`` where it is absent.
         retrieved: K.
     """
-    scores = scores[:, :retrieved]
-    found = answer < retrieved
-    gold = scores.gather(1, answer.clamp(max=retrieved - 1).unsqueeze(1))
-    beaten_by = ((scores > gold) | scores.isnan()).sum(dim=1)
-    tied = (scores == gold).sum(dim=1) - 1  # without the gold itself
-    ranked = found & ~gold.squeeze(1).isnan()
-    optimistic = torch.where(ranked, 1.0 + beaten_by, torch.inf)
-    pessimistic = torch.where(ranked, 1.0 + beaten_by + tied, torch.inf)
+    return rank_gold_in_blocks([(0, scores[:, :retrieved])], answer, candidates=retrieved)
+
+
+def rank_gold_in_blocks(
+    blocks: Iterable[tuple[int, Float[Tensor, "B _"]]],
+    answer: Int[Tensor, " B"],
+    *,
+    candidates: int,
+) -> Ranks:
+    """Rank the gold of each mention of a batch among candidates whose scores come in blocks.
+
+    A block waits in memory until the score of every gold is known: blocks that hold golds should
+    come first.
+
+    Args:
+        blocks: the number of its first candidate, and the scores of each block, once each.
+        answer: number of the gold among all candidates, ``candidates`` where it is absent.
+        candidates: how many there are.
+    """
+    found = answer < candidates
+    gold = torch.full(answer.shape, torch.nan, dtype=torch.float32, device=answer.device)
+    beaten_by, tied = torch.zeros_like(answer), torch.zeros_like(answer)
+    unseen = int(found.sum())
+    waiting: list[Tensor] = []
+    for first, scores in blocks:
+        place = answer - first
+        inside = found & (place >= 0) & (place < scores.shape[1])
+        own = scores.gather(1, place.clamp(0, scores.shape[1] - 1).unsqueeze(1)).squeeze(1)
+        gold = torch.where(inside, own, gold)
+        unseen -= int(inside.sum()) if unseen else 0
+        waiting.append(scores)
+        while waiting and not unseen:
+            rivals = waiting.pop()
+            beaten_by += ((rivals > gold[:, None]) | rivals.isnan()).sum(dim=1)
+            tied += (rivals == gold[:, None]).sum(dim=1)
+    ranked = found & ~gold.isnan()
+    optimistic = torch.where(ranked, beaten_by.double() + 1, torch.inf)
+    pessimistic = torch.where(ranked, beaten_by.double() + tied, torch.inf)  # tied with itself
     return Ranks(
-        optimistic=optimistic.cpu().numpy().astype(np.float64),
-        pessimistic=pessimistic.cpu().numpy().astype(np.float64),
+        optimistic=optimistic.cpu().numpy(),
+        pessimistic=pessimistic.cpu().numpy(),
         retrieved=found.cpu().numpy(),
     )
 

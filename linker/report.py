@@ -99,8 +99,10 @@ def _table(columns: Sequence[str], *, caption: str | None) -> Table:
 
 
 def _caption(summary: Mapping[str, Any]) -> str:
-    words = ", ".join(f"{words} {summary[key]}" for key, words in CONDITIONS.items())
-    return f"{_PERCENT}; {words}"
+    words = {name: f"{words} {summary[name]}" for name, words in CONDITIONS.items()}
+    if "entities" in summary:
+        words["protocol"] += f" ({summary['entities']:,} entities)"
+    return f"{_PERCENT}; {', '.join(words.values())}"
 
 
 def _model(summary: Mapping[str, Any]) -> str:

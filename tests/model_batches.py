@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import fields, replace
 from types import ModuleType
 
@@ -14,6 +14,7 @@ from beartype import beartype
 from torch import Tensor
 
 from linker.batch import Batch
+from linker.models.drin import Drin
 
 #: Sizes that no two axes share, so that a mixed-up axis cannot pass unseen.
 TEXT_WIDTH, IMAGE_WIDTH = 16, 20
@@ -97,12 +98,44 @@ def select_mentions(batch: Batch, rows: Tensor) -> Batch:
     )
 
 
+def every_entity_for_every_mention(batch: Batch) -> Batch:
+    """The batch with all its entities as the candidates of each mention."""
+    mentions, entities = len(batch), len(batch.need("entity_text"))
+    generator = torch.Generator().manual_seed(3)
+    return replace(
+        batch,
+        candidates=torch.arange(entities).repeat(mentions, 1),
+        answer=torch.arange(mentions),
+        retrieved=entities,
+        sim_image_text=22 + 3 * torch.randn(mentions, entities, generator=generator),
+        sim_text_image=22 + 3 * torch.randn(mentions, entities, generator=generator),
+    )
+
+
+def blocks_of(batch: Batch, size: int) -> Iterator[Batch]:
+    """The candidates of ``every_entity_for_every_mention``, ``size`` at a time."""
+    mentions, entities = batch.candidates.shape
+    for first in range(0, entities, size):
+        part = slice(first, first + size)
+        block = changed(batch, lambda n, t, part=part: _of_block(n, t, part))
+        count = len(block.need("entity_text"))
+        candidates = torch.arange(count).expand(mentions, count)
+        yield replace(block, candidates=candidates, retrieved=count)
+
+
+def _of_block(name: str, values: Tensor, part: slice) -> Tensor:
+    if name.startswith("entity_"):
+        return values[part]
+    return values[:, part] if name.startswith("sim_") else values
+
+
 def check_shapes(monkeypatch: pytest.MonkeyPatch, *modules: ModuleType) -> None:
     """Check the shape annotations of all functions of these modules at run time, in this test.
 
     The product imports jaxtyping for type checkers only, so its annotations are evaluated here.
     """
-    names = {**{n: getattr(jaxtyping, n) for n in ("Float", "Int", "Bool")}, "Batch": Batch}
+    names = {**{n: getattr(jaxtyping, n) for n in ("Float", "Int", "Bool")}}
+    names |= {"Batch": Batch, "Drin": Drin}  # imported for type checkers only
     checked: dict[object, object] = {}
     for module in modules:
         own = [v for v in vars(module).values() if getattr(v, "__module__", "") == module.__name__]

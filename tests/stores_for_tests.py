@@ -37,6 +37,7 @@ def planted_store(
     pooled_text: bool = False,
     mention_width: int = D,
     nan_similarity: int | None = None,
+    clip_scale: float | None = None,
     seed: int = 0,
 ) -> Path:
     """Write the store and return its path.
@@ -51,6 +52,7 @@ def planted_store(
         pooled_text: store ``entities/text_pooled`` besides.
         mention_width: another width for ``mentions/text_span``, which then is noise.
         nan_similarity: a mention whose similarities are NaN.
+        clip_scale: store CLIP embeddings besides, and similarities of so many times their cosine.
     """
     rng = np.random.default_rng(seed)
     world = _World(rng, groups=groups, namesakes=namesakes)
@@ -64,6 +66,8 @@ def planted_store(
         values["mentions/text_span"] = rng.standard_normal((count, mention_width))
     if nan_similarity is not None:
         values["mentions/sim_image_text"][nan_similarity] = np.nan
+    if clip_scale is not None:
+        values |= world.clip_values(values, gold, clip_scale)
     starts = np.cumsum([0, *splits.values()]).tolist()
     with StoreWriter.create(path) as writer:
         writer.table("entities", [f"Q{i}" for i in range(len(world.group))])
@@ -151,7 +155,23 @@ class _World:
             "mentions/sim_text_image": self._noisy(30 * agreement, 2.0),
         }
 
+    def clip_values(
+        self, values: Mapping[str, NDArray[np.generic]], gold: NDArray[np.int64], scale: float
+    ) -> dict[str, NDArray[np.generic]]:
+        slots = np.concatenate([values["mentions/candidates"], gold[:, None]], axis=1)
+        made: dict[str, NDArray[np.generic]] = {}
+        for side, other in (("image", "text"), ("text", "image")):
+            entities = _unit_length(self._noisy(self.image, 0.3))
+            mentions = _unit_length(self._noisy(self.image[gold], 0.3))
+            made[f"entities/clip_{other}"], made[f"mentions/clip_{side}"] = entities, mentions
+            cosines = np.einsum("nv,ncv->nc", mentions, entities[slots])
+            made[f"mentions/sim_{side}_{other}"] = np.float32(scale) * cosines
+        return made
+
 
 def _units(rng: np.random.Generator, count: int, width: int) -> Array:
-    vectors = rng.standard_normal((count, width)).astype(np.float32)
+    return _unit_length(rng.standard_normal((count, width)).astype(np.float32))
+
+
+def _unit_length(vectors: Array) -> Array:
     return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)

@@ -13,6 +13,7 @@ from torch import Tensor
 
 import linker.models.base
 import linker.models.drin
+import linker.models.drin_blocks
 import linker.models.drin_graph
 import linker.models.ghmfc
 import linker.models.layers
@@ -27,8 +28,10 @@ from tests.model_batches import (
     FEATURES,
     IMAGE_WIDTH,
     TEXT_WIDTH,
+    blocks_of,
     changed,
     check_shapes,
+    every_entity_for_every_mention,
     random_batch,
     select_mentions,
     with_only,
@@ -73,9 +76,12 @@ class ModelContract:
         batch, model = random_batch(), self.model(options)
         expected = model(batch)
         package = linker.models
-        networks = (package.drin, package.drin_graph, package.ghmfc, package.melhi, package.text)
+        drin = (package.drin, package.drin_graph, package.drin_blocks)
+        networks = (*drin, package.ghmfc, package.melhi, package.text)
         check_shapes(monkeypatch, package.base, package.layers, *networks)
         torch.testing.assert_close(model(batch), expected, rtol=0, atol=0)
+        whole = every_entity_for_every_mention(batch)
+        assert len(list(model.score_in_blocks(lambda: blocks_of(whole, 5)))) == 3
 
     def test_the_required_features_are_enough(self, options: Options) -> None:
         batch = random_batch()
@@ -148,6 +154,17 @@ class ModelContract:
         padded = replace(batch, mention_text_tokens=longer)
         expected = self.scores(options, batch)
         torch.testing.assert_close(self.scores(options, padded), expected, rtol=0, atol=1e-5)
+
+    @pytest.mark.parametrize("size", [1, 4, 11])
+    def test_scores_in_blocks_are_those_of_all_candidates_at_once(
+        self, options: Options, size: int
+    ) -> None:
+        whole = every_entity_for_every_mention(random_batch())
+        with torch.no_grad():
+            scores = list(self.model(options).score_in_blocks(lambda: blocks_of(whole, size)))
+        assert [s.shape[1] for s in scores[:-1]] == [size] * (len(scores) - 1)
+        expected = self.scores(options, whole)
+        torch.testing.assert_close(torch.cat(scores, dim=1), expected, rtol=0, atol=1e-5)
 
     def test_bfloat16_autocast_gives_float32_scores_close_to_the_full_ones(
         self, options: Options

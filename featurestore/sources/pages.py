@@ -10,14 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from featurestore.errors import SourceError
-from featurestore.schema import SPLITS
+from featurestore.schema import PADDING, SPLITS
 from featurestore.sources.pictures import PictureFolder
 from featurestore.sources.rawtables import RawEntities
 from featurestore.sources.textfiles import first_of, json_kind, numbered_lines, read_json_object
 from featurestore.sources.titles import picture_stem
-
-#: Title of what fills short candidate lists: no text, the default picture (DATASETS.md).
-PADDING = "__nil__"
 
 #: Characters of the text that the encoders read (DATASETS.md).
 TEXT_LENGTH = 512

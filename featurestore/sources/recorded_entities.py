@@ -11,7 +11,7 @@ import numpy as np
 from featurestore.derive import EntityText, block_rows, recorded_status
 from featurestore.errors import SourceError
 from featurestore.progress import Progress
-from featurestore.schema import IMAGE_STATUS, SPLITS
+from featurestore.schema import IMAGE_STATUS, PADDING, SPLITS
 from featurestore.sources.arrays import Block, check_finite, counts_of, load, pooled, squeeze_boxes
 from featurestore.sources.textfiles import read_json_object
 from featurestore.writer import StoreWriter
@@ -280,7 +280,7 @@ class WikidiverseEntities:
 
 def _title(text: str) -> str:
     """The title in front of ``title: brief``; ``__nil__`` for the empty text of a padded slot."""
-    return text.partition(": ")[0] if text else "__nil__"
+    return text.partition(": ")[0] if text else PADDING
 
 
 def _unique_ids(texts: list[str]) -> list[str]:

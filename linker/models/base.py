@@ -7,16 +7,17 @@ and give it a contract test in ``tests/test_models.py``; a test fails while one 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, ClassVar, Generic, TypeVar
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, ClassVar, Generic, TypeAlias, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
 
+from linker.batch import Batch
+from linker.models.layers import cosine, cosine_of_all, spread
+
 if TYPE_CHECKING:
     from jaxtyping import Float
-
-    from linker.batch import Batch
 
 
 class ModelConfig(BaseModel):
@@ -26,6 +27,11 @@ class ModelConfig(BaseModel):
 
 
 ConfigT = TypeVar("ConfigT", bound=ModelConfig)
+
+#: One pass over the candidates of some mentions, a block at a time. Every batch of it has the same
+#: mentions and features of them, and every mention of a batch has all its entities as candidates.
+#: Each call makes the same pass again.
+Blocks: TypeAlias = Callable[[], Iterator[Batch]]
 
 
 class Model(nn.Module, ABC, Generic[ConfigT]):
@@ -62,3 +68,36 @@ class Model(nn.Module, ABC, Generic[ConfigT]):
         Args:
             batch: with the features named by ``requires``, as float32.
         """
+
+    def score_in_blocks(self, blocks: Blocks) -> Iterator[Float[Tensor, "B C"]]:
+        """The scores of more candidates than fit into memory: the columns of each block in turn.
+
+        They are those of ``forward`` for all candidates at once, whatever the size of the blocks.
+        A model in which a candidate's score depends on the other candidates overrides this, and
+        passes over the blocks more than once.
+        """
+        for block in blocks():
+            yield self(block)
+
+
+class BiEncoder(Model[ConfigT]):
+    """Mention and entity are encoded apart, as wide as each other, and compared by their cosine."""
+
+    @abstractmethod
+    def encode_mentions(self, batch: Batch) -> Float[Tensor, "B H"]:
+        """One vector a mention, from the mention fields of the batch alone."""
+
+    @abstractmethod
+    def encode_entities(self, batch: Batch) -> Float[Tensor, "U H"]:
+        """One vector a distinct entity, from the entity fields of the batch alone."""
+
+    def forward(self, batch: Batch) -> Float[Tensor, "B C"]:
+        mentions, entities = self.encode_mentions(batch), self.encode_entities(batch)
+        return cosine(mentions.unsqueeze(1), spread(entities, batch.candidates)).squeeze(1)
+
+    def score_in_blocks(self, blocks: Blocks) -> Iterator[Float[Tensor, "B C"]]:
+        mentions: Tensor | None = None
+        for block in blocks():
+            if mentions is None:  # the same in every block
+                mentions = self.encode_mentions(block)
+            yield cosine_of_all(mentions, self.encode_entities(block))

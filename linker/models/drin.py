@@ -22,14 +22,15 @@ a distinct entity, and ``plan_layers`` leaves out each vertex and edge that cann
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field, field_validator
 from torch import Tensor, nn
 
 from featurestore.errors import ConfigError
-from linker.models.base import Model, ModelConfig
+from linker.models.base import Blocks, Model, ModelConfig
+from linker.models.drin_blocks import score_in_blocks
 from linker.models.drin_graph import (
     ENDS,
     Edge,
@@ -174,7 +175,7 @@ class Drin(Model[DrinConfig]):
         width = text_width if config.width is None else config.width
         _check_widths(config, text_width=text_width, width=width)
         plans = plan_layers(config.edges, config.layers)
-        self.first_edges = plans[0].edges
+        self.edges_on = plans[0].edges
 
         self.mention_text: nn.Module = nn.Identity()
         if config.mention_text == "linear":
@@ -206,17 +207,20 @@ class Drin(Model[DrinConfig]):
         return text.union(*(cls.edge_fields[edge] for edge in edges))
 
     def forward(self, batch: Batch) -> Float[Tensor, "B C"]:
-        vertices: Vertices = self._first_vertices(batch)
-        edges: Edges = self._first_edges(batch)
+        vertices: Vertices = {**self.first_mentions(batch), **self.first_entities(batch)}
+        edges: Edges = self.first_edges(batch)
         candidates: Tensor | None = batch.candidates
         for layer in self.graph:
             vertices, edges = layer(vertices, edges, candidates)
             candidates = None
         return cosine(vertices["mt"].unsqueeze(1), vertices["et"]).squeeze(1)
 
-    def _first_vertices(self, batch: Batch) -> dict[Vertex, Tensor]:
-        """mt⁰, mi⁰ (B, H) and et⁰, ei⁰ (U, H), the latter two once a distinct entity."""
-        vertices: dict[Vertex, Tensor] = {"et": self.entity_text(batch.need("entity_text"))}
+    def score_in_blocks(self, blocks: Blocks) -> Iterator[Float[Tensor, "B C"]]:
+        return score_in_blocks(self, blocks)
+
+    def first_mentions(self, batch: Batch) -> dict[Vertex, Tensor]:
+        """mt⁰, mi⁰ (B, H)."""
+        vertices: dict[Vertex, Tensor] = {}
         if isinstance(self.mention_text, SentenceEncoder):
             vertices["mt"] = self.mention_text(
                 batch.need("mention_text_tokens"),
@@ -226,15 +230,22 @@ class Drin(Model[DrinConfig]):
             )
         else:
             vertices["mt"] = self.mention_text(batch.need("mention_text_span"))
-        for vertex, field in self.image_fields.items():
-            if vertex in self.images:
-                vertices[vertex] = self.images[vertex](batch.need(field))
-        return vertices
+        return vertices | self._first_image(batch, "mi")
 
-    def _first_edges(self, batch: Batch) -> dict[Edge, Tensor]:
+    def first_entities(self, batch: Batch) -> dict[Vertex, Tensor]:
+        """et⁰, ei⁰ (U, H), once a distinct entity."""
+        vertices: dict[Vertex, Tensor] = {"et": self.entity_text(batch.need("entity_text"))}
+        return vertices | self._first_image(batch, "ei")
+
+    def _first_image(self, batch: Batch, vertex: Vertex) -> dict[Vertex, Tensor]:
+        if vertex not in self.images:
+            return {}
+        return {vertex: self.images[vertex](batch.need(self.image_fields[vertex]))}
+
+    def first_edges(self, batch: Batch) -> dict[Edge, Tensor]:
         """tt⁰, ti⁰, it⁰, ii⁰, as far as they are on; (B, C), or (B, C, 1) for vector edges."""
         edges: dict[Edge, Tensor] = {}
-        for edge in self.first_edges:
+        for edge in self.edges_on:
             if edge == "tt":
                 edges[edge] = text_similarity(batch)
             elif edge == "ti":

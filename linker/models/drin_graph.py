@@ -24,6 +24,7 @@ Vertex: TypeAlias = Literal["mt", "mi", "et", "ei"]
 
 VERTICES: tuple[Vertex, ...] = ("mt", "mi", "et", "ei")
 MENTION_VERTICES: tuple[Vertex, ...] = ("mt", "mi")
+ENTITY_VERTICES: tuple[Vertex, ...] = ("et", "ei")
 
 #: The mention vertex and the entity vertex that each edge joins.
 ENDS: dict[Edge, tuple[Vertex, Vertex]] = {
@@ -75,6 +76,13 @@ def per_pair(
     return entity if candidates is None else spread(entity, candidates)
 
 
+def entities_per_pair(
+    vertices: Vertices, candidates: Int[Tensor, "B C"] | None
+) -> dict[Vertex, Tensor]:
+    """The entity vertices, one a pair."""
+    return {v: per_pair(vertices[v], candidates) for v in ENTITY_VERTICES if v in vertices}
+
+
 class GraphLayer(nn.Module, ABC):
     """One layer of the graph; how messages pass along an edge depends on the kind of edge.
 
@@ -101,21 +109,59 @@ class GraphLayer(nn.Module, ABC):
             candidates: index into the U distinct entities; None once a layer has mixed the
                 mentions in, so that an entity vertex stands for each pair.
         """
-        pairs = {
-            vertex: per_pair(value, candidates)
-            for vertex, value in vertices.items()
-            if vertex not in MENTION_VERTICES
+        pairs = entities_per_pair(vertices, candidates)
+        sums = self.sum_over_candidates(pairs, edges)
+        means = {edge: total / edges[edge].shape[1] for edge, total in sums.items()}
+        mentions = self.update_mentions(vertices, means)
+        entities, edges = self.update_entities(vertices, pairs, edges, candidates)
+        return {**mentions, **entities}, edges
+
+    def sum_over_candidates(self, pairs: Vertices, edges: Edges) -> dict[Edge, Tensor]:
+        """Σ_C e·v of each edge that leads to a wanted mention vertex, (B, H)."""
+        return {
+            edge: self._sum_over_candidates(edges[edge], pairs[other])
+            for vertex in self._wanted(MENTION_VERTICES)
+            for edge, other in self._incoming(vertex)
         }
-        new_vertices: dict[Vertex, Tensor] = {}
-        for vertex in self.plan.vertices:
-            if vertex in MENTION_VERTICES:
-                mixed = self._mix_mention(vertex, vertices, pairs, edges)
-            else:
-                mixed = self._mix_entity(vertex, vertices, pairs, edges, candidates)
-            new_vertices[vertex] = F.gelu(self.norm(at_least_float32(mixed)))
+
+    def update_mentions(self, vertices: Vertices, means: Edges) -> dict[Vertex, Tensor]:
+        """The new mention vertices (B, H).
+
+        Args:
+            means: Σ_C e·v / C of each edge of ``sum_over_candidates``, over all candidates.
+        """
+        updated: dict[Vertex, Tensor] = {}
+        for vertex in self._wanted(MENTION_VERTICES):
+            total = vertices[vertex]
+            for edge, _ in self._incoming(vertex):
+                total = total + means[edge]
+            updated[vertex] = self._activate(self.w_h(total))
+        return updated
+
+    def update_entities(
+        self,
+        vertices: Vertices,
+        pairs: Vertices,
+        edges: Edges,
+        candidates: Int[Tensor, "B C"] | None,
+    ) -> tuple[dict[Vertex, Tensor], dict[Edge, Tensor]]:
+        """The new entity vertices (B, C, H), and the edges that the next layer reads.
+
+        Those of a candidate depend on no other candidate.
+        """
+        updated: dict[Vertex, Tensor] = {}
+        for vertex in self._wanted(ENTITY_VERTICES):
+            mixed = self._mix_entity(vertex, vertices, pairs, edges, candidates)
+            updated[vertex] = self._activate(mixed)
         if self.updates_edges:
             edges = self._update_edges(vertices, pairs, edges)
-        return new_vertices, {edge: edges[edge] for edge in self.plan.next_edges}
+        return updated, {edge: edges[edge] for edge in self.plan.next_edges}
+
+    def _wanted(self, side: tuple[Vertex, ...]) -> tuple[Vertex, ...]:
+        return tuple(vertex for vertex in side if vertex in self.plan.vertices)
+
+    def _activate(self, mixed: Tensor) -> Tensor:
+        return F.gelu(self.norm(at_least_float32(mixed)))
 
     def _incoming(self, vertex: Vertex) -> list[tuple[Edge, Vertex]]:
         """The edges at ``vertex`` that are on, each with the vertex at its other end."""
@@ -126,18 +172,9 @@ class GraphLayer(nn.Module, ABC):
                 incoming.append((edge, entity if vertex == mention else mention))
         return incoming
 
-    def _mix_mention(
-        self, vertex: Vertex, vertices: Vertices, pairs: Vertices, edges: Edges
-    ) -> Float[Tensor, "B H"]:
-        """W_h(agg(m) + m) + b_h of a mention vertex."""
-        total = vertices[vertex]
-        for edge, other in self._incoming(vertex):
-            total = total + self._mean_over_candidates(edges[edge], pairs[other])
-        return self.w_h(total)
-
     @abstractmethod
-    def _mean_over_candidates(self, edge: Tensor, entity: Tensor) -> Float[Tensor, "B H"]:
-        """mean_C(e·v) of an edge and the entity vertices (B, C, H) at its ends."""
+    def _sum_over_candidates(self, edge: Tensor, entity: Tensor) -> Float[Tensor, "B H"]:
+        """Σ_C e·v of an edge and the entity vertices (B, C, H) at its ends."""
 
     @abstractmethod
     def _mix_entity(
@@ -166,9 +203,9 @@ class ScalarLayer(GraphLayer):
             self.w_u = nn.Linear(width, width)
             self.w_v = nn.Linear(width, width)
 
-    def _mean_over_candidates(self, edge: Tensor, entity: Tensor) -> Float[Tensor, "B H"]:
+    def _sum_over_candidates(self, edge: Tensor, entity: Tensor) -> Float[Tensor, "B H"]:
         # A (1, C) × (C, H) product a mention: no weighted copy of the entity vertices.
-        return torch.bmm(edge.unsqueeze(1), entity).squeeze(1) / edge.shape[1]
+        return torch.bmm(edge.unsqueeze(1), entity).squeeze(1)
 
     def _mix_entity(
         self,
@@ -218,8 +255,8 @@ class VectorLayer(GraphLayer):
             self.w_v = nn.Linear(width, width // 2)
             self.w_m = nn.Linear(width, width)
 
-    def _mean_over_candidates(self, edge: Tensor, entity: Tensor) -> Float[Tensor, "B H"]:
-        return (edge * entity).mean(dim=1)
+    def _sum_over_candidates(self, edge: Tensor, entity: Tensor) -> Float[Tensor, "B H"]:
+        return (edge * entity).sum(dim=1)
 
     def _mix_entity(
         self,

@@ -30,15 +30,13 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from featurestore.errors import ConfigError
-from linker.models.base import Model, ModelConfig
+from linker.models.base import BiEncoder, ModelConfig
 from linker.models.layers import (
     at_least_float32,
     check_heads,
-    cosine,
     padding_mask,
     sentence_transformer,
     span_mean,
-    spread,
     token_max,
 )
 
@@ -227,7 +225,7 @@ class GatedFusion(nn.Module):
         return gate[:, :1] * text + gate[:, 1:] * image
 
 
-class Ghmfc(Model[GhmfcConfig]):
+class Ghmfc(BiEncoder[GhmfcConfig]):
     """The network described at the top of this module."""
 
     def __init__(self, *, config: GhmfcConfig, text_width: int, image_width: int | None) -> None:
@@ -252,12 +250,10 @@ class Ghmfc(Model[GhmfcConfig]):
             fields |= {"mention_token_start", "mention_token_end"}
         return frozenset(fields)
 
-    def forward(self, batch: Batch) -> Float[Tensor, "B C"]:
-        mention = self._mention(batch).unsqueeze(1)
-        entity = self.entity_text(batch.need("entity_text"))  # once a distinct entity
-        return cosine(mention, spread(entity, batch.candidates)).squeeze(1)
+    def encode_entities(self, batch: Batch) -> Float[Tensor, "U H"]:
+        return self.entity_text(batch.need("entity_text"))
 
-    def _mention(self, batch: Batch) -> Float[Tensor, "B H"]:
+    def encode_mentions(self, batch: Batch) -> Float[Tensor, "B H"]:
         if not self.config.reads_sentence:
             return self.mention(batch.need("mention_text_span"))
         tokens = batch.need(self.config.token_field)

@@ -28,7 +28,12 @@ def spread(
 
     Plain indexing is used because its gradient is summed in a fixed order on every device;
     ``index_select`` adds up in any order on a GPU.
+
+    Where all mentions share one row of candidates (stride 0: a block of the knowledge base), they
+    share one copy of the result as well, and nothing grows with B.
     """
+    if candidates.stride(0) == 0:
+        return rows[candidates[0]].expand(*candidates.shape, *rows.shape[1:])
     return rows[candidates]
 
 
@@ -51,6 +56,13 @@ def cosine(queries: Float[Tensor, "B Q V"], keys: Float[Tensor, "B N V"]) -> Flo
             * torch.linalg.vector_norm(keys, dim=2)[:, None, :]
         )
         return products / norms.clamp_min(COSINE_EPS)
+
+
+def cosine_of_all(
+    queries: Float[Tensor, "B V"], keys: Float[Tensor, "U V"]
+) -> Float[Tensor, "B U"]:
+    """The cosine of every query with every key, as one matrix product."""
+    return cosine(queries.unsqueeze(0), keys.unsqueeze(0)).squeeze(0)
 
 
 def padding_mask(token_count: Int[Tensor, " B"], length: int) -> Bool[Tensor, "B T"]:

@@ -26,6 +26,8 @@ without its picture.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from functools import reduce
 from typing import TYPE_CHECKING
 
 import torch
@@ -35,8 +37,8 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence
 
 from featurestore.errors import ConfigError
-from linker.models.base import Model, ModelConfig
-from linker.models.layers import cosine, span_mean, spread
+from linker.models.base import Blocks, Model, ModelConfig
+from linker.models.layers import cosine, cosine_of_all, span_mean, spread
 
 if TYPE_CHECKING:
     from jaxtyping import Bool, Float, Int
@@ -93,21 +95,38 @@ class Melhi(Model[MelhiConfig]):
         return frozenset({*(f"mention_{name}" for name in mention), "entity_text", "entity_image"})
 
     def forward(self, batch: Batch) -> Float[Tensor, "B C"]:
-        image = self.image(batch.need("mention_image_mean"))
-        keep = self._keeps_picture(batch, image.detach())
-        mention = self.mention(self._contexts(batch, image * keep[:, None])).unsqueeze(1)
+        others = spread(batch.need("entity_image"), batch.candidates)
+        similarity = cosine(batch.need("mention_image_mean").unsqueeze(1), others).squeeze(1)
+        mention, keep = self._mention(batch, similarity.amax(dim=1))
+        mention = mention.unsqueeze(1)
         # Every entity without its picture, then every entity with it.
         entities = torch.cat(self._entities(batch))
         rows = batch.candidates + keep[:, None] * (len(entities) // 2)
         return cosine(mention, spread(entities, rows)).squeeze(1)
 
-    def _keeps_picture(self, batch: Batch, image: Float[Tensor, "B D"]) -> Bool[Tensor, " B"]:
-        """Whether each mention's picture fits its sentence and some candidate."""
+    def score_in_blocks(self, blocks: Blocks) -> Iterator[Float[Tensor, "B C"]]:
+        """Two passes: the first finds the candidate whose picture is most like the mention's."""
+        nearest = reduce(torch.maximum, (_nearest_picture(block) for block in blocks()))
+        mention: Tensor | None = None
+        for block in blocks():
+            if mention is None:  # the same in every block
+                mention, keep = self._mention(block, nearest)
+            plain, pictured = (cosine_of_all(mention, side) for side in self._entities(block))
+            yield torch.where(keep[:, None], pictured, plain)
+
+    def _mention(
+        self, batch: Batch, nearest: Float[Tensor, " B"]
+    ) -> tuple[Float[Tensor, "B H"], Bool[Tensor, " B"]]:
+        """W_m[left ; right] + b_m, and whether the mention's picture was kept.
+
+        Args:
+            nearest: the largest cosine of the mention's picture with one of a candidate.
+        """
+        image = self.image(batch.need("mention_image_mean"))
         cls = batch.need("mention_text_tokens")[:, :1]
-        fits_text = cosine(cls, image.unsqueeze(1)).flatten() > self.config.text_threshold
-        others = spread(batch.need("entity_image"), batch.candidates)
-        similarity = cosine(batch.need("mention_image_mean").unsqueeze(1), others).squeeze(1)
-        return fits_text & (similarity > self.config.image_threshold).any(dim=1)
+        fits_text = cosine(cls, image.detach().unsqueeze(1)).flatten() > self.config.text_threshold
+        keep = fits_text & (nearest > self.config.image_threshold)
+        return self.mention(self._contexts(batch, image * keep[:, None])), keep
 
     def _contexts(self, batch: Batch, image: Float[Tensor, "B D"]) -> Float[Tensor, "B 6*D"]:
         """[left ; right]: the LSTM's last state over either side of each mention."""
@@ -130,6 +149,12 @@ class Melhi(Model[MelhiConfig]):
         for_text, for_image = self.entity.weight.split(text.shape[1], dim=1)
         plain = F.linear(text, for_text, self.entity.bias)
         return plain, plain + F.linear(image, for_image)
+
+
+def _nearest_picture(block: Batch) -> Float[Tensor, " B"]:
+    """The largest cosine of each mention's picture with one of a block's entities."""
+    images = block.need("mention_image_mean"), block.need("entity_image")
+    return cosine_of_all(*images).amax(dim=1)
 
 
 def context_steps(
