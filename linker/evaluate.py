@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import Any
 
 import featurestore
@@ -13,7 +14,7 @@ from linker.data import Protocol
 from linker.job import prepare_job
 from linker.machine import check_same_store, store_identity
 from linker.metrics import Denominator, TieRule
-from linker.run_folder import RunFolder
+from linker.run_folder import RunError, RunFolder
 from linker.summary import conditions, figures, split_metrics, store_line
 from linker.trainer import quiet_lightning, reproducible
 
@@ -40,10 +41,17 @@ def evaluate(
         Plain values: the conditions, the figures under the split's name, and the store.
 
     Raises:
-        RunError: no finished run, or another store.
+        RunError: no finished run, a file instead of a folder, or another store.
         StoreError: the store is not where it was.
         UnknownId: the store has no such split.
     """
+    if Path(run).is_file():
+        raise RunError(
+            "this is a file, and a trained model is scored by the folder of its run",
+            where=os.fspath(run),
+            hint="drin-fs evaluate RUN, or for an untrained model: "
+            "drin-fs evaluate STORE --model NAME",
+        )
     folder = RunFolder(run)
     config = _settings(
         read_config(folder.read_config()),
@@ -61,7 +69,8 @@ def evaluate(
         job.rows(split)
         with reproducible(config.seed, job.device), quiet_lightning():
             module = job.module()
-            load_weights(module.network, folder.best_weights)
+            if job.match.learns:
+                load_weights(module.network, folder.best_weights)
             ranks = job.score(module, split)
         return {
             **conditions(job.config, job.match),

@@ -7,7 +7,7 @@ and give it a contract test in ``tests/test_models.py``; a test fails while one 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, ClassVar, Generic, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
@@ -37,8 +37,16 @@ class Model(nn.Module, ABC, Generic[ConfigT]):
     created, so every parameter receives a gradient.
     """
 
-    def __init__(self, *, config: ConfigT, text_width: int, image_width: int | None) -> None:
-        """``text_width`` (D) and ``image_width`` (V) are the store's; V is None without pictures.
+    #: One line for the list of models.
+    summary: ClassVar[str]
+    #: Whether there is something to train; what has no weights is evaluated on a store as it is.
+    learns: ClassVar[bool] = True
+
+    def __init__(self, *, config: ConfigT, text_width: int | None, image_width: int | None) -> None:
+        """``text_width`` (D) and ``image_width`` (V) are the store's.
+
+        D or V is None where ``requires`` names no field of texts, or of pictures; so a model that
+        reads texts may count on D.
 
         Raises:
             ConfigError: the options do not fit each other or these widths.

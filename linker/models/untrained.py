@@ -1,0 +1,125 @@
+"""``candidates``, ``bert``, ``clip``: what the stored features say before anything is learned.
+
+They have no weights. ``drin-fs evaluate --model NAME STORE`` scores them, so that what a network
+learned stands in the same table, under the same rules, as what was there to begin with:
+
+    candidates   s(m, c) = −(place of c in the list)      the order of retrieval: string match
+    bert         s(m, e) = cos(mention text, x_e)         the text encoder as it came
+    clip         s(m, e) = sim(mention image, entity text), sim(mention text, entity image), or
+                 their sum                                CLIP's logits, 100·cosine, as stored
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from linker.models.base import ConfigT, Model, ModelConfig
+from linker.models.layers import cosine, spread
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
+
+    from linker.batch import Batch
+
+
+class Untrained(Model[ConfigT]):
+    """A model without weights."""
+
+    learns: ClassVar[bool] = False
+
+    def __init__(self, *, config: ConfigT, text_width: int | None, image_width: int | None) -> None:
+        super().__init__(config=config, text_width=text_width, image_width=image_width)
+
+
+class CandidatesConfig(ModelConfig):
+    """``candidates`` has no options."""
+
+
+class CandidateOrder(Untrained[CandidatesConfig]):
+    """The candidates as they were retrieved: a score falls by one with each place.
+
+    Under protocol ``paper`` the gold slot comes last; the metrics leave it out anyway.
+    """
+
+    summary: ClassVar[str] = "The order in which candidates were retrieved (string match)."
+
+    @classmethod
+    def requires(cls, config: CandidatesConfig) -> frozenset[str]:
+        return frozenset()
+
+    def forward(self, batch: Batch) -> Float[Tensor, "B C"]:
+        places = torch.arange(batch.candidates.shape[1], device=batch.candidates.device)
+        return -places.float().expand(batch.candidates.shape)
+
+
+class BertConfig(ModelConfig):
+    """Options of ``bert``."""
+
+    mention: Literal["span", "cls"] = Field(
+        default="span",
+        description="The mention's text vector: the mean of its own tokens, or the sentence's "
+        "[CLS]. Default chosen here: the span, which the other models read.",
+    )
+    entity: Literal["text", "cls"] = Field(
+        default="text",
+        description="The entity's text vector: the one that entity_pooling names, or token 0. "
+        "Default chosen here: the one that the other models read.",
+    )
+
+
+class BertCosine(Untrained[BertConfig]):
+    """Score = cos(mention text, entity text), of the text encoder's vectors as they are stored."""
+
+    summary: ClassVar[str] = "Cosine of the stored text vectors of mention and entity."
+
+    @classmethod
+    def requires(cls, config: BertConfig) -> frozenset[str]:
+        return frozenset(_bert_fields(config))
+
+    def forward(self, batch: Batch) -> Float[Tensor, "B C"]:
+        mention, entity = (batch.need(name) for name in _bert_fields(self.config))
+        return cosine(mention.unsqueeze(1), spread(entity, batch.candidates)).squeeze(1)
+
+
+def _bert_fields(config: BertConfig) -> tuple[str, str]:
+    """The batch fields of the mention's and of the entity's vector."""
+    entity = "entity_text" if config.entity == "text" else "entity_text_cls"
+    return f"mention_text_{config.mention}", entity
+
+
+class ClipConfig(ModelConfig):
+    """Options of ``clip``."""
+
+    pair: Literal["image-text", "text-image", "sum"] = Field(
+        default="sum",
+        description="What is compared, mention first: its picture with the entity's text, its "
+        "text with the entity's picture, or the sum of both. Default chosen here: the sum, which "
+        "leaves nothing out.",
+    )
+
+
+#: ``pair`` → the similarities that are added up.
+_CLIP_FIELDS: dict[str, tuple[str, ...]] = {
+    "image-text": ("sim_image_text",),
+    "text-image": ("sim_text_image",),
+    "sum": ("sim_image_text", "sim_text_image"),
+}
+
+
+class ClipZeroShot(Untrained[ClipConfig]):
+    """Score = CLIP's similarity across the modalities (Radford et al., "Learning Transferable Visual
+    Models From Natural Language Supervision", ICML 2021), zero-shot."""
+
+    summary: ClassVar[str] = "CLIP zero-shot: picture with text, text with picture, or both."
+
+    @classmethod
+    def requires(cls, config: ClipConfig) -> frozenset[str]:
+        return frozenset(_CLIP_FIELDS[config.pair])
+
+    def forward(self, batch: Batch) -> Float[Tensor, "B C"]:
+        first, *others = (batch.need(name) for name in _CLIP_FIELDS[self.config.pair])
+        return sum(others, start=first)
