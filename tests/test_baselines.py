@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 import torch
 from hypothesis import given, settings
@@ -11,22 +9,14 @@ from hypothesis import strategies as st
 from torch.utils.flop_counter import FlopCounterMode
 
 from featurestore.errors import ConfigError
-from linker.models import list_models, model_class
+from linker.models import model_class
 from linker.models.hiecoatt import Hiecoatt, HiecoattConfig, Phrases
 from linker.models.jmel import Jmel, JmelConfig
-from linker.models.untrained import (
-    BertConfig,
-    BertCosine,
-    CandidateOrder,
-    CandidatesConfig,
-    ClipConfig,
-    ClipZeroShot,
-)
 from tests.model_batches import IMAGE_WIDTH, TEXT_WIDTH, random_batch
 from tests.naive_equality import assert_equals_naive
 from tests.naive_hiecoatt import naive_hiecoatt
 from tests.naive_jmel import naive_jmel
-from tests.naive_parts import Sizes, cosine
+from tests.naive_parts import Sizes
 
 sizes = st.builds(
     Sizes,
@@ -101,56 +91,3 @@ def test_entity_layers_of_jmel_run_once_a_distinct_entity() -> None:
         model(batch)
     layers = (mentions + entities) * text * (text + image + 2 * text)
     assert counter.get_total_flops() == 2 * (layers + mentions * candidates * text)
-
-
-# untrained -----------------------------------------------------------------------------------
-
-
-def test_candidates_rank_as_they_were_retrieved() -> None:
-    batch = random_batch()
-    model = CandidateOrder(config=CandidatesConfig(), text_width=None, image_width=None)
-    assert model(batch).tolist() == 5 * [[0, -1, -2, -3, -4, -5, -6]]
-
-
-@pytest.mark.parametrize("mention", ["span", "cls"])
-@pytest.mark.parametrize("entity", ["text", "cls"])
-def test_bert_is_the_cosine_of_the_vectors_it_names(mention: str, entity: str) -> None:
-    batch = random_batch()
-    config = BertConfig.model_validate({"mention": mention, "entity": entity})
-    scores = BertCosine(config=config, text_width=TEXT_WIDTH, image_width=None)(batch)
-    mentions = batch.need(f"mention_text_{mention}")
-    entities = batch.need("entity_text" if entity == "text" else "entity_text_cls")
-    for b, row in enumerate(batch.candidates.tolist()):
-        expected = torch.stack([cosine(mentions[b], entities[u]) for u in row])
-        torch.testing.assert_close(scores[b], expected)
-
-
-def test_clip_scores_are_the_stored_similarities_or_their_sum() -> None:
-    batch = random_batch()
-    image_text, text_image = batch.need("sim_image_text"), batch.need("sim_text_image")
-    expected = {"image-text": image_text, "text-image": text_image, "sum": image_text + text_image}
-    for pair, scores in expected.items():
-        config = ClipConfig.model_validate({"pair": pair})
-        model = ClipZeroShot(config=config, text_width=None, image_width=None)
-        assert torch.equal(model(batch), scores)
-
-
-def test_candidates_say_nothing_about_the_gold_slot_of_protocol_paper() -> None:
-    batch = random_batch()
-    model = CandidateOrder(config=CandidatesConfig(), text_width=None, image_width=None)
-    strict = replace(batch, candidates=batch.candidates[:, :-1], retrieved=6)
-    assert torch.equal(model(batch)[:, :6], model(strict))
-
-
-# the list ------------------------------------------------------------------------------------
-
-
-def test_the_list_says_what_each_model_reads_and_whether_it_learns() -> None:
-    lines = {line.name: line for line in list_models()}
-    flags = {n: (x.learns, x.reads_texts, x.reads_pictures) for n, x in lines.items()}
-    assert flags["drin"] == (True, True, True)
-    assert flags["text"] == (True, True, False)
-    assert flags["image"] == (True, False, True)
-    assert flags["bert"] == (False, True, False)
-    assert flags["clip"] == (False, True, True)
-    assert flags["candidates"] == (False, False, False)

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, ClassVar, Generic, TypeVar
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
 
+from linker.batch import Batch
+from linker.models.layers import cosine, spread
+
 if TYPE_CHECKING:
     from jaxtyping import Float
-
-    from linker.batch import Batch
 
 
 class ModelConfig(BaseModel):
@@ -66,3 +67,19 @@ class Model(nn.Module, ABC, Generic[ConfigT]):
         Args:
             batch: with the features named by ``requires``, as float32.
         """
+
+
+class BiEncoder(Model[ConfigT]):
+    """Mention and entity are encoded apart, as wide as each other, and compared by their cosine."""
+
+    @abstractmethod
+    def encode_mentions(self, batch: Batch) -> Float[Tensor, "B H"]:
+        """One vector a mention, from the mention fields of the batch alone."""
+
+    @abstractmethod
+    def encode_entities(self, batch: Batch) -> Float[Tensor, "U H"]:
+        """One vector a distinct entity, from the entity fields of the batch alone."""
+
+    def forward(self, batch: Batch) -> Float[Tensor, "B C"]:
+        mentions, entities = self.encode_mentions(batch), self.encode_entities(batch)
+        return cosine(mentions.unsqueeze(1), spread(entities, batch.candidates)).squeeze(1)

@@ -40,8 +40,8 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from featurestore.errors import ConfigError
-from linker.models.base import Model, ModelConfig
-from linker.models.layers import at_least_float32, cosine, padding_mask, spread
+from linker.models.base import BiEncoder, ModelConfig
+from linker.models.layers import at_least_float32, padding_mask
 
 if TYPE_CHECKING:
     from jaxtyping import Bool, Float
@@ -173,7 +173,7 @@ class Phrases(nn.Module):
         return torch.tanh(torch.stack(grams).amax(dim=0)).transpose(1, 2)
 
 
-class Hiecoatt(Model[HiecoattConfig]):
+class Hiecoatt(BiEncoder[HiecoattConfig]):
     """The network described at the top of this module."""
 
     summary: ClassVar[str] = "HieCoAtt (NIPS 2016): co-attention of words, phrases and sentence."
@@ -205,12 +205,10 @@ class Hiecoatt(Model[HiecoattConfig]):
         mention = ("text_tokens", "token_count", "image_regions")
         return frozenset({*(f"mention_{name}" for name in mention), "entity_text"})
 
-    def forward(self, batch: Batch) -> Float[Tensor, "B C"]:
-        entity = self.entity(batch.need("entity_text"))  # once a distinct entity
-        mention = self._mention(batch).unsqueeze(1)
-        return cosine(mention, spread(entity, batch.candidates)).squeeze(1)
+    def encode_entities(self, batch: Batch) -> Float[Tensor, "U H"]:
+        return self.entity(batch.need("entity_text"))
 
-    def _mention(self, batch: Batch) -> Float[Tensor, "B H"]:
+    def encode_mentions(self, batch: Batch) -> Float[Tensor, "B H"]:
         """h_s: what sentence and picture agree on, from words to sentence."""
         regions = self.regions(batch.need("mention_image_regions"))
         tokens = batch.need("mention_text_tokens")

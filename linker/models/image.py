@@ -8,8 +8,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from featurestore.errors import ConfigError
-from linker.models.base import Model, ModelConfig
-from linker.models.layers import cosine, spread
+from linker.models.base import BiEncoder, ModelConfig
 
 if TYPE_CHECKING:
     from jaxtyping import Float
@@ -28,7 +27,7 @@ class ImageConfig(ModelConfig):
     )
 
 
-class ImageBiEncoder(Model[ImageConfig]):
+class ImageBiEncoder(BiEncoder[ImageConfig]):
     """Score = cos(W_m·mean_R(mention_image) + b_m, W_e·entity_image + b_e).
 
     Made like ``text``, after BLINK's bi-encoder: the two sides meet in the cosine only, and the
@@ -55,7 +54,8 @@ class ImageBiEncoder(Model[ImageConfig]):
     def requires(cls, config: ImageConfig) -> frozenset[str]:
         return frozenset({"mention_image_mean", "entity_image"})
 
-    def forward(self, batch: Batch) -> Float[Tensor, "B C"]:
-        mention = self.mention(batch.need("mention_image_mean"))
-        entity = self.entity(batch.need("entity_image"))  # once a distinct entity
-        return cosine(mention.unsqueeze(1), spread(entity, batch.candidates)).squeeze(1)
+    def encode_mentions(self, batch: Batch) -> Float[Tensor, "B H"]:
+        return self.mention(batch.need("mention_image_mean"))
+
+    def encode_entities(self, batch: Batch) -> Float[Tensor, "U H"]:
+        return self.entity(batch.need("entity_image"))

@@ -32,8 +32,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from featurestore.errors import ConfigError
-from linker.models.base import Model, ModelConfig
-from linker.models.layers import cosine, spread
+from linker.models.base import BiEncoder, ModelConfig
 
 if TYPE_CHECKING:
     from jaxtyping import Float
@@ -67,7 +66,7 @@ class JointEncoder(nn.Module):
         return self.joint(torch.cat([F.relu(self.text(text)), F.relu(self.image(image))], dim=1))
 
 
-class Jmel(Model[JmelConfig]):
+class Jmel(BiEncoder[JmelConfig]):
     """The network described at the top of this module."""
 
     summary: ClassVar[str] = "JMEL (ECIR 2020): text and picture mapped into one joint space."
@@ -88,8 +87,8 @@ class Jmel(Model[JmelConfig]):
     def requires(cls, config: JmelConfig) -> frozenset[str]:
         return frozenset({"mention_text_span", "mention_image_mean", "entity_text", "entity_image"})
 
-    def forward(self, batch: Batch) -> Float[Tensor, "B C"]:
-        mention = self.mention(batch.need("mention_text_span"), batch.need("mention_image_mean"))
-        # once a distinct entity
-        entity = self.entity(batch.need("entity_text"), batch.need("entity_image"))
-        return cosine(mention.unsqueeze(1), spread(entity, batch.candidates)).squeeze(1)
+    def encode_mentions(self, batch: Batch) -> Float[Tensor, "B H"]:
+        return self.mention(batch.need("mention_text_span"), batch.need("mention_image_mean"))
+
+    def encode_entities(self, batch: Batch) -> Float[Tensor, "U H"]:
+        return self.entity(batch.need("entity_text"), batch.need("entity_image"))

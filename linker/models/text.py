@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 from pydantic import Field
 from torch import Tensor, nn
 
-from linker.models.base import Model, ModelConfig
-from linker.models.layers import cosine, spread
+from linker.models.base import BiEncoder, ModelConfig
 
 if TYPE_CHECKING:
     from jaxtyping import Float
@@ -27,7 +26,7 @@ class TextConfig(ModelConfig):
     )
 
 
-class TextBiEncoder(Model[TextConfig]):
+class TextBiEncoder(BiEncoder[TextConfig]):
     """Score = cos(W_m·span + b_m, W_e·x_e + b_e).
 
     After BLINK's bi-encoder (Wu et al., "Scalable Zero-shot Entity Linking with Dense Entity
@@ -48,7 +47,8 @@ class TextBiEncoder(Model[TextConfig]):
     def requires(cls, config: TextConfig) -> frozenset[str]:
         return frozenset({"mention_text_span", "entity_text"})
 
-    def forward(self, batch: Batch) -> Float[Tensor, "B C"]:
-        mention = self.mention(batch.need("mention_text_span"))
-        entity = self.entity(batch.need("entity_text"))  # once per distinct entity
-        return cosine(mention.unsqueeze(1), spread(entity, batch.candidates)).squeeze(1)
+    def encode_mentions(self, batch: Batch) -> Float[Tensor, "B H"]:
+        return self.mention(batch.need("mention_text_span"))
+
+    def encode_entities(self, batch: Batch) -> Float[Tensor, "U H"]:
+        return self.entity(batch.need("entity_text"))

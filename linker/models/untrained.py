@@ -17,8 +17,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from linker.models.base import ConfigT, Model, ModelConfig
-from linker.models.layers import cosine, spread
+from linker.models.base import BiEncoder, Model, ModelConfig
 
 if TYPE_CHECKING:
     from jaxtyping import Float
@@ -26,26 +25,18 @@ if TYPE_CHECKING:
     from linker.batch import Batch
 
 
-class Untrained(Model[ConfigT]):
-    """A model without weights."""
-
-    learns: ClassVar[bool] = False
-
-    def __init__(self, *, config: ConfigT, text_width: int | None, image_width: int | None) -> None:
-        super().__init__(config=config, text_width=text_width, image_width=image_width)
-
-
 class CandidatesConfig(ModelConfig):
     """``candidates`` has no options."""
 
 
-class CandidateOrder(Untrained[CandidatesConfig]):
+class CandidateOrder(Model[CandidatesConfig]):
     """The candidates as they were retrieved: a score falls by one with each place.
 
     Under protocol ``paper`` the gold slot comes last; the metrics leave it out anyway.
     """
 
     summary: ClassVar[str] = "The order in which candidates were retrieved (string match)."
+    learns: ClassVar[bool] = False
 
     @classmethod
     def requires(cls, config: CandidatesConfig) -> frozenset[str]:
@@ -70,25 +61,32 @@ class BertConfig(ModelConfig):
         "Default chosen here: the one that the other models read.",
     )
 
+    @property
+    def mention_field(self) -> str:
+        """The batch field of the mention's vector."""
+        return f"mention_text_{self.mention}"
 
-class BertCosine(Untrained[BertConfig]):
+    @property
+    def entity_field(self) -> str:
+        """The batch field of the entity's vector."""
+        return "entity_text" if self.entity == "text" else "entity_text_cls"
+
+
+class BertCosine(BiEncoder[BertConfig]):
     """Score = cos(mention text, entity text), of the text encoder's vectors as they are stored."""
 
     summary: ClassVar[str] = "Cosine of the stored text vectors of mention and entity."
+    learns: ClassVar[bool] = False
 
     @classmethod
     def requires(cls, config: BertConfig) -> frozenset[str]:
-        return frozenset(_bert_fields(config))
+        return frozenset({config.mention_field, config.entity_field})
 
-    def forward(self, batch: Batch) -> Float[Tensor, "B C"]:
-        mention, entity = (batch.need(name) for name in _bert_fields(self.config))
-        return cosine(mention.unsqueeze(1), spread(entity, batch.candidates)).squeeze(1)
+    def encode_mentions(self, batch: Batch) -> Float[Tensor, "B H"]:
+        return batch.need(self.config.mention_field)
 
-
-def _bert_fields(config: BertConfig) -> tuple[str, str]:
-    """The batch fields of the mention's and of the entity's vector."""
-    entity = "entity_text" if config.entity == "text" else "entity_text_cls"
-    return f"mention_text_{config.mention}", entity
+    def encode_entities(self, batch: Batch) -> Float[Tensor, "U H"]:
+        return batch.need(self.config.entity_field)
 
 
 class ClipConfig(ModelConfig):
@@ -110,11 +108,12 @@ _CLIP_FIELDS: dict[str, tuple[str, ...]] = {
 }
 
 
-class ClipZeroShot(Untrained[ClipConfig]):
+class ClipZeroShot(Model[ClipConfig]):
     """Score = CLIP's similarity across the modalities (Radford et al., "Learning Transferable Visual
     Models From Natural Language Supervision", ICML 2021), zero-shot."""
 
     summary: ClassVar[str] = "CLIP zero-shot: picture with text, text with picture, or both."
+    learns: ClassVar[bool] = False
 
     @classmethod
     def requires(cls, config: ClipConfig) -> frozenset[str]:
