@@ -1,4 +1,4 @@
-"""``drin-fs evaluate``: a skin over :func:`linker.evaluate.evaluate`."""
+"""``drin-fs evaluate``: a skin over :mod:`linker.evaluate` and :mod:`linker.baseline`."""
 
 from __future__ import annotations
 
@@ -8,11 +8,36 @@ from typing import Any
 import rich_click as click
 
 from cli.console import show, show_json, stderr
+from cli.models import model_option, show_models
+
+#: Flags → keys of the configuration that an untrained model is scored under.
+_KEYS = {
+    "model": "model.name",
+    "tie_rule": "metrics.tie_rule",
+    "denominator": "metrics.denominator",
+}
+
+#: Options that make sense only without --model, and only with it.
+_OF_RUNS = ("store", "other_store")
+_OF_MODELS = ("run", "settings", "overwrite")
 
 
 @click.command()
-@click.argument("run", type=click.Path(path_type=Path))
-@click.option("--split", default="test", show_default=True, metavar="NAME", help="Split to score.")
+@click.argument("path", metavar="RUN|STORE", required=False, type=click.Path(path_type=Path))
+@model_option("Score an untrained model on STORE; without a name, the list of models.")
+@click.option(
+    "--set", "settings", multiple=True, metavar="KEY=VALUE", help="Of --model: set a key."
+)
+@click.option(
+    "-o",
+    "--output",
+    "run",
+    metavar="RUN",
+    type=click.Path(path_type=Path),
+    help="Of --model: a folder for figures and ranks, to report beside those of trained models.",
+)
+@click.option("--overwrite", is_flag=True, help="Of --model: replace the RUN of -o if it is there.")
+@click.option("--split", metavar="NAME", help="Split to score. Default: test; with -o valid, test.")
 @click.option(
     "--protocol",
     type=click.Choice(["strict", "paper", "full-kb"]),
@@ -36,10 +61,13 @@ from cli.console import show, show_json, stderr
     "--precision", type=click.Choice(["32", "bf16-mixed", "16-mixed"]), help="Default: as trained."
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON.")
-def evaluate(run: Path, split: str, as_json: bool, **options: Any) -> None:
-    """Score the best weights of RUN on a split.
+def evaluate(
+    path: Path | None, model: str | None, split: str | None, as_json: bool, **options: Any
+) -> None:
+    """Score the best weights of RUN on a split, or an untrained model on STORE.
 
     For the settings it was trained with, the figures equal those of the run's summary.
+    An untrained model has the defaults of drin-fs train instead.
 
     \b
     Examples:
@@ -47,12 +75,56 @@ def evaluate(run: Path, split: str, as_json: bool, **options: Any) -> None:
     $ drin-fs evaluate runs/drin --split valid --ties pessimistic --denominator retrieved
     $ drin-fs evaluate runs/text --protocol full-kb
     $ drin-fs evaluate runs/drin --store /data/wikimel.h5 --json
+    $ drin-fs evaluate wikimel.h5 --model clip --set model.pair=text-image
+    $ drin-fs evaluate wikimel.h5 --model bert -o runs/bert
 
-    The same in Python: linker.evaluate.evaluate.
+    The same in Python: linker.evaluate.evaluate, linker.baseline.evaluate_untrained.
     """
+    if model == "":
+        show_models(as_json=as_json)
+        return
+    if path is None:
+        raise click.UsageError("Missing argument: a RUN folder, or a STORE with --model NAME.")
+    _check_options(options, untrained=model is not None)
     from cli.progress import progress_on
-    from linker.evaluate import evaluate as score
+
+    given = {key: value for key, value in options.items() if key not in _OF_MODELS + _OF_RUNS}
+    progress = progress_on(stderr())
+    if model is None:
+        from linker.evaluate import evaluate as score
+
+        of_run = {key: options[key] for key in _OF_RUNS}
+        splits = [split or "test"]
+        figures = score(path, split=splits[0], progress=progress, **of_run, **given)
+    else:
+        from linker.baseline import evaluate_untrained
+        from linker.config_layers import layered_config
+
+        flags = {_KEYS.get(name, name): value for name, value in given.items()}
+        if given["protocol"] == "full-kb":  # a protocol of scoring, which no configuration holds
+            del flags["protocol"]
+        config = layered_config(settings=options["settings"], flags={"model.name": model, **flags})
+        run = options["run"]
+        splits = [split] if split else ["valid", "test"] if run else ["test"]
+        figures = evaluate_untrained(
+            path,
+            config,
+            splits=splits,
+            run=run,
+            overwrite=options["overwrite"],
+            protocol=given["protocol"],
+            progress=progress,
+        )
     from linker.report import run_table
 
-    figures = score(run, split=split, progress=progress_on(stderr()), **options)
-    show_json(figures) if as_json else show(run_table(figures, [split]))
+    show_json(figures) if as_json else show(run_table(figures, splits))
+
+
+def _check_options(options: dict[str, Any], *, untrained: bool) -> None:
+    """Refuse options of the other use of the command."""
+    flags = {"run": "-o", "settings": "--set"}
+    for name in _OF_RUNS if untrained else _OF_MODELS:
+        if options[name]:
+            flag = flags.get(name, "--" + name.replace("_", "-"))
+            use = "is for a RUN, without --model" if untrained else "needs --model NAME and a STORE"
+            raise click.UsageError(f"{flag} {use}")

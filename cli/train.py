@@ -9,6 +9,7 @@ from typing import Any
 import rich_click as click
 
 from cli.console import show, show_json, stderr
+from cli.models import model_option, show_models
 
 #: Flags of single keys of the configuration; ``None`` = not given, so that lower layers count.
 _KEYS = {"model": "model.name"}
@@ -24,9 +25,7 @@ _KEYS = {"model": "model.name"}
     type=click.Path(path_type=Path),
     help="Folder of the run. Default: runs/<store>-<model>.",
 )
-@click.option(
-    "--model", metavar="NAME", help="The network; an unknown name lists them. Default: drin."
-)
+@model_option("The network; without a name, the list of them. Default: drin.")
 @click.option(
     "--protocol",
     type=click.Choice(["strict", "paper"]),
@@ -88,9 +87,13 @@ def train(
     $ drin-fs train wikimel.h5 -o runs/paper --preset drin-wikimel
     $ drin-fs train --preset drin-wikimel --print-config > mine.yaml
     $ drin-fs train wikimel.h5 -o runs/drin --resume --epochs 30
+    $ drin-fs train --model
 
     The same in Python: linker.train.train.
     """
+    if flags["model"] == "":
+        show_models(as_json=as_json)
+        return
     from linker.config import to_yaml
     from linker.config_layers import layered_config
     from linker.run_folder import RunFolder

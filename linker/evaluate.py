@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import Any
 
 import featurestore
@@ -11,12 +12,12 @@ from featurestore.progress import Progress, Silent
 from linker.checkpoint import load_weights
 from linker.config import Device, Precision, TrainConfig, read_config
 from linker.data import Protocol, ScoringProtocol
-from linker.full_kb import KS, rank_all_entities
 from linker.job import prepare_job
 from linker.machine import check_same_store, store_identity
 from linker.metrics import Denominator, TieRule
-from linker.run_folder import RunFolder
-from linker.summary import conditions, figures, split_metrics, store_line
+from linker.run_folder import RunError, RunFolder
+from linker.scoring import score_split
+from linker.summary import conditions, store_line
 from linker.trainer import quiet_lightning, reproducible
 
 
@@ -44,11 +45,18 @@ def evaluate(
         Plain values: the conditions, the figures under the split's name, and the store.
 
     Raises:
-        RunError: no finished run, or another store.
+        RunError: no finished run, a file instead of a folder, or another store.
         StoreError: the store is not where it was.
         UnknownId: the store has no such split.
         FieldMissing: the store cannot serve the model under ``full-kb``.
     """
+    if Path(run).is_file():
+        raise RunError(
+            "this is a file, and a trained model is scored by the folder of its run",
+            where=os.fspath(run),
+            hint="drin-fs evaluate RUN, or for an untrained model: "
+            "drin-fs evaluate STORE --model NAME",
+        )
     folder = RunFolder(run)
     config = _settings(
         read_config(folder.read_config()),
@@ -66,19 +74,15 @@ def evaluate(
         job.rows(split)
         with reproducible(config.seed, job.device), quiet_lightning():
             module = job.module()
-            load_weights(module.network, folder.best_weights)
-            if protocol == "full-kb":
-                ranks, entities = rank_all_entities(
-                    job, module.network, split, progress=progress or Silent()
-                )
-                metrics = config.metrics.model_copy(update={"ks": KS})
-                scored = {"protocol": "full-kb", "entities": entities}
-            else:
-                ranks, metrics, scored = job.score(module, split), config.metrics, {}
+            if job.match.learns:
+                load_weights(module.network, folder.best_weights)
+            scored = score_split(
+                job, module, split, protocol=protocol, progress=progress or Silent()
+            )
         return {
             **conditions(job.config, job.match),
-            **scored,
-            split: figures(split_metrics(ranks, metrics)),
+            **scored.conditions,
+            split: scored.figures,
             "run": str(folder.path),
             "store": store_line(store_identity(opened)),
         }

@@ -16,8 +16,8 @@ from linker.models.base import Model, ModelConfig
 
 #: The batch fields whose last axis is the text width, or the visual width, of the store.
 TEXT_FIELDS = (
-    "entity_text", "entity_text_cls", "mention_text_span", "mention_text_tokens",
-    "mention_text_padded",
+    "entity_text", "entity_text_cls", "mention_text_span", "mention_text_cls",
+    "mention_text_tokens", "mention_text_padded",
 )  # fmt: skip
 IMAGE_FIELDS = (
     "entity_image", "mention_image_mean", "mention_image_regions", "mention_objects",
@@ -30,18 +30,24 @@ class Match:
     """A model with everything it needs from one store.
 
     ``paths``: batch field → ``table/field`` of the store. ``edges``, ``edges_off``: for a model with
-    edges, those that are on, and for each that the store cannot serve the reason.
+    edges, those that are on, and for each that the store cannot serve the reason. ``text_width``,
+    ``image_width``: None for a model that reads no text, or no picture.
     ``edges_chosen``: the user left the edges to the store, so what is off is worth a warning.
     """
 
     name: str
     config: ModelConfig
     paths: dict[str, str]
-    text_width: int
+    text_width: int | None
     image_width: int | None
     edges: tuple[str, ...] = ()
     edges_off: dict[str, str] = field(default_factory=dict)
     edges_chosen: bool = False
+
+    @property
+    def learns(self) -> bool:
+        """Whether the model has weights."""
+        return model_class(self.name)[0].learns
 
     def build(self) -> Model[Any]:
         """The network, with fresh weights from torch's random numbers."""
@@ -68,14 +74,11 @@ def match_model(choice: ModelChoice, store: Store, *, pooling: EntityPooling) ->
         _check_named_edges(choice, edge_fields, edges_off, store, pooling)
     names = network.requires(config)
     paths = stored_paths(store, names, pooling=pooling, reader=f"model {choice.name}")
-    text_width = _width(store, TEXT_FIELDS, paths, what="text")
-    if text_width is None:
-        raise DataError(f"model {choice.name} reads no text", where=str(store.path))
     return Match(
         name=choice.name,
         config=config,
         paths=paths,
-        text_width=text_width,
+        text_width=_width(store, TEXT_FIELDS, paths, what="text"),
         image_width=_width(store, IMAGE_FIELDS, paths, what="visual"),
         edges=tuple(getattr(config, "edges", ())),
         edges_off=edges_off,

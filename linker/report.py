@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from featurestore.errors import ConfigError
+from linker.models import ModelLine
 from linker.run_folder import RunFolder
 
 #: What figures must share to be compared, and the words a caption has for it.
@@ -21,6 +22,12 @@ CONDITIONS: Mapping[str, str] = {
 }
 
 _PERCENT = "hits and MRR in %"
+
+#: Below the list of models.
+_HOW = (
+    "trained: drin-fs train STORE --model NAME, then drin-fs evaluate RUN\n"
+    "others:  drin-fs evaluate STORE --model NAME"
+)
 
 #: The splits that a summary may hold, in the order of the rows.
 SPLITS = ("valid", "test")
@@ -39,7 +46,8 @@ def run_table(summary: Mapping[str, Any], splits: Sequence[str] = SPLITS) -> Tab
     """The figures of one run or evaluation: a row a split."""
     present = [split for split in splits if split in summary]
     names = _figure_names([summary[split] for split in present])
-    caption = f"{_model(summary)}; {_caption(summary)}; seed {summary['seed']}"
+    seed = "" if summary["seed"] is None else f"; seed {summary['seed']}"
+    caption = f"{_model(summary)}; {_caption(summary)}{seed}"
     figures = _table(["split", *names, "mentions"], caption=caption)
     for split in present:
         values = summary[split]
@@ -70,9 +78,21 @@ def table(summaries: Mapping[str, Mapping[str, Any]], *, mixed: bool = False) ->
             if split in summary:
                 cells = [_cell(name, summary[split].get(name)) for name in names]
                 under = [str(summary[key]) for key in conditions]
-                seed = str(summary["seed"])
+                seed = "–" if summary["seed"] is None else str(summary["seed"])
                 figures.add_row(Text(run), _model(summary), *under, seed, split, *cells)
     return figures
+
+
+def models_table(models: Sequence[ModelLine]) -> Table:
+    """The models there are: what each is, whether it learns, and what it reads."""
+    texts = ["model", "what it is", "trained", "texts", "pictures"]
+    grid = Table(box=box.SIMPLE_HEAD, pad_edge=False, caption=_HOW, caption_justify="left")
+    for column in texts:
+        grid.add_column(column)
+    for model in models:
+        flags = (model.learns, model.reads_texts, model.reads_pictures)
+        grid.add_row(model.name, model.summary, *("yes" if flag else "–" for flag in flags))
+    return grid
 
 
 def _check_comparable(summaries: Mapping[str, Mapping[str, Any]]) -> None:
@@ -106,9 +126,9 @@ def _caption(summary: Mapping[str, Any]) -> str:
 
 
 def _model(summary: Mapping[str, Any]) -> str:
-    """``text``, or ``drin (tt it)`` with the edges that are on."""
-    edges = summary.get("edges")
-    return summary["model"] if edges is None else f"{summary['model']} ({' '.join(edges)})"
+    """``text``, ``drin (tt it)`` with the edges that are on, ``clip (sum)`` with its options."""
+    words = summary.get("edges", list(summary.get("options", {}).values()) or None)
+    return summary["model"] if words is None else f"{summary['model']} ({' '.join(words)})"
 
 
 def _figure_names(splits: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -1,5 +1,7 @@
 """The folder of a training run: what is in it, and how each file is written whole or not at all.
 
+That of a model that has nothing to learn holds config, environment, summary and ranks alone.
+
 RUN/
   config.yaml            every option, with what the store decided (edges) filled in
   environment.json       versions, device, threads, and which store
@@ -59,8 +61,13 @@ class RunFolder:
 
     # the life of a run -------------------------------------------------------------------------
 
-    def start(self, *, resume: bool = False, overwrite: bool = False) -> None:
+    def start(
+        self, *, resume: bool = False, overwrite: bool = False, checkpoints: bool = True
+    ) -> None:
         """Make the folder ready for a new run, or check that there is one to resume.
+
+        Args:
+            checkpoints: the run will have some, so that it can be resumed.
 
         Raises:
             ConfigError: the folder is not empty, and neither option was given.
@@ -80,12 +87,12 @@ class RunFolder:
                 raise ConfigError(
                     "the run folder is not empty",
                     where=str(self.path),
-                    hint="continue it with --resume, replace it with --overwrite, "
-                    "or name another with -o",
+                    hint=("continue it with --resume, " if checkpoints else "")
+                    + "replace it with --overwrite, or name another with -o",
                 )
             self._remove_old_run()
         try:
-            for folder in (self.best.parent, self.ranks("test").parent):
+            for folder in (self.ranks("test").parent, *([self.best.parent] if checkpoints else [])):
                 folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise WriteError(

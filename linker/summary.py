@@ -27,14 +27,16 @@ def figures(metrics: Metrics) -> dict[str, float | int | None]:
 
 
 def conditions(config: TrainConfig, match: Match) -> dict[str, Any]:
-    """What one has to know to read the figures."""
+    """What one has to know to read the figures; a model that learns nothing has options, no seed."""
     values: dict[str, Any] = {
         "model": match.name,
         "protocol": config.protocol,
         "tie_rule": config.metrics.tie_rule,
         "denominator": config.metrics.denominator,
-        "seed": config.seed,
+        "seed": config.seed if match.learns else None,
     }
+    if not match.learns:
+        values["options"] = match.config.model_dump(mode="json")
     if match.edges or match.edges_off:
         values["edges"] = list(match.edges)
         values["edges_off"] = dict(match.edges_off)

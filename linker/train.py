@@ -14,6 +14,7 @@ from typing import Any
 import featurestore
 from featurestore.errors import ConfigError
 from featurestore.progress import Progress, Silent
+from linker.baseline import check_learns
 from linker.callbacks import PeakMemory, RecordEpochs, ReportProgress, StartEpoch, WriteEvents
 from linker.checkpoint import finished_epochs, load_weights
 from linker.config import TrainConfig, to_yaml
@@ -48,13 +49,14 @@ def train(
         overwrite: replace a run that is there.
 
     Raises:
-        ConfigError: options that cannot work, a folder that is not empty, or a resumed run whose
-            configuration is another.
+        ConfigError: options that cannot work, a model with nothing to train, a folder that is not
+            empty, or a resumed run whose configuration is another.
         FieldMissing: the store lacks a field that the model reads.
         DataError: the store has no mentions to train on, or is not the one of the resumed run.
         TrainingDiverged: a loss or score is not a number.
     """
     progress = progress or Silent()
+    check_learns(config.model.name, store)
     folder = RunFolder(run)
     with featurestore.open(store) as opened:
         job = prepare_job(opened, config)

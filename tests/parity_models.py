@@ -13,6 +13,8 @@ from linker.models import model_class
 from linker.models.base import Model, ModelConfig
 from linker.models.drin import DrinConfig
 from linker.models.ghmfc import GhmfcConfig
+from linker.models.hiecoatt import HiecoattConfig
+from linker.models.jmel import JmelConfig
 from linker.models.melhi import MelhiConfig
 from tests.parity_recordings import Mismatch, Recording
 
@@ -156,6 +158,26 @@ def melhi_config(recording: Recording) -> MelhiConfig:
     )
 
 
+# JMEL and HieCoAtt: never recorded, only computed naively under our names --------------------
+
+OWN_NAMES = (("", ""),)
+
+
+def jmel_config(recording: Recording) -> JmelConfig:
+    """JMEL's options."""
+    return JmelConfig(width=recording.weights["entity.joint.weight"].shape[0])
+
+
+def hiecoatt_config(recording: Recording) -> HiecoattConfig:
+    """HieCoAtt's options."""
+    parallel = "attentions.0.affinity.weight" in recording.weights
+    return HiecoattConfig(
+        attention="parallel" if parallel else "alternating",
+        width=recording.weights["entity.weight"].shape[0],
+        dropout=0.0,
+    )
+
+
 # every model ---------------------------------------------------------------------------------
 
 
@@ -177,6 +199,8 @@ REFERENCES = {
     "drin": Reference(drin_config, DRIN_NAMES),
     "ghmfc": Reference(ghmfc_config, GHMFC_NAMES),
     "melhi": Reference(melhi_config, MELHI_NAMES),
+    "jmel": Reference(jmel_config, OWN_NAMES),
+    "hiecoatt": Reference(hiecoatt_config, OWN_NAMES),
 }
 
 

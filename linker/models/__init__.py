@@ -3,14 +3,26 @@
 from __future__ import annotations
 
 import difflib
+from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from featurestore.errors import ConfigError
 from linker.models.base import Model, ModelConfig
 from linker.models.drin import Drin, DrinConfig
 from linker.models.ghmfc import Ghmfc, GhmfcConfig
+from linker.models.hiecoatt import Hiecoatt, HiecoattConfig
+from linker.models.image import ImageBiEncoder, ImageConfig
+from linker.models.jmel import Jmel, JmelConfig
 from linker.models.melhi import Melhi, MelhiConfig
 from linker.models.text import TextBiEncoder, TextConfig
+from linker.models.untrained import (
+    BertConfig,
+    BertCosine,
+    CandidateOrder,
+    CandidatesConfig,
+    ClipConfig,
+    ClipZeroShot,
+)
 
 ModelEntry: TypeAlias = tuple[type[Model[Any]], type[ModelConfig]]
 
@@ -19,7 +31,13 @@ MODELS: dict[str, ModelEntry] = {
     "drin": (Drin, DrinConfig),
     "ghmfc": (Ghmfc, GhmfcConfig),
     "melhi": (Melhi, MelhiConfig),
+    "hiecoatt": (Hiecoatt, HiecoattConfig),
+    "jmel": (Jmel, JmelConfig),
     "text": (TextBiEncoder, TextConfig),
+    "image": (ImageBiEncoder, ImageConfig),
+    "bert": (BertCosine, BertConfig),
+    "clip": (ClipZeroShot, ClipConfig),
+    "candidates": (CandidateOrder, CandidatesConfig),
 }
 
 
@@ -36,4 +54,31 @@ def model_class(name: str) -> ModelEntry:
         f"there is no model {name!r}; the models are {', '.join(sorted(MODELS))}",
         where="model",
         hint=f"did you mean {near[0]!r}?" if near else "choose one of these",
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelLine:
+    """A model as the list of models shows it; what it reads is what it reads by default."""
+
+    name: str
+    summary: str
+    learns: bool
+    reads_texts: bool
+    reads_pictures: bool
+
+
+def list_models() -> list[ModelLine]:
+    """Every model, in the order of :data:`MODELS`."""
+    return [_line(name, *entry) for name, entry in MODELS.items()]
+
+
+def _line(name: str, network: type[Model[Any]], config: type[ModelConfig]) -> ModelLine:
+    fields = network.requires(config())
+    return ModelLine(
+        name=name,
+        summary=network.summary,
+        learns=network.learns,
+        reads_texts=any("text" in field for field in fields),
+        reads_pictures=any("image" in field or "objects" in field for field in fields),
     )

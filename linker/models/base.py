@@ -44,11 +44,18 @@ class Model(nn.Module, ABC, Generic[ConfigT]):
     created, so every parameter receives a gradient.
     """
 
+    #: One line for the list of models.
+    summary: ClassVar[str]
+    #: Whether there is something to train; what has no weights is evaluated on a store as it is.
+    learns: ClassVar[bool] = True
     #: For a model with edges: each edge by name, with the features it cannot be computed without.
     edge_fields: ClassVar[Mapping[str, frozenset[str]]] = {}
 
-    def __init__(self, *, config: ConfigT, text_width: int, image_width: int | None) -> None:
-        """``text_width`` (D) and ``image_width`` (V) are the store's; V is None without pictures.
+    def __init__(self, *, config: ConfigT, text_width: int | None, image_width: int | None) -> None:
+        """``text_width`` (D) and ``image_width`` (V) are the store's.
+
+        D or V is None where ``requires`` names no field of texts, or of pictures; so a model that
+        reads texts may count on D.
 
         Raises:
             ConfigError: the options do not fit each other or these widths.
@@ -75,6 +82,9 @@ class Model(nn.Module, ABC, Generic[ConfigT]):
         They are those of ``forward`` for all candidates at once, whatever the size of the blocks.
         A model in which a candidate's score depends on the other candidates overrides this, and
         passes over the blocks more than once.
+
+        Raises:
+            ConfigError: the scores exist for retrieved candidates only.
         """
         for block in blocks():
             yield self(block)

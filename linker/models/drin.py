@@ -144,6 +144,8 @@ class SentenceEncoder(nn.Module):
 class Drin(Model[DrinConfig]):
     """The network described at the top of this module."""
 
+    summary: ClassVar[str] = "DRIN (ACM MM 2023): a graph of texts and pictures for each mention."
+
     #: The features without which an edge cannot be computed, those of its vertices included.
     edge_fields: ClassVar[Mapping[str, frozenset[str]]] = {
         "tt": frozenset({"mention_text_span", "entity_text_cls"}),

@@ -22,7 +22,7 @@ One thing differs from the reference by default: the maximum over the sentence l
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, Self
+from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
 import torch
 import torch.nn.functional as F
@@ -227,6 +227,8 @@ class GatedFusion(nn.Module):
 
 class Ghmfc(BiEncoder[GhmfcConfig]):
     """The network described at the top of this module."""
+
+    summary: ClassVar[str] = "GHMFC (SIGIR 2022): sentence and picture read each other; a gate."
 
     def __init__(self, *, config: GhmfcConfig, text_width: int, image_width: int | None) -> None:
         super().__init__(config=config, text_width=text_width, image_width=image_width)

@@ -28,7 +28,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import reduce
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -74,6 +74,8 @@ class MelhiConfig(ModelConfig):
 
 class Melhi(Model[MelhiConfig]):
     """The network described at the top of this module."""
+
+    summary: ClassVar[str] = "MEL-HI (DASFAA 2021): context of either side, picture where it fits."
 
     def __init__(self, *, config: MelhiConfig, text_width: int, image_width: int | None) -> None:
         super().__init__(config=config, text_width=text_width, image_width=image_width)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field
 from torch import Tensor, nn
@@ -34,6 +34,8 @@ class TextBiEncoder(BiEncoder[TextConfig]):
     encoders are frozen, one linear map a side is learned, and the cosine of the other models takes
     the place of BLINK's dot product, so that one loss and one margin fit all.
     """
+
+    summary: ClassVar[str] = "Bi-encoder over the texts, after BLINK: one linear map a side."
 
     def __init__(self, *, config: TextConfig, text_width: int, image_width: int | None) -> None:
         super().__init__(config=config, text_width=text_width, image_width=image_width)

@@ -1,0 +1,121 @@
+"""Score a model that has nothing to learn on a store, and file the figures as a run's."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import featurestore
+from featurestore.errors import ConfigError, StoreError
+from featurestore.progress import Progress, Silent
+from linker.config import TrainConfig, to_yaml
+from linker.data import ScoringProtocol
+from linker.job import Job, prepare_job
+from linker.machine import environment, store_identity
+from linker.metrics import Ranks
+from linker.models import MODELS, model_class
+from linker.run_folder import RunFolder
+from linker.scoring import score_split
+from linker.summary import conditions, store_line
+from linker.trainer import quiet_lightning, reproducible
+
+
+def evaluate_untrained(
+    store: str | os.PathLike[str],
+    config: TrainConfig,
+    *,
+    splits: Sequence[str] = ("test",),
+    run: str | os.PathLike[str] | None = None,
+    overwrite: bool = False,
+    protocol: ScoringProtocol | None = None,
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """The figures of some splits, as :func:`linker.train.train` gives them.
+
+    Args:
+        store: path of the store.
+        config: names a model that does not learn; what only training reads has no effect.
+        run: a folder for configuration, environment, ranks and summary, so that
+            ``drin-fs report`` shows them beside those of trained models; None = none.
+        overwrite: replace a run that is there.
+        protocol: ``full-kb`` ranks all entities of the store; otherwise the config's counts.
+
+    Returns:
+        Plain values: the conditions, the figures under each split's name, and the store.
+
+    Raises:
+        ConfigError: the model learns, or the folder is not empty.
+        StoreError: ``store`` is not a store.
+        FieldMissing: the store lacks a field that the model reads.
+        UnknownId: the store has no such split.
+    """
+    _check_untrained(config.model.name, store)
+    if Path(store).is_dir():
+        raise StoreError(
+            "this is a folder, and an untrained model is scored on a store",
+            where=str(store),
+            hint=f"drin-fs evaluate STORE --model {config.model.name}; "
+            "a RUN is evaluated without --model",
+        )
+    with featurestore.open(store) as opened:
+        job = prepare_job(opened, config)
+        for split in splits:
+            job.rows(split)
+        folder = None if run is None else RunFolder(run)
+        if folder:
+            folder.start(overwrite=overwrite, checkpoints=False)
+        with reproducible(config.seed, job.device), quiet_lightning():
+            module = job.module()
+            scored = {
+                split: score_split(
+                    job, module, split, protocol=protocol, progress=progress or Silent()
+                )
+                for split in splits
+            }
+        summary = {
+            **conditions(job.config, job.match),
+            **scored[splits[0]].conditions,
+            **{split: each.figures for split, each in scored.items()},
+            "parameters": 0,
+            "store": store_line(store_identity(opened)),
+        }
+        if folder:
+            _file(folder, job, {split: each.ranks for split, each in scored.items()}, summary)
+        return summary
+
+
+def check_learns(name: str, store: str | os.PathLike[str]) -> None:
+    """Refuse to train what has no weights.
+
+    Raises:
+        ConfigError: says how the model is scored instead.
+    """
+    if not model_class(name)[0].learns:
+        raise ConfigError(
+            f"model {name} has no weights: there is nothing to train",
+            where=f"--model {name}",
+            hint=f"score it as it is: drin-fs evaluate {os.fspath(store)} --model {name}",
+        )
+
+
+def _check_untrained(name: str, store: str | os.PathLike[str]) -> None:
+    if model_class(name)[0].learns:
+        untrained = ", ".join(n for n, (network, _) in MODELS.items() if not network.learns)
+        raise ConfigError(
+            f"model {name} learns, so it needs a run (scored as they are: {untrained})",
+            where=f"--model {name}",
+            hint=f"drin-fs train {os.fspath(store)} --model {name} -o RUN, "
+            "then drin-fs evaluate RUN",
+        )
+
+
+def _file(folder: RunFolder, job: Job, ranks: dict[str, Ranks], summary: dict[str, Any]) -> None:
+    """Write the files of a run; the summary last, because it says that the run is whole."""
+    folder.write_environment(environment(job.device, job.store))
+    folder.write_config(to_yaml(job.config))
+    for split, of_split in ranks.items():
+        ids = job.store.mentions.ids(job.rows(split))
+        folder.write_ranks(split, ids=ids, ranks=of_split)
+    folder.write_summary(summary)

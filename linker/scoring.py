@@ -1,0 +1,48 @@
+"""Score a split under any protocol, the ones that training knows and ``full-kb``."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from featurestore.progress import Progress
+from linker.data import ScoringProtocol
+from linker.full_kb import KS, rank_all_entities
+from linker.job import Job
+from linker.metrics import Ranks
+from linker.module import LinkerModule
+from linker.summary import figures, split_metrics
+
+
+class Scored(NamedTuple):
+    """The ranks of a split, its figures, and the conditions they stand under beside the job's."""
+
+    ranks: Ranks
+    figures: dict[str, float | int | None]
+    conditions: dict[str, Any]
+
+
+def score_split(
+    job: Job,
+    module: LinkerModule,
+    split: str,
+    *,
+    protocol: ScoringProtocol | None,
+    progress: Progress,
+) -> Scored:
+    """Rank the golds of a split.
+
+    Args:
+        protocol: ``full-kb`` ranks all entities, and reports hits@1/3/5/10/20; otherwise the job's
+            own protocol counts.
+
+    Raises:
+        FieldMissing: the store cannot serve the model under ``full-kb``.
+        TrainingDiverged: the model scores NaN.
+    """
+    if protocol != "full-kb":
+        ranks = job.score(module, split)
+        return Scored(ranks, figures(split_metrics(ranks, job.config.metrics)), {})
+    ranks, entities = rank_all_entities(job, module.network, split, progress=progress)
+    metrics = job.config.metrics.model_copy(update={"ks": KS})
+    conditions = {"protocol": "full-kb", "entities": entities}
+    return Scored(ranks, figures(split_metrics(ranks, metrics)), conditions)
