@@ -10,7 +10,7 @@ import math
 from collections import deque
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import numpy as np
 import torch
@@ -21,6 +21,9 @@ from featurestore import Store
 from featurestore.schema import NO_ROW
 from linker.batch import Batch
 from linker.fields import PER_CANDIDATE, WHOLE_RECORDS
+
+if TYPE_CHECKING:
+    from linker.texts import TextReader
 
 #: ``strict``: the K retrieved candidates. ``paper``: and the gold entity as one more, last, which
 #: the forward pass sees (needed for the published numbers; it lets the answer leak, see the docs).
@@ -68,12 +71,21 @@ class BatchReader(Dataset[Batch]):
 
     Args:
         paths: batch field → ``table/field`` of the store; nothing else is read.
+        texts: reads the texts themselves, where an encoder inside training makes their features.
     """
 
-    def __init__(self, *, store: Store, paths: Mapping[str, str], protocol: Protocol) -> None:
+    def __init__(
+        self,
+        *,
+        store: Store,
+        paths: Mapping[str, str],
+        protocol: Protocol,
+        texts: TextReader | None = None,
+    ) -> None:
         self.store = store
         self.paths = dict(paths)
         self.protocol = protocol
+        self.texts = texts
 
     def __getitem__(self, rows: np.ndarray) -> Batch:
         candidates = self.store.mentions.gather("candidates", rows)
@@ -94,7 +106,12 @@ class BatchReader(Dataset[Batch]):
             if name in PER_CANDIDATE:
                 values = values[:, : candidates.shape[1]]
             features[name] = _tensor(values)
+        texts = None
+        if self.texts is not None:
+            texts, counted = self.texts.read(rows, distinct)
+            features |= counted
         return Batch(
+            texts=texts,
             mention_rows=torch.from_numpy(np.asarray(rows, np.int64)),
             answer=_tensor(self.store.mentions.gather("answer", rows)),
             candidates=torch.from_numpy(places.reshape(candidates.shape)),

@@ -8,14 +8,14 @@ from typing import Any
 import lightning.pytorch as pl
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from featurestore.errors import DrinFsError
 from linker.batch import Batch
 from linker.config import LossConfig
 from linker.losses import triplet_loss
 from linker.metrics import Ranks, rank_gold
-from linker.models.base import Model
+from linker.online_network import OnlineNetwork
 
 
 class TrainingDiverged(DrinFsError):
@@ -26,21 +26,25 @@ class LinkerModule(pl.LightningModule):
     """Trains a network with the triplet loss and Adam; ranks the golds of what it is given to score.
 
     Args:
+        network: a model, or one behind a text encoder.
+        encoder_lr: learning rate of that encoder, where it is fine-tuned.
         mention_ids: rows → ids, to name mentions in errors.
     """
 
     def __init__(
         self,
         *,
-        network: Model[Any],
+        network: nn.Module,
         loss: LossConfig,
         lr: float,
+        encoder_lr: float | None = None,
         mention_ids: Callable[[np.ndarray], list[str]],
     ) -> None:
         super().__init__()
         self.network = network
         self.loss = loss
         self.lr = lr
+        self.encoder_lr = encoder_lr
         self.mention_ids = mention_ids
         self.loss_sum = 0.0  # of the mentions of this epoch
         self.trained = 0  # mentions, this epoch
@@ -53,7 +57,13 @@ class LinkerModule(pl.LightningModule):
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """One Adam for the whole fit (the reference's optimiser; it restarts it, we do not)."""
-        return torch.optim.Adam(self.network.parameters(), lr=self.lr)
+        if not isinstance(self.network, OnlineNetwork):
+            return torch.optim.Adam(self.network.parameters(), lr=self.lr)
+        groups: list[dict[str, Any]] = [{"params": list(self.network.network.parameters())}]
+        learning = [weight for weight in self.network.text.parameters() if weight.requires_grad]
+        if learning:
+            groups.append({"params": learning, "lr": self.encoder_lr or self.lr})
+        return torch.optim.Adam(groups, lr=self.lr)
 
     def transfer_batch_to_device(
         self, batch: Batch, device: torch.device, dataloader_idx: int

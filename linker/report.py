@@ -104,9 +104,10 @@ def _caption(summary: Mapping[str, Any]) -> str:
 
 
 def _model(summary: Mapping[str, Any]) -> str:
-    """``text``, or ``drin (tt it)`` with the edges that are on."""
-    edges = summary.get("edges")
-    return summary["model"] if edges is None else f"{summary['model']} ({' '.join(edges)})"
+    """``text``, or ``drin (tt it ii)`` with the edges that are on; and an encoder inside training."""
+    edges, text = summary.get("edges"), summary.get("text", "stored")
+    name = summary["model"] if edges is None else f"{summary['model']} ({' '.join(edges)})"
+    return name if text == "stored" else f"{name}, text {text}"
 
 
 def _figure_names(splits: Sequence[Mapping[str, Any]]) -> list[str]:
