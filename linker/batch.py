@@ -43,8 +43,9 @@ class Texts:
     """The texts of a batch as token ids, where an encoder inside training makes their features."""
 
     mentions: tuple[TextPart, ...]  # none where the model reads nothing of sentences
-    entities: tuple[TextPart, ...]  # the entity that is no entity is in none of them
-    entity_count: int  # U
+    entities: tuple[TextPart, ...]  # the entity that is no entity is in none of them; none at
+    # all where entities were encoded before
+    entity_rows: Tensor  # (U,) int64, rows of the store's entity table; -1 = no entity
     mention_start: Tensor  # (B,) int64, [CLS] not counted
     mention_end: Tensor  # (B,) int64
 
@@ -53,6 +54,7 @@ class Texts:
             self,
             mentions=tuple(part.map(change) for part in self.mentions),
             entities=tuple(part.map(change) for part in self.entities),
+            entity_rows=change(self.entity_rows),
             mention_start=change(self.mention_start),
             mention_end=change(self.mention_end),
         )

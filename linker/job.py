@@ -88,7 +88,9 @@ class Job:
                 store=self.store,
                 paths=self.match.paths,
                 protocol=config.protocol,
-                texts=None if online is None else online.reader(self.match.made),
+                texts=None
+                if online is None
+                else online.reader(self.match.made, for_training=shuffled),
             ),
             requests=Requests(
                 rows=self.rows(split),

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from featurestore.errors import DrinFsError
 from linker.batch import Batch
 from linker.config import LossConfig
+from linker.data import BatchLoader
 from linker.losses import triplet_loss
 from linker.metrics import Ranks, rank_gold
 from linker.online_network import OnlineNetwork
@@ -71,6 +72,11 @@ class LinkerModule(pl.LightningModule):
         """The batch on the device; float16 features travel as float16 and widen there."""
         return batch.to(device, non_blocking=True).float()
 
+    def on_train_start(self) -> None:
+        """A frozen text encoder reads every entity once, before the first batch."""
+        if isinstance(self.network, OnlineNetwork) and not self.network.text.finetune:
+            self._tabulate(self.trainer.train_dataloader)
+
     def on_train_epoch_start(self) -> None:
         self.loss_sum, self.trained = 0.0, 0
 
@@ -92,6 +98,7 @@ class LinkerModule(pl.LightningModule):
 
     def on_validation_epoch_start(self) -> None:
         self._ranks = []
+        self._tabulate(self.trainer.val_dataloaders)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         ranks = rank_gold(self.network(batch), batch.answer, retrieved=batch.retrieved)
@@ -100,10 +107,19 @@ class LinkerModule(pl.LightningModule):
         self._ranks.append(ranks)
 
     def on_test_epoch_start(self) -> None:
-        self.on_validation_epoch_start()
+        self._ranks = []
+        self._tabulate(self.trainer.test_dataloaders)
 
     def test_step(self, batch: Batch, batch_idx: int) -> None:
         self.validation_step(batch, batch_idx)
+
+    def _tabulate(self, loader: Any) -> None:
+        """Let a text encoder inside training read the entities of a pass that leaves it as it is."""
+        assert isinstance(loader, BatchLoader)
+        reader = loader.reader
+        if isinstance(self.network, OnlineNetwork) and reader.texts is not None:
+            rows = reader.entities_of(loader.requests.rows)
+            self.network.text.tabulate(reader.texts, rows)
 
     def _diverged(self, what: str, batch: Batch, batch_idx: int) -> TrainingDiverged:
         ids = self.mention_ids(batch.mention_rows.cpu().numpy())

@@ -55,8 +55,12 @@ class OnlineText:
             hint="put the run's encoder back; RUN/environment.json says which one it was",
         )
 
-    def reader(self, names: frozenset[str]) -> TextReader:
-        """Reads the texts from which the batch fields ``names`` are made."""
+    def reader(self, names: frozenset[str], *, for_training: bool = False) -> TextReader:
+        """Reads the texts from which the batch fields ``names`` are made.
+
+        Args:
+            for_training: the encoder may change from one batch to the next.
+        """
         filled = 0
         if self.keeps_padding and "mention_text_padded" in names:
             filled = min(self.mention_tokens, self.tokenizer.max_tokens)
@@ -65,6 +69,7 @@ class OnlineText:
             tokenizer=self.tokenizer,
             entity=self.section.entity,
             names=names,
+            with_entities=for_training and self.section.finetune,
             mention_tokens=self.mention_tokens,
             filled=filled,
             batch_tokens=self.section.batch_tokens,

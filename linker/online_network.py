@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -19,10 +20,13 @@ from torch.utils.checkpoint import checkpoint
 from linker.batch import Batch, TextPart, Texts
 from linker.models.base import Model
 from linker.models.layers import padding_mask, span_mean
+from linker.online_table import EntityTable
 
 if TYPE_CHECKING:
     from jaxtyping import Bool, Float, Int
     from transformers import PreTrainedModel
+
+    from linker.texts import TextReader
 
 #: How an entity's vector is made of its text, once the choice is settled.
 SettledPooling: TypeAlias = Literal["mean", "max", "pooled"]
@@ -61,6 +65,7 @@ class TextFeatures(nn.Module):
         self.rules = rules
         self.finetune = finetune
         self.checkpointing = checkpointing
+        self.table: EntityTable | None = None
         encoder.requires_grad_(finetune)
         if rules.pooling != "pooled" and getattr(encoder, "pooler", None) is not None:
             encoder.pooler.requires_grad_(False)  # nothing that is read comes from it
@@ -72,6 +77,27 @@ class TextFeatures(nn.Module):
     def train(self, mode: bool = True) -> TextFeatures:
         """As of any module; a frozen encoder stays in evaluation mode (no dropout)."""
         return super().train(mode and self.finetune)
+
+    def tabulate(self, reader: TextReader, rows: np.ndarray) -> None:
+        """Encode these entities, unless that was done; batches without entity texts look them up.
+
+        Args:
+            rows: entity rows, each once. A frozen encoder keeps what it has encoded before.
+        """
+        device = next(self.encoder.parameters()).device
+        training = self.training
+        self.eval()
+        with torch.inference_mode(False), torch.no_grad():  # a frozen table serves training as well
+            if self.table is None or self.finetune:
+                self.table = EntityTable(entities=len(reader.store.entities), device=device)
+            features = {}
+            for block, members in self.table.missing(rows).items():
+                parts = [part.map(lambda t: t.to(device)) for part in reader.entity_parts(members)]
+                if parts:
+                    made = [self._entity_part(part) for part in parts]
+                    features[block] = dict(_in_rows(parts, made, len(members)))
+            self.table.add(features)
+        self.train(training)
 
     def forward(self, batch: Batch) -> Batch:
         """The batch with its text fields.
@@ -87,6 +113,8 @@ class TextFeatures(nn.Module):
                 made |= self._mentions(batch.texts, len(batch))
             if batch.texts.entities:
                 made |= self._entities(batch.texts)
+            elif self.table is not None:
+                made |= self.table.look_up(batch.texts.entity_rows)
         return replace(batch, texts=None, **made)
 
     def _mentions(self, texts: Texts, count: int) -> _Features:
@@ -100,7 +128,7 @@ class TextFeatures(nn.Module):
 
     def _entities(self, texts: Texts) -> _Features:
         features = [self._checkpointed(self._entity_part, part) for part in texts.entities]
-        return dict(_in_rows(texts.entities, features, texts.entity_count))
+        return dict(_in_rows(texts.entities, features, len(texts.entity_rows)))
 
     def _checkpointed(self, compute: Callable[..., _Features], *inputs: Any) -> _Features:
         if self.checkpointing and torch.is_grad_enabled():

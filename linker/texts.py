@@ -42,6 +42,8 @@ class TextReader:
     Args:
         entity: what is read of an entity; one without a description is read by its title.
         names: the batch fields to be made of the texts; what they do not need is not read.
+        with_entities: read the texts of each batch's entities; otherwise they are looked up in
+            what ``entity_parts`` was made into.
         mention_tokens: T, the tokens of a sentence whose features are handed out.
         filled: positions of sentences that go through the encoder even where they are padding.
         batch_tokens: tokens, padding included, of one part.
@@ -54,6 +56,7 @@ class TextReader:
         tokenizer: TextTokenizer,
         entity: EntityTextType,
         names: frozenset[str],
+        with_entities: bool,
         mention_tokens: int,
         filled: int,
         batch_tokens: int,
@@ -62,6 +65,7 @@ class TextReader:
         self.tokenizer = tokenizer
         self.entity = entity
         self.names = names
+        self.with_entities = with_entities
         self.mention_tokens = mention_tokens
         self.filled = filled
         self.batch_tokens = batch_tokens
@@ -82,17 +86,23 @@ class TextReader:
             columns["mention_token_count"] = lengths.clamp_max(self.mention_tokens)
             mentions = self._parts(np.arange(len(rows)), ids, filled=self.filled)
         entities: tuple[TextPart, ...] = ()
-        if any(name.startswith("entity_") for name in self.names):
-            known = np.flatnonzero(distinct != NO_ROW)
-            entities = self._parts(known, self.tokenizer.ids(self.entity_texts(distinct[known])))
+        if self.with_entities:
+            entities = self.entity_parts(distinct)
         texts = Texts(
             mentions=mentions,
             entities=entities,
-            entity_count=len(distinct),
+            entity_rows=torch.from_numpy(distinct.astype(np.int64)),
             mention_start=start,
             mention_end=end,
         )
         return texts, {name: value for name, value in columns.items() if name in self.names}
+
+    def entity_parts(self, rows: np.ndarray) -> tuple[TextPart, ...]:
+        """The texts of these entities, ``NO_ROW`` left out; nothing where no field needs them."""
+        if not any(name.startswith("entity_") for name in self.names):
+            return ()
+        known = np.flatnonzero(rows != NO_ROW)
+        return self._parts(known, self.tokenizer.ids(self.entity_texts(rows[known])))
 
     def entity_texts(self, rows: np.ndarray) -> list[str]:
         """What is read of these entities."""

@@ -25,7 +25,7 @@ from linker.data import BatchReader
 from linker.fields import TEXT_MADE, stored_paths
 from linker.job import Job, prepare_job
 from linker.online import OnlineText, settle_online
-from linker.online_network import TextFeatures, inner_positions, pool
+from linker.online_network import OnlineNetwork, TextFeatures, inner_positions, pool
 from tests.online_for_tests import BERT, GOLDEN, RAW, TEXT_ONLY, TINY
 
 #: Cuts some sentences and most descriptions, so that T and S matter.
@@ -67,7 +67,9 @@ def made_batch(
     """A batch whose text fields a frozen encoder makes."""
     online = settle_online(store, read_config({**ONLINE, **values}))
     reader = BatchReader(store=store, paths={}, protocol="strict", texts=online.reader(names))
-    return features_of(online, names).eval()(reader[rows])
+    features = features_of(online, names).eval()
+    features.tabulate(online.reader(names), reader.entities_of(range(len(store.mentions))))
+    return features(reader[rows])
 
 
 def features_of(online: OnlineText, names: frozenset[str], **changed: Any) -> TextFeatures:
@@ -153,12 +155,17 @@ class TestFeatures:
             cut.need("entity_text"), stored_batch(store, rows).need("entity_text"), atol=1e-3
         )
 
-    def test_an_entity_that_is_none_has_no_features(self, store: Store) -> None:
-        online = settle_online(store, read_config(ONLINE))
+    @pytest.mark.parametrize("training", [False, True])
+    def test_an_entity_that_is_none_has_no_features(self, store: Store, training: bool) -> None:
+        online = settle_online(store, read_config(FINETUNED))
         rows = np.arange(2)
-        texts, _ = online.reader(TEXT_MADE).read(rows, np.array([NO_ROW, 4, 1]))
+        reader = online.reader(TEXT_MADE, for_training=training)
+        texts, _ = reader.read(rows, np.array([NO_ROW, 4, 1]))
         batch = replace(stored_batch(store, rows), texts=texts)
-        made = features_of(online, TEXT_MADE).eval()(batch).need("entity_text")
+        features = features_of(online, TEXT_MADE).eval()
+        if not training:
+            features.tabulate(reader, np.array([1, 4]))
+        made = features(batch).need("entity_text")
         stored = torch.from_numpy(store.entities.gather("text_mean", [4, 1]))
         assert made[0].abs().max() == 0
         torch.testing.assert_close(made[1:], stored, rtol=0, atol=1e-5)
@@ -167,13 +174,16 @@ class TestFeatures:
         reader = settle_online(store, read_config(ONLINE)).reader(TEXT_MADE)
         copy = pickle.loads(pickle.dumps(reader))
         one, two = (each.read(np.arange(3), np.arange(4))[0] for each in (reader, copy))
-        for part, same in zip(one.entities, two.entities, strict=True):
+        assert one.mentions
+        for part, same in zip(one.mentions, two.mentions, strict=True):
             assert torch.equal(part.tokens, same.tokens)
 
     def test_a_batch_moves_and_widens_with_its_texts(self, store: Store) -> None:
-        online = settle_online(store, read_config(ONLINE))
         reader = BatchReader(
-            store=store, paths={}, protocol="strict", texts=online.reader(TEXT_MADE)
+            store=store,
+            paths={},
+            protocol="strict",
+            texts=settle_online(store, read_config(FINETUNED)).reader(TEXT_MADE, for_training=True),
         )
         batch = reader[np.arange(3)]
         moved = batch.to("meta").float()
@@ -227,7 +237,7 @@ class TestFineTuning:
         torch.manual_seed(0)
         network = job.module().network.train()
         torch.manual_seed(1)
-        (batch,) = [job.loader("train").reader[np.arange(5)]]
+        batch = job.loader("train", shuffled=True).reader[np.arange(5)]
         (network(batch.float()) ** 2).sum().backward()
         assert isinstance(network.text, TextFeatures)
         return {
@@ -384,7 +394,12 @@ def test_every_model_scores_the_same_with_frozen_online_features(
             job: Job = prepare_job(store, read_config({"model": model, **values}))
             torch.manual_seed(3)
             network = job.module().network.eval()
+            loader = job.loader("train")
+            if isinstance(network, OnlineNetwork):
+                assert loader.reader.texts is not None
+                entities = loader.reader.entities_of(range(4))
+                network.text.tabulate(loader.reader.texts, entities)
             with torch.no_grad():
-                return network(job.loader("train").reader[np.arange(4)].float())
+                return network(loader.reader[np.arange(4)].float())
 
         torch.testing.assert_close(scores(**ONLINE), scores(), rtol=0, atol=1e-5)
