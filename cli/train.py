@@ -12,7 +12,12 @@ from cli.console import show, show_json, stderr
 from cli.models import model_option, show_models
 
 #: Flags of single keys of the configuration; ``None`` = not given, so that lower layers count.
-_KEYS = {"model": "model.name"}
+_KEYS = {
+    "model": "model.name",
+    "text": "text.source",
+    "finetune": "text.finetune",
+    "entity_text": "text.entity",
+}
 
 
 @click.command()
@@ -30,6 +35,19 @@ _KEYS = {"model": "model.name"}
     "--protocol",
     type=click.Choice(["strict", "paper"]),
     help="Candidates the forward pass sees: the retrieved ones, or the gold besides.",
+)
+@click.option(
+    "--text",
+    type=click.Choice(["stored", "online"]),
+    help="Features of texts: the store's, or made by a text encoder while training.",
+)
+@click.option(
+    "--finetune", is_flag=True, default=None, help="Train the encoder of --text online as well."
+)
+@click.option(
+    "--entity-text",
+    type=click.Choice(["attr", "name", "brief"]),
+    help="What --text online reads of an entity: the text as at ingest, title or description.",
 )
 @click.option("--epochs", type=int, metavar="N", help="Passes over the training split.")
 @click.option("--batch-size", type=int, metavar="N", help="Mentions a batch.")
@@ -87,6 +105,7 @@ def train(
     $ drin-fs train wikimel.h5 -o runs/paper --preset drin-wikimel
     $ drin-fs train --preset drin-wikimel --print-config > mine.yaml
     $ drin-fs train wikimel.h5 -o runs/drin --resume --epochs 30
+    $ drin-fs train wikimel.h5 -o runs/bert --text online --finetune --batch-size 8
     $ drin-fs train --model
 
     The same in Python: linker.train.train.

@@ -13,11 +13,51 @@ D     text width    V   visual width    H   width of the model
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
-from typing import Self
+from typing import Any, Self
 
 import torch
 from torch import Tensor
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextPart:
+    """n texts of like length that go through an encoder together, padded to L positions."""
+
+    rows: Tensor  # (n,) int64, the mentions, or distinct entities, of the batch that they are of
+    tokens: Tensor  # (n, L) int64 token ids
+    lengths: Tensor  # (n,) int64, tokens of each text
+
+    def map(self, change: Callable[[Tensor], Tensor]) -> Self:
+        return replace(
+            self,
+            rows=change(self.rows),
+            tokens=change(self.tokens),
+            lengths=change(self.lengths),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Texts:
+    """The texts of a batch as token ids, where an encoder inside training makes their features."""
+
+    mentions: tuple[TextPart, ...]  # none where the model reads nothing of sentences
+    entities: tuple[TextPart, ...]  # the entity that is no entity is in none of them; none at
+    # all where entities were encoded before
+    entity_rows: Tensor  # (U,) int64, rows of the store's entity table; -1 = no entity
+    mention_start: Tensor  # (B,) int64, [CLS] not counted
+    mention_end: Tensor  # (B,) int64
+
+    def map(self, change: Callable[[Tensor], Tensor]) -> Self:
+        return replace(
+            self,
+            mentions=tuple(part.map(change) for part in self.mentions),
+            entities=tuple(part.map(change) for part in self.entities),
+            entity_rows=change(self.entity_rows),
+            mention_start=change(self.mention_start),
+            mention_end=change(self.mention_end),
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,6 +93,9 @@ class Batch:
     sim_image_text: Tensor | None = None  # (B, C) CLIP logit: mention image, entity text
     sim_text_image: Tensor | None = None  # (B, C) CLIP logit: mention text, entity image
 
+    # what the text features above are made of, where they do not come from the store
+    texts: Texts | None = None
+
     def __len__(self) -> int:
         return self.candidates.shape[0]
 
@@ -78,10 +121,12 @@ class Batch:
         """The same batch with float16 features as float32 (the store's default is float16)."""
         return self._map(lambda t: t.float() if t.dtype == torch.float16 else t)
 
-    def _map(self, change) -> Self:  # type: ignore[no-untyped-def]
-        changed = {
+    def _map(self, change: Callable[[Tensor], Tensor]) -> Self:
+        changed: dict[str, Any] = {
             f.name: change(value)
             for f in fields(self)
             if isinstance(value := getattr(self, f.name), Tensor)
         }
+        if self.texts is not None:
+            changed["texts"] = self.texts.map(change)
         return replace(self, **changed)

@@ -36,6 +36,8 @@ from linker.metrics import Denominator, TieRule
 from linker.models import model_class
 from linker.models.base import Model, ModelConfig
 
+TextSource: TypeAlias = Literal["stored", "online"]
+EntityTextType: TypeAlias = Literal["attr", "name", "brief"]
 Precision: TypeAlias = Literal["32", "bf16-mixed", "16-mixed"]
 Device: TypeAlias = Literal["auto", "cpu", "cuda"]
 
@@ -56,6 +58,9 @@ FLAGS: Mapping[str, str] = {
     "precision": "--precision",
     "device": "--device",
     "workers": "--workers",
+    "text.source": "--text",
+    "text.finetune": "--finetune",
+    "text.entity": "--entity-text",
 }
 
 
@@ -146,6 +151,75 @@ class MetricsConfig(Section):
         return self
 
 
+class TextSection(Section):
+    """Where the features of texts come from."""
+
+    source: TextSource = Field(
+        default="stored",
+        description="stored = the store's features; online = a text encoder inside training reads "
+        "the store's texts. Default chosen here: equal while frozen, and far cheaper.",
+    )
+    encoder: str | None = Field(
+        default=None,
+        description="Text encoder of online: a folder or a name on the Hugging Face hub. Default: "
+        "the one that the store was made with.",
+    )
+    finetune: bool = Field(
+        default=False,
+        description="Train the encoder of online as well. Default: the reference's, frozen.",
+    )
+    lr: float = Field(
+        default=2e-5,
+        gt=0,
+        description="Learning rate of the encoder that is fine-tuned. Default: the smallest of "
+        "the three that BERT's authors recommend (Devlin et al. 2019, appendix A.3), because the "
+        "network behind the encoder starts from nothing.",
+    )
+    entity: EntityTextType = Field(
+        default="attr",
+        description="What online reads of an entity: attr = the text that ingest encodes, name = "
+        "its title, brief = its description. Default: the reference's.",
+    )
+    checkpointing: bool = Field(
+        default=True,
+        description="Compute the fine-tuned encoder's activations again in the backward pass "
+        "instead of keeping them: a third more time, and memory of batch_tokens instead of a "
+        "batch. Default chosen here: without it a batch of 64 × 100 texts does not fit.",
+    )
+    max_tokens: int | None = Field(
+        default=None,
+        ge=3,
+        description="Tokens of a text that online attends to. Default: as at ingest, the encoder's "
+        "limit, at most 512.",
+    )
+    batch_tokens: int = Field(
+        default=4096,
+        ge=1,
+        description="Tokens, padding included, that go through the encoder at once; does not "
+        "change the result but for rounding. Default chosen here: fills a CPU or GPU, and holds "
+        "under 3 GB of activations of a fine-tuned BERT-base.",
+    )
+
+    @property
+    def words(self) -> str:
+        """For summaries and tables: ``stored``, or ``online, fine-tuned, entity name``."""
+        if self.source == "stored":
+            return self.source
+        parts = [self.source, "fine-tuned" if self.finetune else "frozen"]
+        return ", ".join(parts if self.entity == "attr" else [*parts, f"entity {self.entity}"])
+
+    @model_validator(mode="after")
+    def _online_only(self) -> Self:
+        if self.source == "stored" and self.finetune:
+            raise ValueError("--finetune needs --text online: stored features cannot be fine-tuned")
+        if self.source == "stored" and self.entity != "attr":
+            raise ValueError(
+                f"--entity-text {self.entity} needs --text online: the stored features are those "
+                "of --entity-text attr"
+            )
+        return self
+
+
 class TrainConfig(Section):
     """Everything that decides the result of a training run, the store and the machine aside."""
 
@@ -165,6 +239,9 @@ class TrainConfig(Section):
         "encoder's pooled output. Default: the reference's, pooled where stored, else mean.",
     )
     loss: LossConfig = Field(default=LossConfig(), description="The triplet loss.")
+    text: TextSection = Field(
+        default=TextSection(), description="Where the features of texts come from."
+    )
     epochs: int = Field(default=30, ge=1, description="Default: the reference's.")
     batch_size: int = Field(default=64, ge=1, description="Mentions. Default: the reference's.")
     lr: float = Field(

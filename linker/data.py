@@ -10,7 +10,7 @@ import math
 from collections import deque
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import numpy as np
 import torch
@@ -22,12 +22,18 @@ from featurestore.schema import NO_ROW
 from linker.batch import Batch
 from linker.fields import PER_CANDIDATE, WHOLE_RECORDS
 
+if TYPE_CHECKING:
+    from linker.texts import TextReader
+
 #: ``strict``: the K retrieved candidates. ``paper``: and the gold entity as one more, last, which
 #: the forward pass sees (needed for the published numbers; it lets the answer leak, see the docs).
 Protocol: TypeAlias = Literal["strict", "paper"]
 
 #: Those that a trained model can be scored under; ``full-kb``: all entities (``linker.full_kb``).
 ScoringProtocol: TypeAlias = Literal["strict", "paper", "full-kb"]
+
+#: Mentions whose candidates are marked at once: a few megabytes of them.
+_MARKED = 8192
 
 #: Columns that index into something are handed to models as int64, torch's type of an index.
 _INDEX_KINDS = "iu"
@@ -71,19 +77,25 @@ class BatchReader(Dataset[Batch]):
 
     Args:
         paths: batch field → ``table/field`` of the store; nothing else is read.
+        texts: reads the texts themselves, where an encoder inside training makes their features.
     """
 
-    def __init__(self, *, store: Store, paths: Mapping[str, str], protocol: Protocol) -> None:
+    def __init__(
+        self,
+        *,
+        store: Store,
+        paths: Mapping[str, str],
+        protocol: Protocol,
+        texts: TextReader | None = None,
+    ) -> None:
         self.store = store
         self.paths = dict(paths)
         self.protocol = protocol
+        self.texts = texts
 
     def __getitem__(self, rows: np.ndarray) -> Batch:
-        candidates = self.store.mentions.gather("candidates", rows)
-        retrieved = candidates.shape[1]
-        if self.protocol == "paper":
-            gold = self.store.mentions.gather("gold", rows)
-            candidates = np.concatenate([candidates, gold[:, None]], axis=1)
+        candidates = self._candidates(rows)
+        retrieved = candidates.shape[1] - (self.protocol == "paper")
         distinct, places = np.unique(candidates, return_inverse=True)
         features: dict[str, Tensor] = {}
         for name, path in self.paths.items():
@@ -95,13 +107,35 @@ class BatchReader(Dataset[Batch]):
             if name in PER_CANDIDATE:
                 values = values[:, : candidates.shape[1]]
             features[name] = as_tensor(values)
+        texts = None
+        if self.texts is not None:
+            texts, counted = self.texts.read(rows, distinct)
+            features |= counted
         return Batch(
+            texts=texts,
             mention_rows=torch.from_numpy(np.asarray(rows, np.int64)),
             answer=as_tensor(self.store.mentions.gather("answer", rows)),
             candidates=torch.from_numpy(places.reshape(candidates.shape)),
             retrieved=retrieved,
             **features,
         )
+
+    def entities_of(self, rows: range) -> np.ndarray:
+        """(n,) rows of the entities that these mentions' batches hold, each once, ascending."""
+        used = np.zeros(len(self.store.entities), bool)
+        for first in range(rows.start, rows.stop, _MARKED):
+            block = np.arange(first, min(first + _MARKED, rows.stop))
+            candidates = self._candidates(block)
+            used[candidates[candidates != NO_ROW]] = True
+        return np.flatnonzero(used)
+
+    def _candidates(self, rows: np.ndarray) -> np.ndarray:
+        """(B, C) entity rows that the forward pass sees."""
+        candidates = self.store.mentions.gather("candidates", rows)
+        if self.protocol == "paper":
+            gold = self.store.mentions.gather("gold", rows)
+            candidates = np.concatenate([candidates, gold[:, None]], axis=1)
+        return candidates
 
     def _entity_feature(self, field: str, distinct: np.ndarray) -> np.ndarray:
         """(U, …) one feature of the distinct entities, zero for the one that is no entity."""

@@ -71,6 +71,7 @@ def evaluate(
         if not other_store:
             check_same_store(recorded, opened, hint="give the right --store, or --other-store")
         job = prepare_job(opened, config)
+        job.check_same_encoder(folder.read_environment())
         job.rows(split)
         with reproducible(config.seed, job.device), quiet_lightning():
             module = job.module()

@@ -63,6 +63,15 @@ ENTITY_TEXT: Mapping[EntityPooling, Source] = {
     "pooled": _entity("text_pooled"),
 }
 
+#: Fields that an encoder inside training makes of the stored texts (``--text online``).
+TEXT_MADE = frozenset(
+    {
+        *("mention_text_span", "mention_text_cls", "mention_text_tokens", "mention_text_padded"),
+        *("mention_token_count", "mention_token_start", "mention_token_end"),
+        *("entity_text", "entity_text_cls"),
+    }
+)
+
 #: Fields with one value a candidate, the gold slot last: ``strict`` leaves the last one out.
 PER_CANDIDATE = frozenset({"sim_image_text", "sim_text_image"})
 

@@ -149,6 +149,7 @@ class KnowledgeBase:
             for name, field in self._fields("mentions")
         }
         batch = Batch(
+            texts=None,
             mention_rows=self._on_device(np.asarray(rows)),
             answer=self._on_device(place),
             candidates=torch.empty(len(rows), 0, dtype=torch.int64, device=self.device),
@@ -176,6 +177,7 @@ class KnowledgeBase:
         candidates = torch.arange(len(rows), device=self.device)
         return replace(
             mentions.batch,
+            texts=None,
             answer=place.where((place >= 0) & (place < len(rows)), len(rows)),
             candidates=candidates.expand(len(mentions.batch), -1),
             retrieved=len(rows),

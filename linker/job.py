@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import torch
+from torch import nn
 
 from featurestore import Store
 from featurestore.errors import DataError
@@ -16,27 +19,50 @@ from linker.metrics import Ranks
 from linker.module import LinkerModule
 from linker.trainer import interruptible, make_trainer
 
+if TYPE_CHECKING:
+    from linker.online import OnlineText
+
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
     """Everything was checked, nothing was computed.
 
-    ``config``: with what was left to the store (edges) filled in.
+    ``config``: with what was left to the store (edges, text encoder) filled in. ``online``: the
+    text encoder inside training; None = the features of texts are stored.
     """
 
     store: Store
     config: TrainConfig
     match: Match
     device: torch.device
+    online: OnlineText | None = None
 
     def module(self) -> LinkerModule:
         """The network with fresh weights, in its training step."""
+        model = self.match.build()
+        network: nn.Module = model
+        if self.online is not None:  # second, so that the model's first weights are those without
+            network = self.online.network(model, self.match.made)
         return LinkerModule(
-            network=self.match.build(),
+            network=network,
             loss=self.config.loss,
             lr=self.config.lr,
+            encoder_lr=self.config.text.lr,
             mention_ids=self.store.mentions.ids,
         )
+
+    def encoder_identity(self) -> dict[str, Any]:
+        """What the environment of a run says of its text encoder; nothing without one."""
+        return {} if self.online is None else {"text_encoder": self.online.info.as_json()}
+
+    def check_same_encoder(self, environment: Mapping[str, Any]) -> None:
+        """Refuse a text encoder whose files are not those that a run recorded.
+
+        Raises:
+            EncoderError: a file differs.
+        """
+        if self.online is not None and "text_encoder" in environment:
+            self.online.check_same(environment["text_encoder"])
 
     def rows(self, split: str) -> range:
         """The mention rows of a split.
@@ -56,9 +82,16 @@ class Job:
         Raises:
             UnknownId, DataError: as ``rows``.
         """
-        config = self.config
+        config, online = self.config, self.online
         return BatchLoader(
-            reader=BatchReader(store=self.store, paths=self.match.paths, protocol=config.protocol),
+            reader=BatchReader(
+                store=self.store,
+                paths=self.match.paths,
+                protocol=config.protocol,
+                texts=None
+                if online is None
+                else online.reader(self.match.made, for_training=shuffled),
+            ),
             requests=Requests(
                 rows=self.rows(split),
                 batch_size=config.batch_size,
@@ -85,15 +118,31 @@ def prepare_job(store: Store, config: TrainConfig) -> Job:
 
     Raises:
         FieldMissing: the store lacks a field that the model reads.
-        ConfigError: there is no such device here, or it cannot do the precision.
+        ConfigError: there is no such device here, or it cannot do the precision; or, as DataError
+            too, the text encoder inside training does not fit the store.
     """
-    match = match_model(config.model, store, pooling=config.entity_pooling)
-    settled = config.model.model_copy(
-        update={"options": match.config, "edges_from_store": False, "without": ()}
+    online = None
+    if config.text.source == "online":
+        from linker.online import settle_online  # imports transformers
+
+        online = settle_online(store, config)
+    match = match_model(
+        config.model,
+        store,
+        pooling=config.entity_pooling,
+        online_width=None if online is None else online.width,
     )
+    settled: dict[str, Any] = {
+        "model": config.model.model_copy(
+            update={"options": match.config, "edges_from_store": False, "without": ()}
+        )
+    }
+    if online is not None:
+        settled["text"] = online.section
     return Job(
         store=store,
-        config=config.model_copy(update={"model": settled}),
+        config=config.model_copy(update=settled),
+        online=online,
         match=match,
         device=resolve_device(config.device, config.precision),
     )

@@ -7,10 +7,17 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from featurestore import Store
-from featurestore.errors import DataError
+from featurestore.errors import ConfigError, DataError
 from featurestore.schema import BY_PATH
 from linker.config import ModelChoice
-from linker.fields import EntityPooling, missing_error, missing_from, source_of, stored_paths
+from linker.fields import (
+    TEXT_MADE,
+    EntityPooling,
+    missing_error,
+    missing_from,
+    source_of,
+    stored_paths,
+)
 from linker.models import model_class
 from linker.models.base import Model, ModelConfig
 
@@ -29,9 +36,10 @@ IMAGE_FIELDS = (
 class Match:
     """A model with everything it needs from one store.
 
-    ``paths``: batch field → ``table/field`` of the store. ``edges``, ``edges_off``: for a model with
-    edges, those that are on, and for each that the store cannot serve the reason. ``text_width``,
-    ``image_width``: None for a model that reads no text, or no picture.
+    ``paths``: batch field → ``table/field`` of the store. ``made``: the batch fields that a text
+    encoder makes instead. ``edges``, ``edges_off``: for a model with edges, those that are on, and
+    for each that the store cannot serve the reason. ``text_width``, ``image_width``: None for a
+    model that reads no text, or no picture.
     ``edges_chosen``: the user left the edges to the store, so what is off is worth a warning.
     """
 
@@ -40,6 +48,7 @@ class Match:
     paths: dict[str, str]
     text_width: int | None
     image_width: int | None
+    made: frozenset[str] = frozenset()
     edges: tuple[str, ...] = ()
     edges_off: dict[str, str] = field(default_factory=dict)
     edges_chosen: bool = False
@@ -55,31 +64,45 @@ class Match:
         return network(config=self.config, text_width=self.text_width, image_width=self.image_width)
 
 
-def match_model(choice: ModelChoice, store: Store, *, pooling: EntityPooling) -> Match:
+def match_model(
+    choice: ModelChoice, store: Store, *, pooling: EntityPooling, online_width: int | None = None
+) -> Match:
     """Settle what ``choice`` leaves to the store, and check that the store can serve the rest.
+
+    Args:
+        online_width: width of the text encoder that makes the text fields; None = they are stored.
 
     Raises:
         FieldMissing: the store lacks a field that the model reads.
         DataError: fields that must be equally wide are not.
+        ConfigError: the text encoder would make nothing that the model reads.
     """
+    made = frozenset() if online_width is None else TEXT_MADE
     network, _ = model_class(choice.name)
     config = choice.options
-    edge_fields = network.edge_fields
-    edges_off = _edges_without_fields(edge_fields, store, pooling)
+    needed = {edge: names - made for edge, names in network.edge_fields.items()}
+    edges_off = _edges_without_fields(needed, store, pooling)
     if choice.edges_from_store:
         off = edges_off.keys() | set(choice.without)
-        on = tuple(edge for edge in edge_fields if edge not in off)
+        on = tuple(edge for edge in needed if edge not in off)
         config = config.model_copy(update={"edges": on})
     elif edges_off:
-        _check_named_edges(choice, edge_fields, edges_off, store, pooling)
+        _check_named_edges(choice, needed, edges_off, store, pooling)
     names = network.requires(config)
-    paths = stored_paths(store, names, pooling=pooling, reader=f"model {choice.name}")
+    paths = stored_paths(store, names - made, pooling=pooling, reader=f"model {choice.name}")
+    if online_width is not None and not names & made:
+        raise ConfigError(
+            f"model {choice.name} reads no text, so an encoder would have nothing to do",
+            where="--text online",
+            hint="leave it out, or choose another --model",
+        )
     return Match(
         name=choice.name,
         config=config,
         paths=paths,
-        text_width=_width(store, TEXT_FIELDS, paths, what="text"),
+        text_width=online_width or _width(store, TEXT_FIELDS, paths, what="text"),
         image_width=_width(store, IMAGE_FIELDS, paths, what="visual"),
+        made=names & made,
         edges=tuple(getattr(config, "edges", ())),
         edges_off=edges_off,
         edges_chosen=choice.edges_from_store,

@@ -8,14 +8,15 @@ from typing import Any
 import lightning.pytorch as pl
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from featurestore.errors import DrinFsError
 from linker.batch import Batch
 from linker.config import LossConfig
+from linker.data import BatchLoader
 from linker.losses import triplet_loss
 from linker.metrics import Ranks, rank_gold
-from linker.models.base import Model
+from linker.online_network import OnlineNetwork
 
 
 class TrainingDiverged(DrinFsError):
@@ -26,21 +27,25 @@ class LinkerModule(pl.LightningModule):
     """Trains a network with the triplet loss and Adam; ranks the golds of what it is given to score.
 
     Args:
+        network: a model, or one behind a text encoder.
+        encoder_lr: learning rate of that encoder, where it is fine-tuned.
         mention_ids: rows → ids, to name mentions in errors.
     """
 
     def __init__(
         self,
         *,
-        network: Model[Any],
+        network: nn.Module,
         loss: LossConfig,
         lr: float,
+        encoder_lr: float | None = None,
         mention_ids: Callable[[np.ndarray], list[str]],
     ) -> None:
         super().__init__()
         self.network = network
         self.loss = loss
         self.lr = lr
+        self.encoder_lr = encoder_lr
         self.mention_ids = mention_ids
         self.loss_sum = 0.0  # of the mentions of this epoch
         self.trained = 0  # mentions, this epoch
@@ -53,13 +58,24 @@ class LinkerModule(pl.LightningModule):
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """One Adam for the whole fit (the reference's optimiser; it restarts it, we do not)."""
-        return torch.optim.Adam(self.network.parameters(), lr=self.lr)
+        if not isinstance(self.network, OnlineNetwork):
+            return torch.optim.Adam(self.network.parameters(), lr=self.lr)
+        groups: list[dict[str, Any]] = [{"params": list(self.network.network.parameters())}]
+        learning = [weight for weight in self.network.text.parameters() if weight.requires_grad]
+        if learning:
+            groups.append({"params": learning, "lr": self.encoder_lr or self.lr})
+        return torch.optim.Adam(groups, lr=self.lr)
 
     def transfer_batch_to_device(
         self, batch: Batch, device: torch.device, dataloader_idx: int
     ) -> Batch:
         """The batch on the device; float16 features travel as float16 and widen there."""
         return batch.to(device, non_blocking=True).float()
+
+    def on_train_start(self) -> None:
+        """A frozen text encoder reads every entity once, before the first batch."""
+        if isinstance(self.network, OnlineNetwork) and not self.network.text.finetune:
+            self._tabulate(self.trainer.train_dataloader)
 
     def on_train_epoch_start(self) -> None:
         self.loss_sum, self.trained = 0.0, 0
@@ -82,6 +98,7 @@ class LinkerModule(pl.LightningModule):
 
     def on_validation_epoch_start(self) -> None:
         self._ranks = []
+        self._tabulate(self.trainer.val_dataloaders)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         ranks = rank_gold(self.network(batch), batch.answer, retrieved=batch.retrieved)
@@ -90,10 +107,19 @@ class LinkerModule(pl.LightningModule):
         self._ranks.append(ranks)
 
     def on_test_epoch_start(self) -> None:
-        self.on_validation_epoch_start()
+        self._ranks = []
+        self._tabulate(self.trainer.test_dataloaders)
 
     def test_step(self, batch: Batch, batch_idx: int) -> None:
         self.validation_step(batch, batch_idx)
+
+    def _tabulate(self, loader: Any) -> None:
+        """Let a text encoder inside training read the entities of a pass that leaves it as it is."""
+        assert isinstance(loader, BatchLoader)
+        reader = loader.reader
+        if isinstance(self.network, OnlineNetwork) and reader.texts is not None:
+            rows = reader.entities_of(loader.requests.rows)
+            self.network.text.tabulate(reader.texts, rows)
 
     def _diverged(self, what: str, batch: Batch, batch_idx: int) -> TrainingDiverged:
         ids = self.mention_ids(batch.mention_rows.cpu().numpy())

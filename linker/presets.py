@@ -52,6 +52,7 @@ _IMAGE: Values = {"name": "image"}
 
 #: How the script trains all of them.
 _TRAINING: Values = {
+    "text": {"source": "stored"},  # online_bert and finetune_bert are off in the script
     "protocol": "paper",  # the released candidate lists end with the gold, and the model sees it
     "loss": {"negatives": "batch", "margin": 0.25},
     "epochs": 30,

@@ -126,9 +126,14 @@ def _caption(summary: Mapping[str, Any]) -> str:
 
 
 def _model(summary: Mapping[str, Any]) -> str:
-    """``text``, ``drin (tt it)`` with the edges that are on, ``clip (sum)`` with its options."""
+    """``text``, ``drin (tt it)`` with the edges that are on, ``clip (sum)`` with its options.
+
+    An encoder inside training is named behind.
+    """
     words = summary.get("edges", list(summary.get("options", {}).values()) or None)
-    return summary["model"] if words is None else f"{summary['model']} ({' '.join(words)})"
+    name = summary["model"] if words is None else f"{summary['model']} ({' '.join(words)})"
+    text = summary.get("text", "stored")
+    return name if text == "stored" else f"{name}, text {text}"
 
 
 def _figure_names(splits: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+from featurestore.errors import ConfigError
 from featurestore.progress import Progress
 from linker.data import ScoringProtocol
 from linker.full_kb import KS, rank_all_entities
 from linker.job import Job
 from linker.metrics import Ranks
+from linker.models.base import Model
 from linker.module import LinkerModule
 from linker.summary import figures, split_metrics
 
@@ -36,12 +38,19 @@ def score_split(
             own protocol counts.
 
     Raises:
+        ConfigError: ``full-kb`` with a text encoder inside training.
         FieldMissing: the store cannot serve the model under ``full-kb``.
         TrainingDiverged: the model scores NaN.
     """
     if protocol != "full-kb":
         ranks = job.score(module, split)
         return Scored(ranks, figures(split_metrics(ranks, job.config.metrics)), {})
+    if not isinstance(module.network, Model):
+        raise ConfigError(
+            "protocol full-kb reads stored features, and this run makes those of texts itself",
+            where="--protocol full-kb",
+            hint="score it under strict or paper, or train one with --text stored",
+        )
     ranks, entities = rank_all_entities(job, module.network, split, progress=progress)
     metrics = job.config.metrics.model_copy(update={"ks": KS})
     conditions = {"protocol": "full-kb", "entities": entities}

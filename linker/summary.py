@@ -30,6 +30,7 @@ def conditions(config: TrainConfig, match: Match) -> dict[str, Any]:
     """What one has to know to read the figures; a model that learns nothing has options, no seed."""
     values: dict[str, Any] = {
         "model": match.name,
+        "text": config.text.words,
         "protocol": config.protocol,
         "tie_rule": config.metrics.tie_rule,
         "denominator": config.metrics.denominator,

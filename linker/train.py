@@ -17,7 +17,7 @@ from featurestore.progress import Progress, Silent
 from linker.baseline import check_learns
 from linker.callbacks import PeakMemory, RecordEpochs, ReportProgress, StartEpoch, WriteEvents
 from linker.checkpoint import finished_epochs, load_weights
-from linker.config import TrainConfig, to_yaml
+from linker.config import TrainConfig, read_config, to_yaml
 from linker.data import golds_outside_table
 from linker.job import Job, prepare_job
 from linker.machine import check_same_store, environment, store_identity
@@ -66,7 +66,7 @@ def train(
         if resume:
             _check_same_run(job, folder)
         _say_what_is_off(job, progress)
-        folder.write_environment(environment(job.device, opened))
+        folder.write_environment(environment(job.device, opened) | job.encoder_identity())
         folder.write_config(to_yaml(job.config))
         with reproducible(config.seed, job.device), quiet_lightning():
             return _Run(job, folder, progress).complete(resume=resume)
@@ -158,7 +158,7 @@ class _Run:
             **splits,
             "epochs": len(history),
             "best_epoch": self.recorder.best["epoch"],
-            "parameters": sum(p.numel() for p in self.module.network.parameters()),
+            "parameters": sum(p.numel() for p in self.module.parameters() if p.requires_grad),
             "train_seconds_per_epoch": round(sum(e["seconds"] for e in history) / len(history), 3),
             "peak_rss_anon_mb": None if peak is None else round(peak / 1e6, 1),
             "empty_gold_slots": self._empty_gold_slots(),
@@ -179,7 +179,10 @@ def _check_same_run(job: Job, folder: RunFolder) -> None:
     """Refuse to continue a run with another store or other options than it was started with."""
     recorded = folder.read_environment()["store"]
     check_same_store(recorded, job.store, hint="continue with the store the run was started with")
-    old, new = folder.read_config(), job.config.model_dump(mode="json")
+    job.check_same_encoder(folder.read_environment())
+    # read, and not as written: keys that are newer than the run have their defaults
+    old = read_config(folder.read_config()).model_dump(mode="json")
+    new = job.config.model_dump(mode="json")
     differing = sorted(key for key in old.keys() | new.keys() if old.get(key) != new.get(key))
     forbidden = [key for key in differing if key not in MAY_CHANGE]
     if forbidden:
@@ -199,6 +202,8 @@ def _check_same_run(job: Job, folder: RunFolder) -> None:
 
 
 def _say_what_is_off(job: Job, progress: Progress) -> None:
+    for note in job.online.notes if job.online is not None else ():
+        progress.note(note)
     for edge, reason in job.match.edges_off.items() if job.match.edges_chosen else ():
         progress.note(f"WARNING: edge {edge} of {job.match.name} is off: {reason}")
     outside = golds_outside_table(job.store, job.rows("train"))

@@ -70,6 +70,7 @@ def reproducible(seed: int, device: torch.device) -> Iterator[None]:
 _EXPECTED_WARNINGS = (
     r".*does not have many workers which may be a bottleneck.*",
     r"(GPU|CUDA) available but not used.*",
+    r"Found [0-9]+ module\(s\) in eval mode at the start of training.*",  # a frozen text encoder
     r".*isinstance\(treespec, LeafSpec\)` is deprecated.*",  # torch >= 2.9 says it of Lightning
     r".*`srun` command is available on your system but is not used.*",
 )

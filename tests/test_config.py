@@ -14,7 +14,15 @@ from pydantic import BaseModel, ValidationError
 from cli.main import main
 from cli.train import train as train_command
 from featurestore.errors import ConfigError
-from linker.config import FLAGS, Section, TrainConfig, known_keys, read_config, to_yaml
+from linker.config import (
+    FLAGS,
+    Section,
+    TextSection,
+    TrainConfig,
+    known_keys,
+    read_config,
+    to_yaml,
+)
 from linker.config_layers import layered_config, merged, parse_setting
 from linker.models import MODELS
 from linker.presets import PRESETS, preset
@@ -233,7 +241,8 @@ def test_a_preset_is_a_whole_configuration_of_the_paper_protocol(name: str) -> N
     assert not config.model.edges_from_store
     assert name.startswith(f"{config.model.name}-")
     machine = {"seed", "device", "workers"}
-    assert set(known_keys(TrainConfig)) - machine - {"model"} == {
+    of_online = {f"text.{key}" for key in TextSection.model_fields if key != "source"}
+    assert set(known_keys(TrainConfig)) - machine - of_online - {"model"} == {
         key for key in flat(preset(name)) if not key.startswith("model.")
     }
 

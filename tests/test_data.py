@@ -141,7 +141,7 @@ def test_only_what_was_asked_for_is_read(planted: Store) -> None:
 
 
 def test_every_feature_of_a_batch_has_a_source_in_the_schema() -> None:
-    own = {"mention_rows", "answer", "candidates", "retrieved"}
+    own = {"mention_rows", "answer", "candidates", "retrieved", "texts"}
     assert {f.name for f in fields(Batch)} - own == {*SOURCES, "entity_text"}
     for source in (*SOURCES.values(), *ENTITY_TEXT.values()):
         for choice in source.choices:

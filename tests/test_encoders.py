@@ -152,7 +152,7 @@ class TestText:
     def test_spans_count_word_pieces_of_the_parts_alone(
         self, text: TextEncoder, parts: list[tuple[str, str]]
     ) -> None:
-        tokenizer = text._tokenizer
+        tokenizer = text.tokenizer._tokenizer
         start, end = text.mention_spans(
             [before + mention for before, mention in parts],
             [len(before) for before, _ in parts],

@@ -11,9 +11,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedModel
 
 from featurestore.encoders.loading import (
     DeviceName,
@@ -21,13 +20,13 @@ from featurestore.encoders.loading import (
     EncoderInfo,
     Runtime,
     describe,
-    load_model,
-    load_tokenizer,
 )
-from featurestore.errors import EncoderError
-
-#: Longest attention (DATASETS.md, "attention over up to 512 tokens"), where the model allows it.
-MAX_TOKENS = 512
+from featurestore.encoders.tokens import (
+    TextTokenizer,
+    attention_mask,
+    like_lengths,
+    load_text_model,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,17 +51,16 @@ class TextEncoder:
         self,
         *,
         model: PreTrainedModel,
-        tokenizer: PreTrainedTokenizerBase,
+        tokenizer: TextTokenizer,
         runtime: Runtime,
         info: EncoderInfo,
-        max_tokens: int,
         has_pooler: bool,
     ) -> None:
         self._model = runtime.place(model)
-        self._tokenizer = tokenizer
+        self.tokenizer = tokenizer
         self._runtime = runtime
         self.info = info
-        self.max_tokens = max_tokens
+        self.max_tokens = tokenizer.max_tokens
         self.has_pooler = has_pooler
         self.width: int = model.config.hidden_size
 
@@ -87,22 +85,14 @@ class TextEncoder:
             EncoderError: it cannot be loaded, or is not a text encoder of this type.
         """
         runtime = Runtime.choose(device, dtype)
-        model, absent = load_model(name, kind="text encoder", may_lack="pooler.")
-        _check_type(model, name)
-        vocabulary = model.config.vocab_size
-        tokenizer = load_tokenizer(name, kind="text encoder", vocabulary=vocabulary)
-        _check_tokenizer(tokenizer, name)
-        limits = [MAX_TOKENS, model.config.max_position_embeddings, tokenizer.model_max_length]
-        limit = min(limits if max_tokens is None else [*limits, max_tokens])
-        if limit < 3:
-            raise EncoderError(f"max_tokens {limit} leaves no token beside [CLS] and [SEP]")
+        model, tokenizer, has_pooler = load_text_model(name, max_tokens=max_tokens)
+        options: dict[str, str | int] = {"dtype": dtype, "max_tokens": tokenizer.max_tokens}
         return cls(
             model=model,
             tokenizer=tokenizer,
             runtime=runtime,
-            info=describe("text", name, model, {"dtype": dtype, "max_tokens": limit}),
-            max_tokens=limit,
-            has_pooler=getattr(model, "pooler", None) is not None and not absent,
+            info=describe("text", name, model, options),
+            has_pooler=has_pooler,
         )
 
     def encode(
@@ -130,7 +120,7 @@ class TextEncoder:
         if keep < 1:
             raise ValueError(f"keep must be at least 1, not {keep}")
         for first in range(0, len(texts), window):
-            ids = self._tokenize(texts[first : first + window], special=True)
+            ids = self.tokenizer.ids(texts[first : first + window])
             yield self._encode_window(first, ids, keep, padding, batch_tokens)
 
     def mention_spans(
@@ -138,38 +128,9 @@ class TextEncoder:
     ) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
         """Where each mention's word pieces stand in its sentence, [CLS] not counted.
 
-        Start is the number of word pieces of ``sentence[:start]`` tokenised alone, the length that
-        of the mention tokenised alone (DATASETS.md), so both are true of the sentence only where no
-        word straddles their borders. Not cut to the tokens kept.
-
-        Args:
-            starts: first character of each mention.
-
-        Returns:
-            token_start (n,) and token_end (n,): the mention's rows of the token features are
-            ``[token_start + 1, token_end + 1)``.
+        As :meth:`TextTokenizer.mention_spans`.
         """
-        before = [sentence[:start] for sentence, start in zip(sentences, starts, strict=True)]
-        token_start = self._piece_counts(before)
-        return token_start, token_start + self._piece_counts(mentions)
-
-    def _piece_counts(self, texts: Sequence[str]) -> NDArray[np.int32]:
-        if not texts:
-            return np.zeros(0, np.int32)
-        return np.array([len(ids) for ids in self._tokenize(texts, special=False)], np.int32)
-
-    def _tokenize(self, texts: Sequence[str], *, special: bool) -> list[list[int]]:
-        """Token ids of each text; with ``special``, as the model reads it: framed and cut."""
-        encoded = self._tokenizer(
-            list(texts),
-            add_special_tokens=special,
-            truncation=special,
-            max_length=self.max_tokens if special else None,
-            return_attention_mask=False,
-            return_token_type_ids=False,
-            verbose=False,
-        )
-        return encoded["input_ids"]
+        return self.tokenizer.mention_spans(sentences, starts, mentions)
 
     def _encode_window(
         self, first: int, ids: list[list[int]], keep: int, padding: bool, batch_tokens: int
@@ -181,7 +142,7 @@ class TextEncoder:
         offsets = np.cumsum(rows) - rows
         tokens = np.empty((rows.sum(), self.width), np.float32)
         pooled = np.empty((len(ids), self.width), np.float32) if self.has_pooler else None
-        for texts in _batches(np.maximum(lengths, filled), batch_tokens):
+        for texts in like_lengths(np.maximum(lengths, filled), batch_tokens):
             states, pooler = self._forward([ids[text] for text in texts], keep, filled)
             # states holds the rows of these texts one after the other
             begins = np.cumsum(rows[texts]) - rows[texts]
@@ -198,12 +159,8 @@ class TextEncoder:
 
         The first ``filled`` positions are kept of every text, whether or not it reaches them.
         """
-        longest = max(filled, *(len(each) for each in ids))
-        tokens = torch.full((len(ids), longest), self._tokenizer.pad_token_id or 0)
-        mask = torch.zeros_like(tokens)
-        for row, each in enumerate(ids):
-            tokens[row, : len(each)] = torch.tensor(each)
-            mask[row, : len(each)] = 1
+        tokens, lengths = self.tokenizer.padded(ids, filled=filled)
+        mask = attention_mask(lengths, tokens.shape[1])
         with self._runtime.inference():
             device = self._runtime.device
             output = self._model(input_ids=tokens.to(device), attention_mask=mask.to(device))
@@ -211,33 +168,3 @@ class TextEncoder:
             states = output.last_hidden_state[:, :keep][mask[:, :keep].bool().to(device)]
             pooler = output.pooler_output.float().cpu().numpy() if self.has_pooler else None
             return states.float().cpu().numpy(), pooler
-
-
-def _batches(lengths: NDArray[np.int64], batch_tokens: int) -> Iterator[NDArray[np.int64]]:
-    """Rows of like length, longest first, as many as fit into ``batch_tokens`` with padding."""
-    order = np.argsort(-lengths, kind="stable")
-    begin = 0
-    while begin < len(order):
-        end = begin + max(1, batch_tokens // int(lengths[order[begin]]))
-        yield order[begin:end]
-        begin = end
-
-
-def _check_type(model: PreTrainedModel, name: str) -> None:
-    config = model.config
-    needed = ("vocab_size", "hidden_size", "max_position_embeddings")
-    if config.is_encoder_decoder or not all(hasattr(config, key) for key in needed):
-        raise EncoderError(
-            f"{type(model).__name__} is not a text encoder of the BERT type",
-            where=name,
-            hint="take one that reads text and has one last hidden state, such as bert-base-cased",
-        )
-
-
-def _check_tokenizer(tokenizer: PreTrainedTokenizerBase, name: str) -> None:
-    """The store's rules (tokens 1 … n-2, spans shifted by one) need [CLS] text [SEP]."""
-    added = tokenizer.num_special_tokens_to_add()
-    if added != 2:
-        raise EncoderError(
-            f"the tokenizer adds {added} special tokens to a text, not [CLS] and [SEP]", where=name
-        )
