@@ -19,7 +19,7 @@ from cli.console import count, percent, plain_text, show, show_json, size, stder
 )
 @click.option(
     "--dataset",
-    type=click.Choice(["wikimel", "wikidiverse"]),
+    type=click.Choice(["wikimel", "wikidiverse", "richpediamel"]),
     help="Insist on this dataset. Without it, it is recognised.",
 )
 @click.option(
@@ -115,6 +115,14 @@ from cli.console import count, percent, plain_text, show, show_json, size, stder
     help="bfloat16 is several times faster where the processor has it, and less exact.",
 )
 @click.option(
+    "--candidates",
+    type=click.IntRange(1),
+    metavar="K",
+    default=100,
+    show_default=True,
+    help="MIMIC's layout, which brings none: candidates made for each mention from the titles.",
+)
+@click.option(
     "--limit",
     type=click.IntRange(1),
     metavar="N",
@@ -126,8 +134,9 @@ def ingest(source: Path, output: Path, overwrite: bool, as_json: bool, **options
     """Turn the dataset in SOURCE into one store file.
 
     SOURCE is a folder of WikiMEL or WikiDiverse, raw (text, candidate lists, pictures) or
-    preprocessed (.npy features); which of them it is, is recognised and said. Nothing stands at the
-    output path before the store is complete.
+    preprocessed (.npy features), or of any dataset in MIMIC's layout (kb_entity.json, mention lists,
+    pictures); which of them it is, is recognised and said. Nothing stands at the output path before
+    the store is complete.
 
     \b
     Examples:
