@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import rich_click as click
+from click.core import ParameterSource
 from rich import box
 from rich.table import Table
 
@@ -19,7 +20,7 @@ from cli.console import count, percent, plain_text, show, show_json, size, stder
 )
 @click.option(
     "--dataset",
-    type=click.Choice(["wikimel", "wikidiverse"]),
+    type=click.Choice(["wikimel", "wikidiverse", "richpediamel"]),
     help="Insist on this dataset. Without it, it is recognised.",
 )
 @click.option(
@@ -49,6 +50,11 @@ from cli.console import count, percent, plain_text, show, show_json, size, stder
     default="fasterrcnn",
     show_default=True,
     help="Finds the objects of a picture.",
+)
+@click.option(
+    "--ablate",
+    type=click.Choice(["mask_rcnn"]),
+    help="The paper's ablation of the object detector: the same as --detector maskrcnn.",
 )
 @click.option("--detector-weights", metavar="FILE", help="The detector's weights, where offline.")
 @click.option(
@@ -115,6 +121,14 @@ from cli.console import count, percent, plain_text, show, show_json, size, stder
     help="bfloat16 is several times faster where the processor has it, and less exact.",
 )
 @click.option(
+    "--candidates",
+    type=click.IntRange(1),
+    metavar="K",
+    default=100,
+    show_default=True,
+    help="MIMIC's layout, which brings none: candidates made for each mention from the titles.",
+)
+@click.option(
     "--limit",
     type=click.IntRange(1),
     metavar="N",
@@ -122,23 +136,37 @@ from cli.console import count, percent, plain_text, show, show_json, size, stder
 )
 @click.option("--overwrite", is_flag=True, help="Replace the store if it exists.")
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
-def ingest(source: Path, output: Path, overwrite: bool, as_json: bool, **options: Any) -> None:
+@click.pass_context
+def ingest(
+    context: click.Context,
+    source: Path,
+    output: Path,
+    ablate: str | None,
+    overwrite: bool,
+    as_json: bool,
+    **options: Any,
+) -> None:
     """Turn the dataset in SOURCE into one store file.
 
     SOURCE is a folder of WikiMEL or WikiDiverse, raw (text, candidate lists, pictures) or
-    preprocessed (.npy features); which of them it is, is recognised and said. Nothing stands at the
-    output path before the store is complete.
+    preprocessed (.npy features), or of any dataset in MIMIC's layout (kb_entity.json, mention lists,
+    pictures); which of them it is, is recognised and said. Nothing stands at the output path before
+    the store is complete.
 
     \b
     Examples:
     $ drin-fs ingest data/wikimel -o wikimel.h5
     $ drin-fs ingest data/preprocessed/wikidiverse -o wikidiverse.h5 --dtype float32
+    $ drin-fs ingest MIMIC/WikiMEL -o mimic.h5 --candidates 100
     $ drin-fs ingest data/wikimel -o text.h5 --image-encoder none --clip none --limit 1000
     """  # fmt: skip
     from cli.progress import progress_on
     from featurestore.ingest import ingest as run
     from featurestore.options import IngestOptions
 
+    if ablate == "mask_rcnn":
+        _check_ablation(context, options)
+        options["detector"] = "maskrcnn"
     summary = run(
         source,
         output,
@@ -150,6 +178,19 @@ def ingest(source: Path, output: Path, overwrite: bool, as_json: bool, **options
         show_json(summary.as_dict())
     else:
         show(*_views(summary.as_dict()))
+
+
+def _check_ablation(context: click.Context, options: dict[str, Any]) -> None:
+    """Refuse ``--ablate mask_rcnn`` beside options that name another origin of the objects."""
+    given = context.get_parameter_source("detector") is not ParameterSource.DEFAULT
+    if given and options["detector"] != "maskrcnn":
+        raise click.UsageError(
+            f"--ablate mask_rcnn and --detector {options['detector']}: give one of them"
+        )
+    if options["boxes"] is not None:
+        raise click.UsageError(
+            "--ablate mask_rcnn and --boxes: recorded boxes stand in for any detector"
+        )
 
 
 def _views(summary: dict[str, Any]) -> list[Any]:

@@ -25,10 +25,10 @@ from cli.render_parts import facts
 )
 @click.option(
     "--layout",
-    type=click.Choice(["raw", "preprocessed"]),
+    type=click.Choice(["raw", "preprocessed", "mimic"]),
     default="raw",
     show_default=True,
-    help="Texts and pictures with tiny encoders, or .npy features.",
+    help="Texts and pictures with tiny encoders, .npy features, or texts and pictures as MIMIC has.",
 )
 @click.option(
     "--mentions", type=int, default=900, show_default=True, help="Of all splits together."
@@ -90,7 +90,7 @@ def _view(summary: dict[str, Any]) -> RenderableType:
     lines: list[tuple[str, RenderableType]] = [
         ("folder", plain_text(summary["root"], "cyan")),
         ("dataset", f"{summary['layout']} {summary['dataset']}, seed {summary['seed']}"),
-        ("mentions", f"{splits}; {summary['candidates']} candidates each"),
+        ("mentions", f"{splits}; {_candidates(summary)}"),
         ("entities", f"{count(summary['entities'])} under {count(summary['names'])} names"),
         ("telling", f"{count(summary['telling'])} sentences tell the gold from its namesakes"),
         ("size", f"{size(summary['bytes'])} in {count(summary['files'])} files"),
@@ -98,6 +98,11 @@ def _view(summary: dict[str, Any]) -> RenderableType:
     for name, number in summary["troubles"].items():
         lines.append(("planted", plain_text(f"{count(number)} {name}")))
     return Group(facts(lines), Text(), Text("next", "dim"), Text(f"  $ {_next(summary)}"))
+
+
+def _candidates(summary: dict[str, Any]) -> str:
+    number = summary["candidates"]
+    return "no candidates" if summary["layout"] == "mimic" else f"{number} candidates each"
 
 
 def _next(summary: dict[str, Any]) -> str:
@@ -109,4 +114,6 @@ def _next(summary: dict[str, Any]) -> str:
         parts.append(f"--text-encoder {encoders['bert']} --image-encoder {encoders['resnet']}")
         boxes = f"--boxes {quote(summary['boxes'])}" if summary["boxes"] else "--detector none"
         parts.append(f"--clip {encoders['clip']} {boxes}")
+    if summary["layout"] == "mimic":
+        parts.append(f"--candidates {summary['candidates']}")
     return " \\\n      ".join(parts)

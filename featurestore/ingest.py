@@ -86,7 +86,8 @@ def recognise(source: Path, dataset: str | None = None) -> tuple[str, str]:
         hint = (
             f"did you mean {', '.join(nested)}?"
             if nested
-            else "expected mentions/, entities/, candidates/ (raw) or *_train.npy (preprocessed)"
+            else "expected mentions/, entities/, candidates/ (raw), *_train.npy (preprocessed) or "
+            "kb_entity.json and *_train.json (MIMIC)"
         )
         raise SourceError("neither a raw nor a preprocessed dataset", where=str(source), hint=hint)
     if dataset is not None and dataset != found[0]:

@@ -38,4 +38,5 @@ class IngestOptions:
     mention_objects: int = 3
     entity_objects: int = 1
     title_match: TitleMatch = "exact"  # raw WikiDiverse: when a gold is a candidate
+    candidates: int = 100  # MIMIC's layout, which has none: so many are made for each mention
     limit: int | None = None

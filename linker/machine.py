@@ -12,6 +12,7 @@ import torch
 import featurestore
 from featurestore import Store
 from featurestore.errors import ConfigError
+from featurestore.summary import sentences_digest
 from linker.config import Device, Precision
 from linker.run_folder import RunError
 
@@ -73,6 +74,10 @@ def store_identity(store: Store) -> dict[str, Any]:
         "entities": len(store.entities),
         "mentions": len(store.mentions),
         "splits": {name: len(rows) for name, rows in store.mentions.splits.items()},
+        "sentences": {
+            name: sentences_digest(store.mentions, rows)
+            for name, rows in store.mentions.splits.items()
+        },
         "fields": fields,
     }
 
@@ -107,6 +112,12 @@ def _differences(recorded: dict[str, Any], found: dict[str, Any]) -> list[str]:
             for name in sorted(old.keys() | new.keys())
             if old.get(name) != new.get(name)
         ]
+    sentences = recorded.get("sentences", {})  # runs of earlier versions did not record it
+    lines += [
+        f"other sentences in {name}"
+        for name, digest in found["sentences"].items()
+        if sentences.get(name, digest) != digest
+    ]
     return lines or ["same shapes, but other ids, encoders or options"]
 
 

@@ -64,8 +64,8 @@ def table(summaries: Mapping[str, Mapping[str, Any]], *, mixed: bool = False) ->
         mixed: allow figures under different conditions; these then stand in columns of their own.
 
     Raises:
-        ConfigError: the runs differ in protocol, tie rule, denominator or dataset, and ``mixed`` is
-            false.
+        ConfigError: the runs differ in protocol, tie rule, denominator, dataset or in the sentences
+            of a split, and ``mixed`` is false.
     """
     if not mixed:
         _check_comparable(summaries)
@@ -96,18 +96,32 @@ def models_table(models: Sequence[ModelLine]) -> Table:
 
 
 def _check_comparable(summaries: Mapping[str, Mapping[str, Any]]) -> None:
-    for key in (*CONDITIONS, "dataset"):
-        found: dict[str, str] = {}
-        for run, summary in summaries.items():
-            value = summary["store"]["dataset"] if key == "dataset" else summary[key]
-            found.setdefault(str(value), run)
-        if len(found) > 1:
-            differing = ", ".join(f"{value} in {run}" for value, run in found.items())
-            raise ConfigError(
-                f"figures under different conditions cannot be compared: {key} is {differing}",
-                where="report",
-                hint="score one of them again with drin-fs evaluate, or pass --mixed",
-            )
+    for key in CONDITIONS:
+        _check_equal(key, {run: summary[key] for run, summary in summaries.items()})
+    _check_equal(
+        "dataset", {run: summary["store"]["dataset"] for run, summary in summaries.items()}
+    )
+    for split in SPLITS:
+        digests = {
+            run: summary["store"]["sentences"][split]
+            for run, summary in summaries.items()
+            if split in summary and "sentences" in summary["store"]  # earlier versions lack it
+        }
+        _check_equal(f"{split} split (by its sentences)", digests)
+
+
+def _check_equal(what: str, values: Mapping[str, object]) -> None:
+    """Refuse runs of which one has another value."""
+    found: dict[str, str] = {}
+    for run, value in values.items():
+        found.setdefault(str(value), run)
+    if len(found) > 1:
+        differing = ", ".join(f"{value} in {run}" for value, run in found.items())
+        raise ConfigError(
+            f"figures under different conditions cannot be compared: {what} is {differing}",
+            where="report",
+            hint="score one of them again with drin-fs evaluate, or pass --mixed",
+        )
 
 
 def _table(columns: Sequence[str], *, caption: str | None) -> Table:

@@ -46,4 +46,4 @@ def conditions(config: TrainConfig, match: Match) -> dict[str, Any]:
 
 def store_line(identity: Mapping[str, Any]) -> dict[str, Any]:
     """Which store, in short."""
-    return {key: identity[key] for key in ("path", "fingerprint", "dataset")}
+    return {key: identity[key] for key in ("path", "fingerprint", "dataset", "sentences")}

@@ -75,6 +75,7 @@ def planted_store(
         writer.splits(
             {name: range(a, b) for name, a, b in zip(splits, starts, starts[1:], strict=False)}
         )
+        writer.text("mentions/sentence", [f"sentence {i}" for i in range(count)])
         for name, value in values.items():
             if name not in without:
                 _write(writer, name, value)

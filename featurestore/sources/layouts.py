@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from featurestore.options import IngestOptions
+from featurestore.sources.mimic import RawMimic, is_mimic, mimic_dataset
 from featurestore.sources.preprocessed import dataset_of, is_preprocessed
 from featurestore.sources.rawtables import RawDataset
 from featurestore.sources.wikidiverse import RawWikidiverse, is_raw_wikidiverse
@@ -16,9 +17,11 @@ def layout_of(folder: Path) -> tuple[str, str] | None:
     if is_preprocessed(folder):
         return dataset_of(folder), "preprocessed"
     if is_raw_wikimel(folder):
-        return RawWikimel.name, "raw"
+        return "wikimel", "raw"
     if is_raw_wikidiverse(folder):
-        return RawWikidiverse.name, "raw"
+        return "wikidiverse", "raw"
+    if is_mimic(folder):
+        return mimic_dataset(folder), "mimic"
     return None
 
 
@@ -30,4 +33,6 @@ def open_raw(root: Path, options: IngestOptions) -> RawDataset:
     """
     if is_raw_wikimel(root):
         return RawWikimel.open(root, limit=options.limit)
-    return RawWikidiverse.open(root, limit=options.limit, title_match=options.title_match)
+    if is_raw_wikidiverse(root):
+        return RawWikidiverse.open(root, limit=options.limit, title_match=options.title_match)
+    return RawMimic.open(root, candidates=options.candidates, limit=options.limit)

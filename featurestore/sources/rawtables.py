@@ -15,7 +15,7 @@ from typing import ClassVar, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from featurestore.schema import SPLITS
+from featurestore.schema import NO_ROW, SPLITS
 
 #: What is stored of an entity's text: the feature of every token, or one pooled vector.
 EntityTextForm = Literal["tokens", "pooled"]
@@ -70,9 +70,9 @@ class RawMentions:
 class RawDataset:
     """A raw dataset folder, read and checked."""
 
-    name: ClassVar[str]
     entity_text: ClassVar[EntityTextForm]
 
+    name: str
     root: Path
     entities: RawEntities
     mentions: RawMentions
@@ -91,3 +91,24 @@ def split_ranges(split_of_row: Iterable[str]) -> dict[str, range]:
         ranges[split] = range(first, first + size[split])
         first += size[split]
     return ranges
+
+
+def gold_places(candidates: NDArray[np.int32], gold: NDArray[np.int32]) -> NDArray[np.int32]:
+    """The first place of each gold in its list (n,); K where it is absent or outside the table."""
+    hit = (candidates == gold[:, None]) & (gold != NO_ROW)[:, None]
+    return np.where(hit.any(axis=1), hit.argmax(axis=1), candidates.shape[1]).astype(np.int32)
+
+
+def referred_only(
+    entities: int, candidates: NDArray[np.int32], gold: NDArray[np.int32]
+) -> tuple[NDArray[np.bool_], NDArray[np.int32], NDArray[np.int32]]:
+    """Which of the entities are candidate or gold of a mention, and the rows counted among them.
+
+    Returns:
+        (entities,) whether each is kept, and ``candidates`` and ``gold`` as rows of those kept.
+    """
+    used = np.zeros(entities, bool)
+    for rows in (candidates, gold):
+        used[rows[rows != NO_ROW]] = True
+    new_row = np.append(np.cumsum(used, dtype=np.int32) - 1, np.int32(NO_ROW))
+    return used, new_row[candidates], new_row[gold]  # NO_ROW is the last place of new_row

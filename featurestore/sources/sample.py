@@ -24,7 +24,7 @@ from featurestore.sources.sample_preprocessed import write_preprocessed
 from featurestore.sources.sample_world import SPLITS, World
 
 DatasetName = Literal["wikimel", "wikidiverse"]
-LayoutName = Literal["raw", "preprocessed"]
+LayoutName = Literal["raw", "preprocessed", "mimic"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,11 +36,11 @@ class SampleSummary:
     root: str
     mentions: dict[str, int]  # split → mentions
     entities: int
-    candidates: int
+    candidates: int  # of each mention; MIMIC's layout has none, ingest makes them
     names: int  # groups of entities that share a name
     telling: int  # mentions whose sentence alone tells the gold from its namesakes
     troubles: dict[str, int]  # planted on purpose → how often
-    encoders: dict[str, str]  # bert, resnet, clip → folder; raw layout only
+    encoders: dict[str, str]  # bert, resnet, clip → folder; not of the preprocessed layout
     boxes: str | None  # folder of recorded boxes for ingest --boxes; raw WikiMEL only
     files: int
     bytes: int
@@ -70,14 +70,15 @@ def write_sample(
 ) -> SampleSummary:
     """Write a sample dataset; ``root`` becomes its root folder in the layout asked for.
 
-    Equal arguments write equal bytes. The raw layout gets ``encoders/`` that go with it, and is the
-    one that needs Pillow, torch and transformers; the preprocessed one needs NumPy and streams, so
-    that any size can be written.
+    Equal arguments write equal bytes. The raw layout and MIMIC's get ``encoders/`` that go with them,
+    and need Pillow, torch and transformers; the preprocessed one needs NumPy and streams, so that
+    any size can be written.
 
     Args:
         root: a folder that does not exist, or is empty.
         dataset: whose layout and troubles.
-        layout: text and pictures, or ``.npy`` features.
+        layout: text and pictures as the dataset's makers or as MIMIC lays them out, or ``.npy``
+            features.
         mentions: of all splits together, divided 70/15/15.
         entities: rows of the knowledge base.
         candidates: K, of each mention; raw WikiDiverse lists hold at most 10.
@@ -103,7 +104,7 @@ def write_sample(
         candidates=candidates,
         mention_tokens=mention_tokens,
         entity_tokens=entity_tokens,
-        short_lists=dataset == "wikidiverse",
+        short_lists=dataset == "wikidiverse" and layout != "mimic",
         seed=seed,
     )
     widths = Widths(
@@ -123,7 +124,7 @@ def write_sample(
                 root, world, dataset=dataset, widths=widths, progress=progress
             )
         else:
-            troubles, encoders = _write_raw(root, world, dataset, widths, progress)
+            troubles, encoders = _write_raw(root, world, dataset, layout, widths, progress)
     except OSError as error:
         raise WriteError(
             f"the sample cannot be written ({error.strerror or error})",
@@ -161,7 +162,7 @@ def _check(
                 where=what,
                 hint="64 is enough for both",
             )
-    if layout == "raw" and regions != 49:
+    if layout != "preprocessed" and regions != 49:
         raise ConfigError(
             f"regions is {regions}, the sample's ResNet makes 49",
             where="regions",
@@ -170,11 +171,17 @@ def _check(
 
 
 def _write_raw(
-    root: Path, world: World, dataset: DatasetName, widths: Widths, progress: Progress
+    root: Path,
+    world: World,
+    dataset: DatasetName,
+    layout: LayoutName,
+    widths: Widths,
+    progress: Progress,
 ) -> tuple[dict[str, int], dict[str, Path]]:
     """The files of the dataset and the encoders beside them."""
     try:
         from featurestore.encoders.tiny import write_tiny_encoders
+        from featurestore.sources.sample_mimic import write_mimic
         from featurestore.sources.sample_wikidiverse import write_wikidiverse
         from featurestore.sources.sample_wikimel import write_wikimel
     except ModuleNotFoundError as error:
@@ -192,6 +199,8 @@ def _write_raw(
         text_width=widths.text,
         image_width=widths.image,
     )
+    if layout == "mimic":
+        return write_mimic(root, world, dataset=dataset, progress=progress), encoders
     if dataset == "wikidiverse":
         return write_wikidiverse(root, world, progress=progress), encoders
     troubles = write_wikimel(

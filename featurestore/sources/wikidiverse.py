@@ -42,7 +42,6 @@ _LENGTH = 11  # values of an item
 class RawWikidiverse(RawDataset):
     """A raw WikiDiverse folder, read and checked; pages stand in the order of first reference."""
 
-    name = "wikidiverse"
     entity_text = "pooled"
 
     @classmethod
@@ -76,6 +75,7 @@ class RawWikidiverse(RawDataset):
         counts = _gold_counts(items, slots, pages)
         _note_golds(notes, counts, len(items), title_match)
         return cls(
+            name="wikidiverse",
             root=root,
             entities=pages.entities,
             mentions=mentions,

@@ -16,7 +16,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import islice
+from itertools import compress, islice
 from pathlib import Path
 from typing import NamedTuple
 
@@ -26,7 +26,14 @@ from numpy.typing import NDArray
 from featurestore.errors import SourceError
 from featurestore.schema import NO_ROW, SPLITS
 from featurestore.sources.pictures import PictureFolder
-from featurestore.sources.rawtables import RawDataset, RawEntities, RawMentions, split_ranges
+from featurestore.sources.rawtables import (
+    RawDataset,
+    RawEntities,
+    RawMentions,
+    gold_places,
+    referred_only,
+    split_ranges,
+)
 from featurestore.sources.textfiles import first_of, json_kind, numbered_lines, read_json_object
 
 _CANDIDATES = Path("candidates", "top100", "candidates-answer.tsv")
@@ -40,7 +47,6 @@ _MENTIONS = {split: Path("mentions", f"WIKIMEL_{split}.json") for split in SPLIT
 class RawWikimel(RawDataset):
     """A raw WikiMEL folder, read and checked; entities stand in the order of ``qid-entity.tsv``."""
 
-    name = "wikimel"
     entity_text = "tokens"
 
     @classmethod
@@ -66,8 +72,10 @@ class RawWikimel(RawDataset):
         gold = np.array([row_of.get(m.gold, NO_ROW) for m in kept], np.int32)
         _note_mentions(notes, kept, dropped, gold)
         if limit is not None:
-            titles, candidates, gold = _referred_only(titles, candidates, gold)
+            used, candidates, gold = referred_only(len(titles), candidates, gold)
+            titles = dict(compress(titles.items(), used))
         return cls(
+            name="wikimel",
             root=root,
             entities=_entities(root, titles, notes),
             mentions=_mentions(root, kept, candidates, gold, notes),
@@ -190,16 +198,10 @@ def _mentions(
         char_end=np.array(ends, np.int32),
         gold=gold,
         candidates=candidates,
-        answer=_answers(candidates, gold),
+        answer=gold_places(candidates, gold),
         image_paths=_image_paths(root, _MENTION_PICTURES, image_ids, "mentions", notes),
         splits=split_ranges(mention.split for mention in kept),
     )
-
-
-def _answers(candidates: NDArray[np.int32], gold: NDArray[np.int32]) -> NDArray[np.int32]:
-    """The first place of each gold in its list (n,); K where it is absent or outside the table."""
-    hit = candidates == gold[:, None]  # never for NO_ROW: each candidate is a row
-    return np.where(hit.any(axis=1), hit.argmax(axis=1), candidates.shape[1]).astype(np.int32)
 
 
 # candidates -------------------------------------------------------------------------------------
@@ -247,18 +249,6 @@ def _read_candidates(
             f"{len(absent)} mentions have no candidate list: {first_of(absent)}", where=str(path)
         )
     return rows
-
-
-def _referred_only(
-    titles: dict[str, str], candidates: NDArray[np.int32], gold: NDArray[np.int32]
-) -> tuple[dict[str, str], NDArray[np.int32], NDArray[np.int32]]:
-    """The entities that are candidate or gold of a kept mention, and the rows counted among them."""
-    used = np.zeros(len(titles), bool)
-    used[candidates] = True
-    used[gold[gold != NO_ROW]] = True
-    new_row = np.cumsum(used, dtype=np.int32) - 1
-    fewer = {qid: title for (qid, title), keep in zip(titles.items(), used, strict=True) if keep}
-    return fewer, new_row[candidates], np.where(gold == NO_ROW, NO_ROW, new_row[gold])
 
 
 # entities ---------------------------------------------------------------------------------------

@@ -1,0 +1,191 @@
+"""The knowledge base of MIMIC's layout, and what its files have in common with the mention lists."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+from urllib.parse import unquote
+
+from featurestore.errors import SourceError
+from featurestore.sources.pictures import PictureFolder
+from featurestore.sources.rawtables import RawEntities
+from featurestore.sources.textfiles import first_of, json_kind, read_json_list, read_json_object
+from featurestore.sources.wikimel import entity_text
+
+KNOWLEDGE_BASE = Path("kb_entity.json")
+NUMBERS = Path("qid2id.json")
+_PICTURES = ("kb_image", "kb_images")
+
+
+class Entity(NamedTuple):
+    """One item of the knowledge base."""
+
+    number: int  # MIMIC's "id"
+    qid: str
+    title: str
+    description: str
+    pictures: list[str]  # names in the picture folder, in the order of the list
+    where: str
+
+
+def read_entities(root: Path, notes: list[str]) -> list[Entity]:
+    """The knowledge base in the order of its numbers.
+
+    Raises:
+        SourceError: a malformed item, an entity without QID or with two, or a number or QID that
+            stands twice.
+    """
+    qid_of = _read_numbers(root / NUMBERS)
+    entities = [_entity(item, qid_of, where) for where, item in objects(root / KNOWLEDGE_BASE)]
+    _check_unique(entities, "id", [str(entity.number) for entity in entities])
+    _check_unique(entities, "QID", [entity.qid for entity in entities])
+    unknown = qid_of.keys() - {entity.number for entity in entities}
+    if unknown:
+        names = first_of([qid_of[number] for number in sorted(unknown)])
+        notes.append(f"QIDs of {NUMBERS} without entity: {len(unknown)} ({names})")
+    return sorted(entities, key=lambda entity: entity.number)
+
+
+def entity_table(root: Path, known: list[Entity], notes: list[str]) -> RawEntities:
+    """The entities with the text that is encoded, and the picture files that are there."""
+    bare = [entity.qid for entity in known if not entity.description]
+    if bare:
+        notes.append(f"entities without description: {len(bare)} ({first_of(bare)})")
+    folder = picture_folder(root, _PICTURES)
+    choices = [_picture_files(folder, entity.pictures) for entity in known]
+    note_pictures(notes, folder, "entities", choices.count(()), len(choices))
+    return RawEntities(
+        ids=[entity.qid for entity in known],
+        titles=[entity.title for entity in known],
+        descriptions=[entity.description for entity in known],
+        texts=[entity_text(entity.title, entity.description) for entity in known],
+        image_choices=choices,
+    )
+
+
+def _read_numbers(path: Path) -> dict[int, str]:
+    """{number: QID} from ``qid2id.json``; empty where it is absent."""
+    if not path.is_file():
+        return {}
+    qid_of: dict[int, str] = {}
+    for qid, value in read_json_object(path).items():
+        number = _number(value, "an id", f"{path}, key {qid!r}")
+        if number in qid_of:
+            raise SourceError(
+                f"id {number} stands twice", where=f"{path}, keys {qid_of[number]!r} and {qid!r}"
+            )
+        qid_of[number] = qid
+    return qid_of
+
+
+def _entity(item: dict[str, object], qid_of: dict[int, str], where: str) -> Entity:
+    if "id" not in item:
+        raise SourceError("the item has no 'id'", where=where)
+    number = _number(item["id"], "'id'", where)
+    own, listed = optional_text(item, "qid", where), qid_of.get(number, "")
+    if not (own or listed):
+        raise SourceError(
+            f"entity {number} has no QID",
+            where=where,
+            hint=f"{NUMBERS} gives them, or each entity has its own as 'qid'",
+        )
+    if own and listed and own != listed:
+        raise SourceError(
+            f"entity {number} is {own!r} here and {listed!r} in {NUMBERS}", where=where
+        )
+    pictures = item.get("image_list", [])
+    if not isinstance(pictures, list) or not all(isinstance(name, str) for name in pictures):
+        raise SourceError("'image_list' must be a list of strings", where=where)
+    return Entity(
+        number,
+        own or listed,
+        title=unquote(text(item, "entity_name", where)),
+        description=optional_text(item, "attr", where) or optional_text(item, "desc", where),
+        pictures=pictures,
+        where=where,
+    )
+
+
+def _check_unique(entities: list[Entity], what: str, values: list[str]) -> None:
+    for value, times in Counter(values).most_common(1):
+        if times > 1:
+            first, second, *_ = (n for n, other in enumerate(values) if other == value)
+            raise SourceError(
+                f"{what} {value!r} stands twice",
+                where=f"{entities[first].where} and {entities[second].where}",
+            )
+
+
+def _picture_files(folder: PictureFolder, listed: list[str]) -> tuple[str, ...]:
+    """The files of the listed names that are there; a name may have got another suffix."""
+    files = (first_file(folder, (name, name.rpartition(".")[0])) for name in listed)
+    return tuple(file for file in files if file)
+
+
+# items ------------------------------------------------------------------------------------------
+
+
+def objects(path: Path) -> Iterator[tuple[str, dict[str, object]]]:
+    """Place and value of each item of a list of objects.
+
+    Raises:
+        SourceError: the file is not such a list.
+    """
+    for number, item in enumerate(read_json_list(path)):
+        where = f"{path}, item {number}"
+        if not isinstance(item, dict):
+            raise SourceError(f"expected an object, found {json_kind(item)}", where=where)
+        yield where, item
+
+
+def text(item: dict[str, object], key: str, where: str) -> str:
+    """The string at ``key``.
+
+    Raises:
+        SourceError: there is none, or something else.
+    """
+    if key not in item:
+        raise SourceError(f"the item has no {key!r}", where=where)
+    value = item[key]
+    if not isinstance(value, str):
+        raise SourceError(f"{key!r} must be a string, found {json_kind(value)}", where=where)
+    return value
+
+
+def optional_text(item: dict[str, object], key: str, where: str) -> str:
+    """The string at ``key``; "" where there is no such key, or null."""
+    return text(item, key, where) if item.get(key) is not None else ""
+
+
+def _number(value: object, what: str, where: str) -> int:
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise SourceError(f"{what} must be a whole number, found {value!r}", where=where)
+    return value
+
+
+# pictures ---------------------------------------------------------------------------------------
+
+
+def picture_folder(root: Path, names: Sequence[str]) -> PictureFolder:
+    """The first of the folders that holds something; the first named where none does."""
+    folders = [PictureFolder.open(root / name) for name in names]
+    return next((folder for folder in folders if folder), folders[0])
+
+
+def first_file(folder: PictureFolder, stems: Sequence[str]) -> str:
+    """The first of the stems that is a file of the folder, as a path below its parent; "" = none."""
+    names = (folder.find(stem) for stem in stems if stem)
+    name = next((name for name in names if name), "")
+    return f"{folder.path.name}/{name}" if name else ""
+
+
+def note_pictures(
+    notes: list[str], folder: PictureFolder, what: str, missing: int, total: int
+) -> None:
+    """Say how many rows have no picture file, and whether there is a folder at all."""
+    if not folder:
+        notes.append(f"{folder.path.name} is absent or empty")
+    if missing:
+        notes.append(f"{what} without picture file: {missing} of {total}")
