@@ -7,7 +7,6 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from hashlib import blake2b
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -15,6 +14,8 @@ from featurestore.errors import ConfigError, SourceError
 from featurestore.options import IngestOptions
 from featurestore.progress import Progress, Silent, Stage
 from featurestore.schema import BY_PATH, FEATURE
+from featurestore.sources.array_folder import FolderArrays
+from featurestore.sources.feeds import RecordedArrays
 from featurestore.sources.layouts import layout_of, open_raw
 from featurestore.sources.preprocessed import Preprocessed
 from featurestore.store import Store
@@ -60,7 +61,7 @@ class Source(Protocol):
     @property
     def notes(self) -> list[str]: ...
 
-    def fingerprint_files(self) -> list[Path]: ...
+    def origin(self) -> dict[str, Any]: ...
 
     def dropped_counts(self) -> dict[str, int]: ...
 
@@ -134,7 +135,7 @@ def ingest(
         counts = opened.write(writer, timed)
         notes = [*without_effect, *opened.notes]  # a source's notes are complete once it is written
         provenance = {
-            "source": {"layout": layout, "fingerprint": _fingerprint(opened.fingerprint_files())},
+            "source": {"layout": layout, **opened.origin()},
             "encoders": opened.encoders(),
             "options": _content_options(options, layout),
             "dropped": opened.dropped_counts(),
@@ -149,12 +150,16 @@ def ingest(
 
 def _open(source: Path, dataset: str, layout: str, options: IngestOptions) -> Source:
     if layout == "preprocessed":
-        return Preprocessed(
-            source, dataset=dataset, limit=options.limit, keep_padding=options.padding == "keep"
-        )
+        return _preprocessed(FolderArrays(source), dataset, options)
     from featurestore.encoders.raw import RawSource  # imports torch
 
     return RawSource(open_raw(source, options), options=options)
+
+
+def _preprocessed(arrays: RecordedArrays, dataset: str, options: IngestOptions) -> Preprocessed:
+    return Preprocessed(
+        arrays, dataset=dataset, limit=options.limit, keep_padding=options.padding == "keep"
+    )
 
 
 _PREPROCESSED_OPTIONS = ("dtype", "compression", "padding", "limit")
@@ -179,19 +184,6 @@ def _content_options(options: IngestOptions, layout: str) -> dict[str, Any]:
     if layout == "preprocessed":
         return {key: values[key] for key in _PREPROCESSED_OPTIONS}
     return values
-
-
-def _fingerprint(files: list[Path]) -> str:
-    """Digest of names, sizes, heads and tails: cheap at 100 GB, changes with any regenerated file."""
-    digest = blake2b(digest_size=16)
-    for path in files:
-        size = path.stat().st_size
-        digest.update(f"{path.name}:{size}".encode())
-        with path.open("rb") as file:
-            digest.update(file.read(65_536))
-            file.seek(max(0, size - 65_536))
-            digest.update(file.read(65_536))
-    return digest.hexdigest()
 
 
 def _summary(
