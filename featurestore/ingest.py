@@ -14,6 +14,7 @@ from featurestore.errors import ConfigError, SourceError
 from featurestore.options import IngestOptions
 from featurestore.progress import Progress, Silent, Stage
 from featurestore.schema import BY_PATH, FEATURE
+from featurestore.sources.array_archive import open_archive
 from featurestore.sources.array_folder import FolderArrays
 from featurestore.sources.feeds import RecordedArrays
 from featurestore.sources.layouts import layout_of, open_raw
@@ -79,7 +80,9 @@ def recognise(source: Path, dataset: str | None = None) -> tuple[str, str]:
     """
     if not source.is_dir():
         what = "a file, not a folder" if source.exists() else "no such folder"
-        raise SourceError(what, where=str(source), hint="give the dataset's root folder")
+        raise SourceError(
+            what, where=str(source), hint="give the dataset's root folder, or an archive"
+        )
     found = layout_of(source)
     if found is None:
         inside = [f"{source.name}/{p.name}" for p in sorted(source.iterdir()) if p.is_dir()]
@@ -122,16 +125,16 @@ def ingest(
     check_target(target, overwrite=overwrite)
     for leftover in remove_leftovers(target):
         timed.note(f"removed {leftover.name}, left by an interrupted ingest")
-    dataset, layout = recognise(source, options.dataset)
-    timed.note(f"{source}: {layout} {dataset}")
-    without_effect = _without_effect(options) if layout == "preprocessed" else []
-    if without_effect:
-        timed.note(f"WARNING: {without_effect[0]}")
-    with timed.time("open"):
-        opened = _open(source, dataset, layout, options)
-    with StoreWriter.create(
-        target, dtype=options.dtype, compression=options.compression, overwrite=overwrite
-    ) as writer:
+    with (
+        _opened(source, target, options, timed) as opened,
+        StoreWriter.create(
+            target, dtype=options.dtype, compression=options.compression, overwrite=overwrite
+        ) as writer,
+    ):
+        layout = opened.layout
+        without_effect = _without_effect(options) if layout == "preprocessed" else []
+        if without_effect:
+            timed.note(f"WARNING: {without_effect[0]}")
         counts = opened.write(writer, timed)
         notes = [*without_effect, *opened.notes]  # a source's notes are complete once it is written
         provenance = {
@@ -144,8 +147,29 @@ def ingest(
             "run": {"versions": program_versions(), "source_path": str(source.resolve())},
         }
         with timed.time("publish"):
-            writer.publish(dataset=dataset, provenance=provenance)
+            writer.publish(dataset=opened.dataset, provenance=provenance)
     return _summary(target, layout, opened, options, counts, notes, timed.seconds)
+
+
+@contextmanager
+def _opened(source: Path, target: Path, options: IngestOptions, timed: _Timed) -> Iterator[Source]:
+    """The dataset in a folder, or in an archive, which may need room beside the target."""
+    if source.is_file():
+        if target.exists() and source.samefile(target):
+            raise ConfigError("the store would replace the archive", where=str(source))
+        scratch = target.with_name(f".{target.name}.arrays.{os.getpid()}.part")
+        dataset = options.dataset
+        with open_archive(source, scratch=scratch, dataset=dataset, progress=timed) as arrays:
+            timed.note(f"{source}: preprocessed {arrays.dataset}")
+            with timed.time("open"):
+                opened = _preprocessed(arrays, arrays.dataset, options)
+            yield opened
+        return
+    name, layout = recognise(source, options.dataset)
+    timed.note(f"{source}: {layout} {name}")
+    with timed.time("open"):
+        found = _open(source, name, layout, options)
+    yield found
 
 
 def _open(source: Path, dataset: str, layout: str, options: IngestOptions) -> Source:
