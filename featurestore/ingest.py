@@ -7,7 +7,6 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from hashlib import blake2b
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -15,6 +14,9 @@ from featurestore.errors import ConfigError, SourceError
 from featurestore.options import IngestOptions
 from featurestore.progress import Progress, Silent, Stage
 from featurestore.schema import BY_PATH, FEATURE
+from featurestore.sources.array_archive import open_archive
+from featurestore.sources.array_folder import FolderArrays
+from featurestore.sources.feeds import RecordedArrays
 from featurestore.sources.layouts import layout_of, open_raw
 from featurestore.sources.preprocessed import Preprocessed
 from featurestore.store import Store
@@ -60,7 +62,7 @@ class Source(Protocol):
     @property
     def notes(self) -> list[str]: ...
 
-    def fingerprint_files(self) -> list[Path]: ...
+    def origin(self) -> dict[str, Any]: ...
 
     def dropped_counts(self) -> dict[str, int]: ...
 
@@ -78,7 +80,9 @@ def recognise(source: Path, dataset: str | None = None) -> tuple[str, str]:
     """
     if not source.is_dir():
         what = "a file, not a folder" if source.exists() else "no such folder"
-        raise SourceError(what, where=str(source), hint="give the dataset's root folder")
+        raise SourceError(
+            what, where=str(source), hint="give the dataset's root folder, or an archive"
+        )
     found = layout_of(source)
     if found is None:
         inside = [f"{source.name}/{p.name}" for p in sorted(source.iterdir()) if p.is_dir()]
@@ -122,20 +126,20 @@ def ingest(
     check_target(target, overwrite=overwrite)
     for leftover in remove_leftovers(target):
         timed.note(f"removed {leftover.name}, left by an interrupted ingest")
-    dataset, layout = recognise(source, options.dataset)
-    timed.note(f"{source}: {layout} {dataset}")
-    without_effect = _without_effect(options) if layout == "preprocessed" else []
-    if without_effect:
-        timed.note(f"WARNING: {without_effect[0]}")
-    with timed.time("open"):
-        opened = _open(source, dataset, layout, options)
-    with StoreWriter.create(
-        target, dtype=options.dtype, compression=options.compression, overwrite=overwrite
-    ) as writer:
+    with (
+        _opened(source, target, options, timed) as opened,
+        StoreWriter.create(
+            target, dtype=options.dtype, compression=options.compression, overwrite=overwrite
+        ) as writer,
+    ):
+        layout = opened.layout
+        without_effect = _without_effect(options) if layout == "preprocessed" else []
+        if without_effect:
+            timed.note(f"WARNING: {without_effect[0]}")
         counts = opened.write(writer, timed)
         notes = [*without_effect, *opened.notes]  # a source's notes are complete once it is written
         provenance = {
-            "source": {"layout": layout, "fingerprint": _fingerprint(opened.fingerprint_files())},
+            "source": {"layout": layout, **opened.origin()},
             "encoders": opened.encoders(),
             "options": _content_options(options, layout),
             "dropped": opened.dropped_counts(),
@@ -144,18 +148,43 @@ def ingest(
             "run": {"versions": program_versions(), "source_path": str(source.resolve())},
         }
         with timed.time("publish"):
-            writer.publish(dataset=dataset, provenance=provenance)
+            writer.publish(dataset=opened.dataset, provenance=provenance)
     return _summary(target, layout, opened, options, counts, notes, timed.seconds)
+
+
+@contextmanager
+def _opened(source: Path, target: Path, options: IngestOptions, timed: _Timed) -> Iterator[Source]:
+    """The dataset in a folder, or in an archive, which may need room beside the target."""
+    if source.is_file():
+        if target.exists() and source.samefile(target):
+            raise ConfigError("the store would replace the archive", where=str(source))
+        scratch = target.with_name(f".{target.name}.arrays.{os.getpid()}.part")
+        dataset = options.dataset
+        with open_archive(source, scratch=scratch, dataset=dataset, progress=timed) as arrays:
+            timed.note(f"{source}: preprocessed {arrays.dataset}")
+            with timed.time("open"):
+                opened = _preprocessed(arrays, arrays.dataset, options)
+            yield opened
+        return
+    name, layout = recognise(source, options.dataset)
+    timed.note(f"{source}: {layout} {name}")
+    with timed.time("open"):
+        found = _open(source, name, layout, options)
+    yield found
 
 
 def _open(source: Path, dataset: str, layout: str, options: IngestOptions) -> Source:
     if layout == "preprocessed":
-        return Preprocessed(
-            source, dataset=dataset, limit=options.limit, keep_padding=options.padding == "keep"
-        )
+        return _preprocessed(FolderArrays(source), dataset, options)
     from featurestore.encoders.raw import RawSource  # imports torch
 
     return RawSource(open_raw(source, options), options=options)
+
+
+def _preprocessed(arrays: RecordedArrays, dataset: str, options: IngestOptions) -> Preprocessed:
+    return Preprocessed(
+        arrays, dataset=dataset, limit=options.limit, keep_padding=options.padding == "keep"
+    )
 
 
 _PREPROCESSED_OPTIONS = ("dtype", "compression", "padding", "limit")
@@ -180,19 +209,6 @@ def _content_options(options: IngestOptions, layout: str) -> dict[str, Any]:
     if layout == "preprocessed":
         return {key: values[key] for key in _PREPROCESSED_OPTIONS}
     return values
-
-
-def _fingerprint(files: list[Path]) -> str:
-    """Digest of names, sizes, heads and tails: cheap at 100 GB, changes with any regenerated file."""
-    digest = blake2b(digest_size=16)
-    for path in files:
-        size = path.stat().st_size
-        digest.update(f"{path.name}:{size}".encode())
-        with path.open("rb") as file:
-            digest.update(file.read(65_536))
-            file.seek(max(0, size - 65_536))
-            digest.update(file.read(65_536))
-    return digest.hexdigest()
 
 
 def _summary(

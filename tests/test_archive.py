@@ -104,15 +104,18 @@ def test_pieces_read_like_their_concatenation(
         ("raw-data.z03.mp4", b"\0\0\0\0", ("raw-data.z03", "zip")),
         ("preprocessed.tar.gz.MP4", b"\0\0\0\0", ("preprocessed.tar.gz", "tar.gz")),
         ("clip.mp4", b"\0\0\0\0", ("clip", "other")),
+        ("a.mp4", bytes(257) + b"ustar\0" + b"00", ("a.tar", "tar")),
+        ("b.tar.mp4", b"\0\0\0\0", ("b.tar", "tar")),
     ],
 )
 def test_an_original_is_recognised_by_name_or_content(
     tmp_path: Path, name: str, head: bytes, expected: tuple[str, str]
 ) -> None:
-    (tmp_path / name).write_bytes(MP4_HEADER + bytes(60) + head + bytes(28))
+    original = head + bytes(300)
+    (tmp_path / name).write_bytes(MP4_HEADER + original[32:] + original[:32])
     found = recognise(tmp_path / name)
     assert (found.name, found.kind) == expected
-    assert (found.disguised, found.size) == (True, 92)
+    assert (found.disguised, found.size) == (True, len(original))
 
 
 def test_an_mp4_without_the_header_is_refused(tmp_path: Path) -> None:
@@ -250,7 +253,7 @@ def test_a_tar_cut_short_is_damaged(tmp_path: Path, keep: float) -> None:
     path = write_tar(tmp_path / "x.tar.gz", {"a": noise(50_000), "b": noise(50_000, 1)})
     data = path.read_bytes()
     path.write_bytes(data[: int(keep * len(data))])
-    with pytest.raises(SourceError, match=r"tar\.gz archive is damaged") as caught:
+    with pytest.raises(SourceError, match="tar archive is damaged") as caught:
         archive.unpack([path], tmp_path / "out")
     assert caught.value.where.startswith(str(path))
     assert not list((tmp_path / "out").glob(".drin*"))

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,6 +21,7 @@ from featurestore.encoders.text import TextEncoder, TokenBatch
 from featurestore.errors import EncoderError
 from featurestore.options import IngestOptions
 from featurestore.progress import Progress
+from featurestore.sources.fingerprint import fingerprint
 from featurestore.sources.rawtables import RawDataset
 from featurestore.writer import StoreWriter
 
@@ -66,9 +66,9 @@ class RawSource:
         if self._encoders.image is None and self._options.detector != "none":
             self.notes.append("no image encoder, so no objects either: the detector was not run")
 
-    def fingerprint_files(self) -> list[Path]:
-        """The text files; pictures are identified by their features' provenance only."""
-        return sorted(self._raw.text_files)
+    def origin(self) -> dict[str, Any]:
+        """A digest of the text files; pictures are identified by their features' provenance only."""
+        return {"fingerprint": fingerprint(sorted(self._raw.text_files))}
 
     def dropped_counts(self) -> dict[str, int]:
         return {split: len(ids) for split, ids in self._raw.dropped.items()}

@@ -18,7 +18,7 @@ from featurestore.export.folder import ExportSummary, new_folder, written
 from featurestore.export.release import ReleaseArray, release_arrays, repeats_entities
 from featurestore.progress import Progress, Silent
 from featurestore.schema import BY_PATH, FEATURE
-from featurestore.sources.recorded_entities import DIFFERING
+from featurestore.sources.repetitions import DIFFERING
 from featurestore.store import Store
 
 

@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from featurestore.errors import SourceError
-from featurestore.progress import Progress, Silent, Stage
+from featurestore.progress import Progress, Silent
 from featurestore.sources.disguise import (
     CHUNK,
     MP4_HEADER,
@@ -27,6 +26,7 @@ from featurestore.sources.disguise import (
     recognise,
 )
 from featurestore.sources.members import Member, members
+from featurestore.sources.meter import Meter, megabytes
 from featurestore.sources.target import Target
 
 #: md5 sums of the released originals, as their authors give them.
@@ -39,8 +39,6 @@ RELEASED = {
     "raw-data.z05": "dc953e503a011d1fbe8f46d02c98061b",
     "raw-data.zip": "3f679dee86dff458b6221978a996caeb",
 }
-
-_MEGABYTE = 10**6
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,13 +97,23 @@ def verify(
 def _verify(original: Original, known: Mapping[str, str], progress: Progress) -> Checked:
     digest = hashlib.md5(usedforsecurity=False)
     with (
-        _megabytes(progress, f"md5 of {original.name}", original.size) as meter,
+        megabytes(progress, f"md5 of {original.name}", original.size) as meter,
         open_pieces(original.pieces) as file,
     ):
         while chunk := file.read(CHUNK):
             digest.update(chunk)
             meter.to(file.tell())
-    md5 = digest.hexdigest()
+    return compare(original, digest.hexdigest(), known=known, progress=progress)
+
+
+def compare(
+    original: Original, md5: str, *, known: Mapping[str, str] = RELEASED, progress: Progress
+) -> Checked:
+    """Compare the md5 of an original with the known one, if there is one.
+
+    Raises:
+        SourceError: it is not the known one; names the file and both sums.
+    """
     expected = known.get(original.name)
     if expected not in (None, md5):
         raise SourceError(
@@ -132,11 +140,11 @@ def archives(originals: Iterable[Original]) -> list[list[Original]]:
     for original in originals:
         if original.kind == "other":
             raise SourceError(
-                f"{original.name} is neither a tar.gz nor a zip, nor a part of one",
+                f"{original.name} is neither a tar nor a zip, nor a part of one",
                 where=str(original.path),
                 hint="--restore writes the original as it is",
             )
-        stem = original.name if original.kind == "tar.gz" else Path(original.name).stem
+        stem = Path(original.name).stem if original.kind == "zip" else original.name
         parts = groups.setdefault(stem, {})
         ending = Path(original.name).suffix.lower()
         if ending in parts:
@@ -147,7 +155,7 @@ def archives(originals: Iterable[Original]) -> list[list[Original]]:
 
 
 def _in_order(parts: Mapping[str, Original]) -> list[Original]:
-    if all(part.kind == "tar.gz" for part in parts.values()):
+    if all(part.kind != "zip" for part in parts.values()):
         return list(parts.values())
     last = max((int(ending[2:]) for ending in parts if ending != ".zip"), default=0)
     wanted = [*(f".z{number:02}" for number in range(1, last + 1)), ".zip"]
@@ -164,14 +172,14 @@ def _in_order(parts: Mapping[str, Original]) -> list[Original]:
 
 
 def listing(files: Sequence[Path]) -> Iterator[Member]:
-    """Every member of the archives. A tar.gz is decompressed for it, but nothing is written.
+    """Every member of the archives. A tar is read through for it, but nothing is written.
 
     Raises:
         SourceError: as :func:`archives` and :func:`~featurestore.sources.members.members`.
     """
     for parts in archives(recognise(path) for path in files):
         for member, content in members(parts):
-            if parts[0].kind == "tar.gz":
+            if parts[0].kind != "zip":
                 for _ in content:
                     pass
             yield member
@@ -209,11 +217,11 @@ def unpack(
     groups = [] if restore else archives(originals)
     folder = Target(target, sources=files, overwrite=overwrite)
     for original in originals if restore else ():
-        with _megabytes(progress, f"restore {original.name}", original.size) as meter:
+        with megabytes(progress, f"restore {original.name}", original.size) as meter:
             folder.write(original.name, original.size, _bytes_of(original.pieces, meter))
     for parts in groups:
         total = sum(part.size for part in parts)
-        with _megabytes(progress, f"unpack {parts[-1].name}", total) as meter:
+        with megabytes(progress, f"unpack {parts[-1].name}", total) as meter:
             for member, content in members(parts, meter.to):
                 if member.is_folder:
                     folder.make(str(member.path))
@@ -244,41 +252,17 @@ def pack(
     checked = []
     for path, pieces in plans.items():
         size = sum(piece.length for piece in pieces)
-        with _megabytes(progress, f"pack {path.name}", size) as meter:
+        with megabytes(progress, f"pack {path.name}", size) as meter:
             content = _bytes_of(pieces, meter, before=MP4_HEADER)
             folder.write(f"{path.name}.mp4", len(MP4_HEADER) + size, content)
         checked.append(_verify(recognise(target / f"{path.name}.mp4"), {}, Silent()))
     return checked
 
 
-def _bytes_of(pieces: Sequence[Piece], meter: _Meter, before: bytes = b"") -> Iterator[bytes]:
+def _bytes_of(pieces: Sequence[Piece], meter: Meter, before: bytes = b"") -> Iterator[bytes]:
     if before:
         yield before
     with open_pieces(pieces) as file:
         while chunk := file.read(CHUNK):
             yield chunk
             meter.to(file.tell())
-
-
-# progress ---------------------------------------------------------------------------------------
-
-
-class _Meter:
-    """Tells a stage that counts megabytes which byte was reached."""
-
-    def __init__(self, stage: Stage) -> None:
-        self._stage = stage
-        self._told = 0
-
-    def to(self, place: int) -> None:
-        """Byte ``place`` was reached."""
-        megabytes = place // _MEGABYTE - self._told
-        if megabytes > 0:
-            self._told += megabytes
-            self._stage.advance(megabytes)
-
-
-@contextmanager
-def _megabytes(progress: Progress, name: str, size: int) -> Iterator[_Meter]:
-    with progress.stage(name, size // _MEGABYTE, "MB") as stage:
-        yield _Meter(stage)

@@ -1,79 +1,137 @@
-"""Recorded ``.npy`` arrays: opened memory-mapped, checked before a byte is used."""
+"""Recorded ``.npy`` arrays: their headers are checked before a byte of values is used."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+import math
+import tokenize
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
-from featurestore.errors import NotFinite, SourceError
+from featurestore.errors import SourceError
 
 #: What an array may hold → the NumPy kinds of it.
 KINDS = {"features": "f", "integers": "iu", "a mask": "iub", "boxes": "fiu", "text": "U"}
 
 
+@dataclass(frozen=True, slots=True)
+class Header:
+    """What a ``.npy`` file says of itself. ``where``: how messages name the file."""
+
+    where: str
+    shape: tuple[int, ...]
+    dtype: np.dtype
+    fortran: bool  # values stand column by column
+    start: int  # byte of the first value
+
+    @property
+    def row_bytes(self) -> int:
+        return self.dtype.itemsize * math.prod(self.shape[1:])
+
+    def check(
+        self, *, holds: str = "features", ndim: tuple[int, ...] = (), rows: int | None = None
+    ) -> Header:
+        """The header itself, if it is of such an array.
+
+        Args:
+            holds: a key of ``KINDS``.
+            ndim: allowed numbers of axes; any if empty.
+            rows: required length of the first axis.
+
+        Raises:
+            SourceError: another dtype or shape; names file and numbers.
+        """
+        if self.dtype.kind not in KINDS[holds]:
+            raise SourceError(f"dtype {self.dtype} where {holds} belongs", where=self.where)
+        if ndim and len(self.shape) not in ndim:
+            axes = " or ".join(map(str, ndim))
+            raise SourceError(f"shape {self.shape} where {axes} axes belong", where=self.where)
+        if rows is not None and self.shape[:1] != (rows,):
+            raise SourceError(
+                f"{self.shape[0] if self.shape else 'no'} rows where {rows} belong",
+                where=self.where,
+                hint="do the files fit together?",
+            )
+        return self
+
+
+def read_header(file: BinaryIO, size: int, where: str) -> Header:
+    """The header at the beginning of a ``.npy`` file of ``size`` bytes.
+
+    Raises:
+        SourceError: not such a file, cut off (names the row), or one of Python objects.
+    """
+    try:
+        version = np.lib.format.read_magic(file)
+        read = np.lib.format.read_array_header_1_0
+        if version != (1, 0):
+            read = np.lib.format.read_array_header_2_0
+        shape, fortran, dtype = read(file)
+    except (ValueError, EOFError, SyntaxError, tokenize.TokenError) as error:
+        raise _incomplete(str(error), where) from error
+    header = Header(where, shape, dtype, fortran, file.tell())
+    if dtype.hasobject:
+        raise _incomplete(f"dtype {dtype}", where)
+    present = size - header.start
+    if present < dtype.itemsize * math.prod(shape):
+        row = f", cut off in row {present // header.row_bytes}" if shape else ""
+        raise _incomplete(f"shape {shape}{row}", where)
+    return header
+
+
+def _incomplete(what: str, where: str) -> SourceError:
+    return SourceError(
+        f"not a complete .npy array of plain values: {what}",
+        where=where,
+        hint="copy or unpack it again; Python objects are never read",
+    )
+
+
+def missing(where: str) -> SourceError:
+    """The error for a file that must be there."""
+    return SourceError("the file is missing", where=where, hint="is the dataset complete?")
+
+
 def load(
-    path: Path, *, holds: str = "features", ndim: tuple[int, ...] = (), rows: int | None = None
+    path: Path,
+    *,
+    holds: str = "features",
+    ndim: tuple[int, ...] = (),
+    rows: int | None = None,
+    where: str | None = None,
 ) -> np.ndarray:
     """A memory-mapped array.
 
     Args:
-        holds: a key of ``KINDS``.
-        ndim: allowed numbers of axes; any if empty.
-        rows: required length of the first axis.
+        holds, ndim, rows: as :meth:`Header.check`.
+        where: how messages name the file, if not by its path.
 
     Raises:
         SourceError: missing, truncated, pickled, or of another shape; names file and numbers.
     """
-    try:
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except FileNotFoundError as error:
-        raise SourceError(
-            "the file is missing", where=str(path), hint="is the dataset complete?"
-        ) from error
-    except (ValueError, EOFError, OSError) as error:
-        raise SourceError(
-            f"not a complete .npy array of plain values: {error}{_cut_off(path)}",
-            where=str(path),
-            hint="copy or unpack it again; Python objects are never read",
-        ) from error
-    if array.dtype.kind not in KINDS[holds]:
-        raise SourceError(f"dtype {array.dtype} where {holds} belongs", where=str(path))
-    if ndim and array.ndim not in ndim:
-        raise SourceError(
-            f"shape {array.shape} where {' or '.join(map(str, ndim))} axes belong", where=str(path)
-        )
-    if rows is not None and len(array) != rows:
-        raise SourceError(
-            f"{len(array)} rows where {rows} belong",
-            where=str(path),
-            hint="do the files fit together?",
-        )
-    return array
+    where = where or str(path)
+    header_of(path, where).check(holds=holds, ndim=ndim, rows=rows)
+    return np.load(path, mmap_mode="r", allow_pickle=False)
 
 
-def _cut_off(path: Path) -> str:
-    """For a file that ends early: in which row; nothing for any other fault."""
+def header_of(path: Path, where: str) -> Header:
+    """The header of a file.
+
+    Raises:
+        SourceError: as :func:`read_header`, or the file is missing or cannot be read.
+    """
     try:
         with path.open("rb") as file:
-            version = np.lib.format.read_magic(file)
-            read = np.lib.format.read_array_header_1_0
-            if version != (1, 0):
-                read = np.lib.format.read_array_header_2_0
-            shape, _, dtype = read(file)
-            present = path.stat().st_size - file.tell()
-    except (ValueError, OSError, EOFError):
-        return ""
-    row_bytes = dtype.itemsize * int(np.prod(shape[1:]))
-    if dtype.hasobject or not shape or not row_bytes or present >= shape[0] * row_bytes:
-        return ""
-    return f"; shape {shape}, cut off in row {present // row_bytes}"
+            return read_header(file, path.stat().st_size, where)
+    except FileNotFoundError as error:
+        raise missing(where) from error
+    except OSError as error:
+        raise SourceError(f"cannot be read: {error.strerror or error}", where=where) from error
 
 
-def counts_of(mask: np.ndarray, path: Path, source_rows: np.ndarray) -> np.ndarray:
+def counts_of(mask: np.ndarray, where: str, source_rows: np.ndarray) -> np.ndarray:
     """(n,) int32 real tokens of each row of a 0/1 attention mask.
 
     Raises:
@@ -85,57 +143,30 @@ def counts_of(mask: np.ndarray, path: Path, source_rows: np.ndarray) -> np.ndarr
     bad = np.flatnonzero((mask != expected).any(axis=1) | (counts == 0))
     if len(bad):
         row = int(source_rows[bad[0]])
-        raise SourceError("the mask is not ones followed by zeros", where=f"{path}[{row}]")
+        raise SourceError("the mask is not ones followed by zeros", where=f"{where}[{row}]")
     return counts
 
 
-def squeeze_boxes(array: np.ndarray, path: Path) -> np.ndarray:
-    """(n, O, V) object features; an axis of length 1 before V is dropped.
+def one_vector(header: Header, *, axes: int, of: str) -> tuple[int, ...]:
+    """Shape of a row that holds one vector ``of`` each: an axis of length 1 before it is dropped.
+
+    Args:
+        axes: of the array, without that axis.
 
     Raises:
         SourceError: that axis is longer.
     """
-    return _one_vector(array, path, axes=3, of="an object")
+    row = header.shape[1:]
+    if len(header.shape) <= axes:
+        return row
+    if row[-2] != 1:
+        raise SourceError(
+            f"shape {header.shape}: one vector of {of} belongs here", where=header.where
+        )
+    return (*row[:-2], row[-1])
 
 
-def pooled(array: np.ndarray, path: Path) -> np.ndarray:
-    """(n, V) pooled picture features; an axis of length 1 is dropped.
-
-    Raises:
-        SourceError: that axis is longer.
-    """
-    return _one_vector(array, path, axes=2, of="a picture")
-
-
-def _one_vector(array: np.ndarray, path: Path, *, axes: int, of: str) -> np.ndarray:
-    """The array with ``axes`` axes: one more, of length 1, may stand before the last."""
-    if array.ndim <= axes:
-        return array
-    if array.shape[-2] != 1:
-        raise SourceError(f"shape {array.shape}: one vector {of} belongs here", where=str(path))
-    return array[..., 0, :]
-
-
-@dataclass(frozen=True)
-class Block:
-    """Rows of one file on their way into the store."""
-
-    path: Path
-    source_rows: np.ndarray  # (b,) rows of the file
-    rows: np.ndarray  # (b,) rows of the store
-    values: np.ndarray  # (b, …)
-
-    @contextmanager
-    def located(self) -> Iterator[None]:
-        """Name the file and its row, not the store's, when a feature written here is not finite."""
-        try:
-            yield
-        except NotFinite as error:
-            row = int(self.source_rows[np.flatnonzero(self.rows == error.row)[0]])
-            raise SourceError(error.what, where=f"{self.path}[{row}]", hint=error.hint) from error
-
-
-def check_finite(array: np.ndarray, path: Path) -> np.ndarray:
+def check_finite(array: np.ndarray, where: str) -> np.ndarray:
     """The array itself, (n, …).
 
     Raises:
@@ -144,11 +175,11 @@ def check_finite(array: np.ndarray, path: Path) -> np.ndarray:
     axes = tuple(range(1, array.ndim))
     bad = np.flatnonzero(~np.isfinite(array).all(axis=axes))
     if len(bad):
-        raise SourceError("NaN or infinite values", where=f"{path}[{int(bad[0])}]")
+        raise SourceError("NaN or infinite values", where=f"{where}[{int(bad[0])}]")
     return array
 
 
-def check_spans(starts: np.ndarray, ends: np.ndarray, path: Path) -> None:
+def check_spans(starts: np.ndarray, ends: np.ndarray, where: str) -> None:
     """Refuse token positions that are negative or end before they start.
 
     Raises:
@@ -159,5 +190,5 @@ def check_spans(starts: np.ndarray, ends: np.ndarray, path: Path) -> None:
         row = int(bad[0])
         raise SourceError(
             f"the mention spans tokens {int(starts[row])} to {int(ends[row])}",
-            where=f"{path}[{row}]",
+            where=f"{where}[{row}]",
         )

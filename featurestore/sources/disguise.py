@@ -10,7 +10,7 @@ import io
 import os
 import re
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate
 from pathlib import Path
@@ -21,13 +21,17 @@ from featurestore.errors import SourceError
 #: What the first 32 bytes are replaced with: the ``ftyp`` box of an MP4 file as ffmpeg writes it.
 MP4_HEADER = bytes.fromhex("0000002066747970 69736f6d00000200 69736f6d69736f32 617663316d703431")
 
+#: The first bytes of anything gzipped.
+GZIP_MAGIC = b"\x1f\x8b"
+
 #: Bytes read or written at a time.
 CHUNK = 1 << 20
 
-#: What an original is: one gzipped tar, a zip or a part of one, or anything else.
-Kind = Literal["tar.gz", "zip", "other"]
+#: What an original is: a tar, gzipped or not, a zip or a part of one, or anything else.
+Kind = Literal["tar.gz", "tar", "zip", "other"]
 
 _TAR_GZ = re.compile(r"\.(tar\.gz|tgz)$", re.IGNORECASE)
+_TAR = re.compile(r"\.tar$", re.IGNORECASE)
 _ZIP_PART = re.compile(r"\.(zip|z\d{2,})$", re.IGNORECASE)
 
 
@@ -44,10 +48,14 @@ class PiecedFile(io.RawIOBase):
     """Pieces of files one after another as one seekable file for reading.
 
     A file that cannot be read is a ``SourceError``, so that it is not taken for a failed write.
+    ``seen`` is given all that is read.
     """
 
-    def __init__(self, pieces: Sequence[Piece]) -> None:
+    def __init__(
+        self, pieces: Sequence[Piece], seen: Callable[[bytes], None] = lambda data: None
+    ) -> None:
         super().__init__()
+        self._seen = seen
         self._pieces = [piece for piece in pieces if piece.length]
         self._ends = list(accumulate(piece.length for piece in self._pieces))
         self._place = 0
@@ -84,6 +92,7 @@ class PiecedFile(io.RawIOBase):
             what = f"cannot be read: {error.strerror or error}"
             raise SourceError(what, where=str(piece.path)) from error
         view[: len(data)] = data
+        self._seen(data)
         self._place += len(data)
         return len(data)
 
@@ -98,9 +107,11 @@ class PiecedFile(io.RawIOBase):
         super().close()
 
 
-def open_pieces(pieces: Sequence[Piece]) -> io.BufferedReader:
-    """The pieces as one buffered file."""
-    return io.BufferedReader(PiecedFile(pieces), CHUNK)
+def open_pieces(
+    pieces: Sequence[Piece], seen: Callable[[bytes], None] = lambda data: None
+) -> io.BufferedReader:
+    """The pieces as one buffered file; ``seen`` is given all that is read, in that order."""
+    return io.BufferedReader(PiecedFile(pieces, seen), CHUNK)
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,16 +167,20 @@ def kind_of(name: str) -> Kind:
     """What the ending of a name promises."""
     if _TAR_GZ.search(name):
         return "tar.gz"
+    if _TAR.search(name):
+        return "tar"
     return "zip" if _ZIP_PART.search(name) else "other"
 
 
 def _by_content(original: Original) -> Original:
     with open_pieces(original.pieces) as file:
-        head = file.read(4)
+        head = file.read(512)
     stem = original.name.removesuffix(".gz").removesuffix(".tar")
-    if head[:2] == b"\x1f\x8b":
+    if head[:2] == GZIP_MAGIC:
         return replace(original, kind="tar.gz", name=stem + ".tar.gz")
-    if head == b"PK\x03\x04":
+    if head[257:262] == b"ustar":
+        return replace(original, kind="tar", name=stem + ".tar")
+    if head[:4] == b"PK\x03\x04":
         return replace(original, kind="zip", name=stem + ".zip")
     return original
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from featurestore.options import IngestOptions
 from featurestore.sources.mimic import RawMimic, is_mimic, mimic_dataset
-from featurestore.sources.preprocessed import dataset_of, is_preprocessed
+from featurestore.sources.preprocessed import preprocessed_dataset
 from featurestore.sources.rawtables import RawDataset
 from featurestore.sources.wikidiverse import RawWikidiverse, is_raw_wikidiverse
 from featurestore.sources.wikimel import RawWikimel, is_raw_wikimel
@@ -14,8 +14,8 @@ from featurestore.sources.wikimel import RawWikimel, is_raw_wikimel
 
 def layout_of(folder: Path) -> tuple[str, str] | None:
     """(dataset, layout) by the files that must be there; None = no layout that is known."""
-    if is_preprocessed(folder):
-        return dataset_of(folder), "preprocessed"
+    if dataset := preprocessed_dataset(lambda name: (folder / name).exists()):
+        return dataset, "preprocessed"
     if is_raw_wikimel(folder):
         return "wikimel", "raw"
     if is_raw_wikidiverse(folder):

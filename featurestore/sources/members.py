@@ -7,15 +7,16 @@ what features and pictures compress to. Nothing here writes.
 from __future__ import annotations
 
 import gzip
+import io
 import re
 import tarfile
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from featurestore.errors import SourceError
-from featurestore.sources.disguise import CHUNK, Original, open_pieces
+from featurestore.sources.disguise import CHUNK, GZIP_MAGIC, Original, open_pieces
 from featurestore.sources.splitzip import SplitZip
 
 #: Bytes that an archive may hold for each of its own, beyond a first gigabyte. Chosen here, because
@@ -44,18 +45,21 @@ Content = Iterator[bytes]
 
 
 def members(
-    parts: Sequence[Original], told: Callable[[int], None] = lambda place: None
-) -> Iterator[tuple[Member, Content]]:
+    parts: Sequence[Original],
+    told: Callable[[int], None] = lambda place: None,
+    seen: Callable[[bytes], None] = lambda data: None,
+) -> Generator[tuple[Member, Content], None, None]:
     """Each member and its bytes, which must be read before the next member is asked for.
 
     Args:
-        parts: of one archive, in order: a ``tar.gz``, or the parts of a zip.
+        parts: of one archive, in order: a tar, or the parts of a zip.
         told: is given the bytes of the archive dealt with so far.
+        seen: of a tar that is read to its end, is given every byte of the file once, in order.
 
     Raises:
         SourceError: damaged, or a member that is refused; names the archive and the member.
     """
-    return _of_tar(parts[0], told) if parts[0].kind == "tar.gz" else _of_zip(parts, told)
+    return _of_zip(parts, told) if parts[0].kind == "zip" else _of_tar(parts[0], told, seen)
 
 
 # zip --------------------------------------------------------------------------------------------
@@ -63,7 +67,7 @@ def members(
 
 def _of_zip(
     parts: Sequence[Original], told: Callable[[int], None]
-) -> Iterator[tuple[Member, Content]]:
+) -> Generator[tuple[Member, Content], None, None]:
     with open_pieces([piece for part in parts for piece in part.pieces]) as file:
         archive = SplitZip(parts, file)
         limits = _Limits(sum(part.size for part in parts))
@@ -83,13 +87,13 @@ def _of_zip(
             told(done)
 
 
-# tar.gz -----------------------------------------------------------------------------------------
+# tar, gzipped or not ---------------------------------------------------------------------------
 
 
 class _Allowance:
     """A stream that gives no more bytes than allowed, so that no header can fill the memory."""
 
-    def __init__(self, stream: gzip.GzipFile, where: str) -> None:
+    def __init__(self, stream: io.BufferedIOBase, where: str) -> None:
         self._stream = stream
         self._where = where
         self.left = _MAX_HEADERS
@@ -102,10 +106,12 @@ class _Allowance:
         return data
 
 
-def _of_tar(original: Original, told: Callable[[int], None]) -> Iterator[tuple[Member, Content]]:
+def _of_tar(
+    original: Original, told: Callable[[int], None], seen: Callable[[bytes], None]
+) -> Generator[tuple[Member, Content], None, None]:
     limits = _Limits(original.size)
     where = str(original.path)
-    with open_pieces(original.pieces) as file, gzip.GzipFile(fileobj=file) as unzipped:
+    with open_pieces(original.pieces, seen) as file, _unzipped(file) as unzipped:
         stream = _Allowance(unzipped, where)
         try:
             with tarfile.open(fileobj=stream, mode="r|", bufsize=CHUNK) as tar:  # type: ignore[call-overload]
@@ -120,6 +126,11 @@ def _of_tar(original: Original, told: Callable[[int], None]) -> Iterator[tuple[M
                 told(original.size)
         except _DAMAGE as error:
             raise _damaged(error, where) from error
+
+
+def _unzipped(file: io.BufferedReader) -> gzip.GzipFile | io.BufferedReader:
+    """The tar itself, whatever its name says."""
+    return gzip.GzipFile(fileobj=file) if file.peek(2)[:2] == GZIP_MAGIC else file
 
 
 _DAMAGE = (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile)
@@ -209,7 +220,7 @@ def _refused(what: str, where: str) -> SourceError:
 
 def _damaged(error: Exception, where: str) -> SourceError:
     return SourceError(
-        f"the tar.gz archive is damaged: {error}",
+        f"the tar archive is damaged: {error}",
         where=where,
         hint="download it again; files that were already taken from it may be wrong, too",
     )

@@ -2,36 +2,43 @@
 
 Both datasets share the mention files. They differ in the entities: WikiMEL keeps one row an entity
 and refers to it by QID; WikiDiverse repeats the entity for each (mention, slot), and an entity's
-identity is the pair of its text and its picture path.
+identity is the pair of its text and its picture path. Where the files are, in a folder or in an
+archive, is the business of the arrays.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
-from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from featurestore.derive import MentionImages, MentionText, block_rows, recorded_status
+from featurestore.derive import MentionImages, MentionText, recorded_status
 from featurestore.errors import SourceError
 from featurestore.progress import Progress
 from featurestore.schema import IMAGE_STATUS, SPLITS
-from featurestore.sources.arrays import (
-    Block,
-    check_finite,
-    check_spans,
-    counts_of,
-    load,
-    squeeze_boxes,
-)
-from featurestore.sources.recorded_entities import (
-    RecordedEntities,
-    WikidiverseEntities,
-    WikimelEntities,
-    cut,
-)
+from featurestore.sources.arrays import Header, check_finite, check_spans, counts_of, one_vector
+from featurestore.sources.feeds import Block, Feed, Part, RecordedArrays
+from featurestore.sources.recorded_entities import RecordedEntities, WikimelEntities, cut
+from featurestore.sources.recorded_slots import WikidiverseEntities, same_rows
 from featurestore.writer import StoreWriter
+
+_TEXT, _PICTURES = "mention-text-feature", "mention-image-feature"
+_OBJECTS, _PATHS = "mention-object-feature", "mention-image-path"
+
+#: Kind of small file → what it holds, allowed numbers of axes.
+_SMALL = {
+    "start-pos": ("integers", (1,)),
+    "end-pos": ("integers", (1,)),
+    "answer": ("integers", (1,)),
+    "mention-text-mask": ("a mask", (2,)),
+    "mention-object-score": ("features", (2,)),
+    "similarity-miet": ("features", (2,)),
+    "similarity-eimt": ("features", (2,)),
+}
+_FEATURES = {_TEXT: (3,), _PICTURES: (3,), _OBJECTS: (3, 4)}
 
 
 @dataclass(frozen=True)
@@ -41,13 +48,14 @@ class _Split:
     name: str
     rows: int
     arrays: dict[str, np.ndarray]
+    features: dict[str, Header]
 
 
 class Preprocessed:
     """A preprocessed dataset, opened and checked.
 
     Args:
-        root: folder of the ``.npy`` files.
+        arrays: its files.
         dataset: ``wikimel`` or ``wikidiverse``.
         limit: at most so many mentions a split, and the entities they refer to.
         keep_padding: store what the encoder left at padded positions too (exact export).
@@ -59,47 +67,46 @@ class Preprocessed:
     layout = "preprocessed"
 
     def __init__(
-        self, root: Path, *, dataset: str, limit: int | None = None, keep_padding: bool = False
+        self,
+        arrays: RecordedArrays,
+        *,
+        dataset: str,
+        limit: int | None = None,
+        keep_padding: bool = False,
     ) -> None:
-        self.root = root
+        self._arrays = arrays
         self.dataset = dataset
         self._keep_padding = keep_padding
         self.splits = [self._open_split(name, limit) for name in SPLITS]
+        for name in _FEATURES:
+            same_rows([split.features[name] for split in self.splits])
         self.slots = self._slots()
         make = WikimelEntities if dataset == "wikimel" else WikidiverseEntities
         used = {split.name: split.rows for split in self.splits}
-        self.entities: RecordedEntities = make.open(root, used, self.slots)
+        self.entities: RecordedEntities = make.open(arrays, used, self.slots)
         self._own_notes = self._answer_notes()
 
     # opening -----------------------------------------------------------------------------------
 
-    def path(self, name: str, split: str) -> Path:
-        return self.root / f"{name}_{split}.npy"
+    def _where(self, name: str, split: str) -> str:
+        return self._arrays.where(_file(name, split))
 
     def _open_split(self, split: str, limit: int | None) -> _Split:
-        sentences = load(self.path("mention-text-raw", split), holds="text", ndim=(1,))
+        load = self._arrays.load
+        sentences = load(_file("mention-text-raw", split), holds="text", ndim=(1,))
         count = len(sentences)
-        wanted = {
-            "start-pos": ("integers", (1,)),
-            "end-pos": ("integers", (1,)),
-            "answer": ("integers", (1,)),
-            "mention-text-feature": ("features", (3,)),
-            "mention-text-mask": ("a mask", (2,)),
-            "mention-image-feature": ("features", (3,)),
-            "mention-object-feature": ("features", (3, 4)),
-            "mention-object-score": ("features", (2,)),
-            "similarity-miet": ("features", (2,)),
-            "similarity-eimt": ("features", (2,)),
-        }
         arrays = {
-            name: load(self.path(name, split), holds=holds, ndim=ndim, rows=count)
-            for name, (holds, ndim) in wanted.items()
+            name: load(_file(name, split), holds=holds, ndim=ndim, rows=count)
+            for name, (holds, ndim) in _SMALL.items()
         }
         arrays["mention-text-raw"] = sentences
-        optional = self.path("mention-image-path", split)
-        if optional.exists():
-            arrays["mention-image-path"] = load(optional, holds="text", ndim=(1,), rows=count)
-        return _Split(split, count if limit is None else min(limit, count), arrays)
+        if self._arrays.has(optional := _file(_PATHS, split)):
+            arrays[_PATHS] = load(optional, holds="text", ndim=(1,), rows=count)
+        features = {
+            name: self._arrays.features(_file(name, split), ndim=ndim, rows=count)
+            for name, ndim in _FEATURES.items()
+        }
+        return _Split(split, count if limit is None else min(limit, count), arrays, features)
 
     def _slots(self) -> int:
         """Candidate slots of a mention, the gold slot included; the same in every file."""
@@ -109,7 +116,7 @@ class Preprocessed:
                 if split.arrays[name].shape[1] != first:
                     raise SourceError(
                         f"{split.arrays[name].shape[1]} slots where the train split has {first}",
-                        where=str(self.path(name, split.name)),
+                        where=self._where(name, split.name),
                     )
         return first
 
@@ -122,7 +129,7 @@ class Preprocessed:
             if len(bad):
                 raise SourceError(
                     f"answer {int(answers[bad[0]])} with {self.slots - 1} candidates",
-                    where=f"{self.path('answer', split.name)}[{int(bad[0])}]",
+                    where=f"{self._where('answer', split.name)}[{int(bad[0])}]",
                 )
             slots = self.entities.slots[split.name]
             wrong += int((slots[np.arange(split.rows), answers] != slots[:, -1]).sum())
@@ -153,19 +160,27 @@ class Preprocessed:
         """The release does not say which encoders made it."""
         return {}
 
-    def fingerprint_files(self) -> list[Path]:
-        """Files whose names, sizes and heads identify this source."""
-        return sorted(p for p in self.root.iterdir() if p.suffix in (".npy", ".json"))
+    def origin(self) -> dict[str, Any]:
+        """What identifies the files."""
+        return self._arrays.origin()
 
     # writing -----------------------------------------------------------------------------------
 
     def write(self, writer: StoreWriter, progress: Progress) -> dict[str, int]:
         """Write both tables; returns counts for the summary."""
         self._write_tables(writer)
-        self.entities.write_features(writer, progress, keep_padding=self._keep_padding)
-        empty = self._write_text(writer, progress)
-        self._write_pictures(writer, progress)
-        return {"empty spans": empty}
+        counts: dict[str, int] = {}
+        with ExitStack() as scratch:
+            feeds = [
+                *self.entities.feeds(writer, scratch, keep_padding=self._keep_padding),
+                self._text(writer, counts),
+                self._pictures(writer),
+                self._objects(writer),
+            ]
+            self._arrays.feed(feeds, progress)
+            for feed in feeds:
+                feed.finish()
+        return counts
 
     def _write_tables(self, writer: StoreWriter) -> None:
         self.entities.write_table(writer)
@@ -173,8 +188,8 @@ class Preprocessed:
         writer.table("mentions", ids)
         writer.splits(self._ranges())
         writer.text("mentions/sentence", self._strings("mention-text-raw"))
-        if all("mention-image-path" in split.arrays for split in self.splits):
-            paths = self._strings("mention-image-path")
+        if all(_PATHS in split.arrays for split in self.splits):
+            paths = self._strings(_PATHS)
             writer.text("mentions/image_path", paths)
             writer.column("mentions/image_status", recorded_status(paths))
         else:
@@ -198,7 +213,9 @@ class Preprocessed:
     def _numbers(self, name: str) -> np.ndarray:
         """A small array of all splits, (mentions, …), finite."""
         parts = [
-            check_finite(np.asarray(split.arrays[name][: split.rows]), self.path(name, split.name))
+            check_finite(
+                np.asarray(split.arrays[name][: split.rows]), self._where(name, split.name)
+            )
             for split in self.splits
         ]
         return np.concatenate(parts)
@@ -206,15 +223,30 @@ class Preprocessed:
     def _strings(self, name: str) -> list[str]:
         return [str(text) for split in self.splits for text in split.arrays[name][: split.rows]]
 
+    # features ----------------------------------------------------------------------------------
+
+    def _feed(
+        self, name: str, write: Callable[[Block], None], finish: Callable[[], None] = lambda: None
+    ) -> Feed:
+        """One kind of file of all splits; the number of a part is that of its split."""
+        parts: Sequence[Part] = [
+            Part(_file(name, split), np.arange(len(rows)), np.arange(rows.start, rows.stop))
+            for split, rows in self._ranges().items()
+        ]
+        return Feed(name, "mentions", parts, write, finish)
+
+    def _row_shape(self, name: str) -> tuple[int, ...]:
+        return self.splits[0].features[name].shape[1:]
+
     def _check_spans(self) -> None:
         for split in self.splits:
             starts = np.asarray(split.arrays["start-pos"][: split.rows])
             ends = np.asarray(split.arrays["end-pos"][: split.rows])
-            check_spans(starts, ends, self.path("end-pos", split.name))
+            check_spans(starts, ends, self._where("end-pos", split.name))
 
-    def _write_text(self, writer: StoreWriter, progress: Progress) -> int:
+    def _text(self, writer: StoreWriter, counted: dict[str, int]) -> Feed:
         self._check_spans()
-        _, tokens, width = self.splits[0].arrays["mention-text-feature"].shape
+        tokens, width = self._row_shape(_TEXT)
         sink = MentionText(
             writer,
             tokens=tokens,
@@ -222,54 +254,58 @@ class Preprocessed:
             starts=self._numbers("start-pos").astype(np.int32),
             ends=self._numbers("end-pos").astype(np.int32),
         )
-        for split, block in self._blocks("mention-text-feature", progress):
+
+        def write(block: Block) -> None:
+            split = self.splits[block.part]
             mask = split.arrays["mention-text-mask"][block.source_rows]
-            path = self.path("mention-text-mask", split.name)
-            counts = counts_of(mask, path, block.source_rows)
+            where = self._where("mention-text-mask", split.name)
+            counts = counts_of(mask, where, block.source_rows)
             with block.located():
                 tokens_of = cut(block.values, counts, keep_padding=self._keep_padding)
                 sink.write(block.rows, tokens_of, counts)
-        return sink.finish()
 
-    def _write_pictures(self, writer: StoreWriter, progress: Progress) -> None:
-        _, regions, width = self.splits[0].arrays["mention-image-feature"].shape
+        def finish() -> None:
+            counted["empty spans"] = sink.finish()
+
+        return self._feed(_TEXT, write, finish)
+
+    def _pictures(self, writer: StoreWriter) -> Feed:
+        regions, width = self._row_shape(_PICTURES)
         images = MentionImages(writer, regions=regions, width=width)
-        for _, block in self._blocks("mention-image-feature", progress):
+
+        def write(block: Block) -> None:
             with block.located():
                 images.write(block.rows, block.values)
-        name = "mention-object-feature"
-        shape = squeeze_boxes(self.splits[0].arrays[name], self.path(name, SPLITS[0])).shape[1:]
+
+        return self._feed(_PICTURES, write)
+
+    def _objects(self, writer: StoreWriter) -> Feed:
+        shape = one_vector(self.splits[0].features[_OBJECTS], axes=3, of="an object")
         objects = writer.feature("mentions/objects", shape)
-        for _, block in self._blocks(name, progress):
+
+        def write(block: Block) -> None:
             with block.located():
-                objects.write(block.rows, squeeze_boxes(block.values, block.path))
+                objects.write(block.rows, block.values.reshape(-1, *shape))
 
-    def _blocks(self, name: str, progress: Progress) -> Iterator[tuple[_Split, Block]]:
-        """The rows of one kind of file, split after split, a block at a time."""
-        shape = self.splits[0].arrays[name].shape[1:]
-        first = 0
-        with progress.stage(name, self.mention_count, "mentions") as stage:
-            for split in self.splits:
-                array, path = split.arrays[name], self.path(name, split.name)
-                if array.shape[1:] != shape:
-                    raise SourceError(
-                        f"rows of shape {array.shape[1:]} where the train split has {shape}",
-                        where=str(path),
-                    )
-                step = block_rows(array[:1].nbytes)
-                for start in range(0, split.rows, step):
-                    source = np.arange(start, min(start + step, split.rows))
-                    values = np.asarray(array[start : start + len(source)])
-                    yield split, Block(path, source, first + source, values)
-                    stage.advance(len(source))
-                first += split.rows
+        return self._feed(_OBJECTS, write)
 
 
-def is_preprocessed(root: Path) -> bool:
-    """Whether a folder looks like a preprocessed dataset."""
-    return (root / "mention-text-feature_train.npy").exists()
+def _file(name: str, split: str) -> str:
+    return f"{name}_{split}.npy"
 
 
-def dataset_of(root: Path) -> str:
-    """``wikimel`` or ``wikidiverse``: only WikiMEL names its entity rows in ``qid2idx.json``."""
-    return "wikimel" if (root / "qid2idx.json").exists() else "wikidiverse"
+# which files ------------------------------------------------------------------------------------
+
+
+def preprocessed_dataset(has: Callable[[str], bool]) -> str | None:
+    """``wikimel`` or ``wikidiverse``, by the files that lie side by side; None = neither.
+
+    Only WikiMEL has a table of entities.
+
+    Args:
+        has: whether a file of this name is there.
+    """
+    if not (has(_file(_TEXT, SPLITS[0])) or has(_file("mention-text-raw", SPLITS[0]))):
+        return None
+    wikimel = ("qid2idx.json", "entity-attr-mask.npy", _file("entity-name-raw", SPLITS[0]))
+    return "wikimel" if any(map(has, wikimel)) else "wikidiverse"

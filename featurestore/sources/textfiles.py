@@ -30,16 +30,20 @@ def numbered_lines(path: Path) -> Iterator[tuple[int, str]]:
             raise SourceError(f"the file is not UTF-8: {error.reason}", where=str(path)) from error
 
 
-def read_json_object(path: Path) -> dict[str, object]:
+def read_json_object(path: Path, *, where: str | None = None) -> dict[str, object]:
     """The JSON object in ``path``.
+
+    Args:
+        where: how messages name the file, if not by its path.
 
     Raises:
         SourceError: malformed JSON, not an object, not UTF-8, or a key that stands twice in one
             object (which Python's reader would silently resolve to the last).
     """
-    value = _read_json(path)
+    where = where or str(path)
+    value = _read_json(path, where)
     if not isinstance(value, dict):
-        raise SourceError(f"expected a JSON object, found {json_kind(value)}", where=str(path))
+        raise SourceError(f"expected a JSON object, found {json_kind(value)}", where=where)
     return value
 
 
@@ -49,27 +53,27 @@ def read_json_list(path: Path) -> list[object]:
     Raises:
         SourceError: malformed JSON, not a list, not UTF-8, or a key that stands twice in one object.
     """
-    value = _read_json(path)
+    value = _read_json(path, str(path))
     if not isinstance(value, list):
         raise SourceError(f"expected a JSON list, found {json_kind(value)}", where=str(path))
     return value
 
 
-def _read_json(path: Path) -> object:
+def _read_json(path: Path, where: str) -> object:
     def with_unique_keys(pairs: list[tuple[str, object]]) -> dict[str, object]:
         found = dict(pairs)
         if len(found) != len(pairs):
             (twice, _), *_ = Counter(key for key, _ in pairs).most_common(1)
-            raise SourceError(f"key {twice!r} stands twice in one object", where=str(path))
+            raise SourceError(f"key {twice!r} stands twice in one object", where=where)
         return found
 
     try:
         return json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=with_unique_keys)
     except json.JSONDecodeError as error:
-        place = f"{path}, line {error.lineno}, column {error.colno}"
+        place = f"{where}, line {error.lineno}, column {error.colno}"
         raise SourceError(f"malformed JSON: {error.msg}", where=place) from error
     except UnicodeDecodeError as error:
-        raise SourceError(f"the file is not UTF-8: {error.reason}", where=str(path)) from error
+        raise SourceError(f"the file is not UTF-8: {error.reason}", where=where) from error
 
 
 def json_kind(value: object) -> str:
