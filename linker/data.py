@@ -21,6 +21,7 @@ from featurestore import Store
 from featurestore.schema import NO_ROW
 from linker.batch import Batch
 from linker.fields import PER_CANDIDATE, WHOLE_RECORDS
+from linker.tables import Tables
 
 #: ``strict``: the K retrieved candidates. ``paper``: and the gold entity as one more, last, which
 #: the forward pass sees (needed for the published numbers; it lets the answer leak, see the docs).
@@ -67,10 +68,11 @@ class BatchReader(Dataset[Batch]):
     place is taken by an entity whose features are all zero. So is that of an absent candidate.
 
     Args:
+        store: a store, or its entities with mentions of another origin.
         paths: batch field → ``table/field`` of the store; nothing else is read.
     """
 
-    def __init__(self, *, store: Store, paths: Mapping[str, str], protocol: Protocol) -> None:
+    def __init__(self, *, store: Tables, paths: Mapping[str, str], protocol: Protocol) -> None:
         self.store = store
         self.paths = dict(paths)
         self.protocol = protocol
