@@ -57,7 +57,7 @@ def _picture(word: str) -> Text:
 def _answers(linked: Linked) -> Table:
     """One line an answer; columns that no line fills are left out."""
     title = f"Best of {count(linked.candidates)} candidates"
-    table = grid(title, "rank", "score", "was", "id", right=("rank", "score", "was"))
+    table = grid(title, "rank", "score", "before", "id", right=("rank", "score", "before"))
     titled = any(answer.title and answer.title != answer.id for answer in linked.answers)
     described = any(answer.description for answer in linked.answers)
     for name, shown in (("title", titled), ("description", described)):
