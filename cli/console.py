@@ -57,8 +57,17 @@ def show(*views: RenderableType) -> None:
 
 def show_json(value: Any) -> None:
     """Print a dataclass, dict or list as JSON on stdout."""
-    text = json.dumps(_jsonable(value), ensure_ascii=False, indent=2, allow_nan=False)
-    sys.stdout.write(_UNSAFE_IN_JSON.sub(lambda found: f"\\u{ord(found[0]):04x}", text) + "\n")
+    sys.stdout.write(_json_text(value, indent=2) + "\n")
+
+
+def show_json_line(value: Any) -> None:
+    """Print it as one line, of many."""
+    sys.stdout.write(_json_text(value, indent=None) + "\n")
+
+
+def _json_text(value: Any, *, indent: int | None) -> str:
+    text = json.dumps(_jsonable(value), ensure_ascii=False, indent=indent, allow_nan=False)
+    return _UNSAFE_IN_JSON.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 def _jsonable(value: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Building blocks that the views of ``inspect`` share."""
+"""Building blocks that the views share."""
 
 from __future__ import annotations
 
@@ -9,8 +9,13 @@ from rich.console import JustifyMethod, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from cli.console import clean, plain_text
+
 #: Layout of a field → its colour, wherever the field is named.
 LAYOUT_STYLE = {"record": "magenta", "view": "cyan", "column": "green", "text": "yellow"}
+
+#: Characters of a description that a list shows where no terminal cuts it.
+_BEGINNING = 160
 
 
 def grid(title: str, *columns: str, right: Sequence[str] = ()) -> Table:
@@ -44,3 +49,26 @@ def facts(rows: Sequence[tuple[str, RenderableType]]) -> Table:
 def ratio(logical: int, stored: int) -> str:
     """How many decoded bytes one stored byte holds: ``1.31×``."""
     return f"{logical / stored:.2f}×" if stored else "–"
+
+
+def marked(sentence: str, span: tuple[int, int] | None) -> Text:
+    """The sentence; the mention stands in ⟦ ⟧, and in reverse where the terminal can."""
+    if span is None:
+        return plain_text(sentence)
+    start, end = span
+    return Text.assemble(
+        plain_text(sentence[:start]),
+        ("⟦", "dim"), plain_text(sentence[start:end], "bold reverse"), ("⟧", "dim"),
+        plain_text(sentence[end:]),
+    )  # fmt: skip
+
+
+def beginning(text: str) -> Text:
+    """A cell with the first characters of a long text, cut where a terminal has no room."""
+    shown = clean(text)
+    return yielding(shown if len(shown) <= _BEGINNING else shown[: _BEGINNING - 1] + "…")
+
+
+def yielding(text: str) -> Text:
+    """A cell that is cut where a terminal has no room, so that ids and numbers are not."""
+    return Text(text, no_wrap=True, overflow="ellipsis")

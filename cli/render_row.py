@@ -10,11 +10,8 @@ from rich.table import Table
 from rich.text import Text
 
 from cli.console import clean, count, figure, plain_text
-from cli.render_parts import LAYOUT_STYLE, facts, grid
+from cli.render_parts import LAYOUT_STYLE, beginning, facts, grid, marked, yielding
 from featurestore.describe import EntityLine, EntitySummary, FieldStatistics, MentionSummary
-
-#: Characters of a description that a list shows where no terminal cuts it.
-_BEGINNING = 160
 
 _LOGITS = "CLIP logits (100·cos): the mention's picture and the entity's text, and the reverse"
 
@@ -25,7 +22,7 @@ def mention_view(mention: MentionSummary) -> RenderableType:
     title = Text.assemble("mention ", plain_text(mention.id, "bold"), (f"   {clean(where)}", "dim"))
     values = {name: value for name, value in mention.values.items() if name != "mention"}
     lines = [
-        ("sentence", _marked(mention.sentence, mention.span)),
+        ("sentence", marked(mention.sentence, mention.span)),
         ("gold", _gold(mention)),
         *_picture(mention.image_path, mention.image_status),
         *_values(values),
@@ -62,18 +59,6 @@ def _mentions(number: int, examples: Sequence[str] = ()) -> str:
         return words
     more = ", …" if number > len(examples) else ""
     return f"{words}: {', '.join(examples)}{more}"
-
-
-def _marked(sentence: str, span: tuple[int, int] | None) -> Text:
-    """The sentence; the mention stands in ⟦ ⟧, and in reverse where the terminal can."""
-    if span is None:
-        return plain_text(sentence)
-    start, end = span
-    return Text.assemble(
-        plain_text(sentence[:start]),
-        ("⟦", "dim"), plain_text(sentence[start:end], "bold reverse"), ("⟧", "dim"),
-        plain_text(sentence[end:]),
-    )  # fmt: skip
 
 
 def _gold(mention: MentionSummary) -> Text:
@@ -115,7 +100,7 @@ def _candidates(mention: MentionSummary) -> Table:
     ]
     if any(line.title and line.title != line.id for line in lines):
         table.add_column("title")
-        cells.append(lambda line: _yielding(clean(line.title or "")))
+        cells.append(lambda line: yielding(clean(line.title or "")))
     if any(line.sim_image_text is not None for line in lines):
         table.add_column("image–text", justify="right", no_wrap=True)
         table.add_column("text–image", justify="right", no_wrap=True)
@@ -125,22 +110,12 @@ def _candidates(mention: MentionSummary) -> Table:
         ]
     if any(line.text for line in lines):
         table.add_column("description")
-        cells.append(lambda line: _beginning(line.text or ""))
+        cells.append(lambda line: beginning(line.text or ""))
     for line in lines:
         if line.is_gold and (line.rank is None or line.rank > len(lines)):
             table.add_section()  # the gold stands further down, or was not retrieved
         table.add_row(*(cell(line) for cell in cells), style="green" if line.is_gold else "")
     return table
-
-
-def _beginning(text: str) -> Text:
-    shown = clean(text)
-    return _yielding(shown if len(shown) <= _BEGINNING else shown[: _BEGINNING - 1] + "…")
-
-
-def _yielding(text: str) -> Text:
-    """A cell that is cut where a terminal has no room, so that ids and numbers are not."""
-    return Text(text, no_wrap=True, overflow="ellipsis")
 
 
 def _logit(value: float | None) -> str:

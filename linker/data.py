@@ -21,6 +21,7 @@ from featurestore import Store
 from featurestore.schema import NO_ROW
 from linker.batch import Batch
 from linker.fields import PER_CANDIDATE, WHOLE_RECORDS
+from linker.tables import Tables
 
 if TYPE_CHECKING:
     from linker.texts import TextReader
@@ -76,6 +77,7 @@ class BatchReader(Dataset[Batch]):
     place is taken by an entity whose features are all zero. So is that of an absent candidate.
 
     Args:
+        store: a store, or its entities with mentions of another origin.
         paths: batch field → ``table/field`` of the store; nothing else is read.
         texts: reads the texts themselves, where an encoder inside training makes their features.
     """
@@ -83,7 +85,7 @@ class BatchReader(Dataset[Batch]):
     def __init__(
         self,
         *,
-        store: Store,
+        store: Tables,
         paths: Mapping[str, str],
         protocol: Protocol,
         texts: TextReader | None = None,
@@ -205,7 +207,7 @@ def golds_outside_table(store: Store, rows: range) -> int:
     return int((store.mentions.gather("gold", np.arange(rows.start, rows.stop)) == NO_ROW).sum())
 
 
-def mention_feature(store: Store, name: str, field: str, rows: np.ndarray) -> np.ndarray:
+def mention_feature(store: Tables, name: str, field: str, rows: np.ndarray) -> np.ndarray:
     """(n, …) the batch field ``name`` of mentions, out of the field ``field`` of their table."""
     if name in WHOLE_RECORDS:
         return store.mentions.whole_records(field, rows)

@@ -6,14 +6,12 @@ import os
 from pathlib import Path
 from typing import Any
 
-import featurestore
-from featurestore.errors import StoreError
 from featurestore.progress import Progress, Silent
 from linker.checkpoint import load_weights
 from linker.config import Device, Precision, TrainConfig, read_config
 from linker.data import Protocol, ScoringProtocol
 from linker.job import prepare_job
-from linker.machine import check_same_store, store_identity
+from linker.machine import check_same_store, open_recorded_store, store_identity
 from linker.metrics import Denominator, TieRule
 from linker.run_folder import RunError, RunFolder
 from linker.scoring import score_split
@@ -67,7 +65,7 @@ def evaluate(
         precision=precision,
     )
     recorded = folder.read_environment()["store"]
-    with _open(store, recorded["path"]) as opened:
+    with open_recorded_store(store, recorded["path"]) as opened:
         if not other_store:
             check_same_store(recorded, opened, hint="give the right --store, or --other-store")
         job = prepare_job(opened, config)
@@ -112,16 +110,3 @@ def _settings(
             "metrics": metrics,
         }
     )
-
-
-def _open(given: str | os.PathLike[str] | None, recorded: str) -> featurestore.Store:
-    try:
-        return featurestore.open(given or recorded)
-    except StoreError as error:
-        if given:
-            raise
-        raise StoreError(
-            f"the run's store cannot be opened: {error.what}",
-            where=recorded,
-            hint="say where it is now: --store PATH",
-        ) from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 from importlib.metadata import version
 from pathlib import Path
@@ -11,7 +12,7 @@ import torch
 
 import featurestore
 from featurestore import Store
-from featurestore.errors import ConfigError
+from featurestore.errors import ConfigError, StoreError
 from featurestore.summary import sentences_digest
 from linker.config import Device, Precision
 from linker.run_folder import RunError
@@ -80,6 +81,24 @@ def store_identity(store: Store) -> dict[str, Any]:
         },
         "fields": fields,
     }
+
+
+def open_recorded_store(given: str | os.PathLike[str] | None, recorded: str) -> Store:
+    """The store of a run: where it is ``given`` to be now, otherwise where the run ``recorded`` it.
+
+    Raises:
+        StoreError: no readable store there.
+    """
+    try:
+        return featurestore.open(given or recorded)
+    except StoreError as error:
+        if given:
+            raise
+        raise StoreError(
+            f"the run's store cannot be opened: {error.what}",
+            where=recorded,
+            hint="say where it is now: --store PATH",
+        ) from error
 
 
 def check_same_store(recorded: dict[str, Any], store: Store, *, hint: str) -> None:

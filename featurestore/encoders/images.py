@@ -89,6 +89,11 @@ def open_picture(path: Path | None) -> tuple[Image.Image | None, int]:
         picture.load()
     except _DECODING_ERRORS:
         return None, STATUS_CODE["broken"]
+    return usable_picture(picture)
+
+
+def usable_picture(picture: Image.Image) -> tuple[Image.Image | None, int]:
+    """A decoded picture as :func:`open_picture` returns it: RGB and ok, or None and too small."""
     if min(picture.size) < SMALLEST:
         return None, STATUS_CODE["too small"]
     return _to_rgb(picture), STATUS_CODE["ok"]

@@ -141,19 +141,36 @@ class Pictures:
         self, pictures: Sequence[Image.Image], owners: Sequence[int], keep: int
     ) -> PictureFeatures:
         """``owners``: a row of each picture; names it to a detector that replays recorded boxes."""
-        encoders = self._encoders
-        regions = pooled = boxes = objects = None
-        if encoders.image is not None:
-            if self._table == "mentions":
-                regions = encoders.image.encode(pictures).regions
-            else:
-                pooled = encoders.image.encode_pooled(pictures)
-            if encoders.detector is not None:
-                keys = [f"{self._table}/{row}" for row in owners]
-                boxes = encoders.detector.detect(pictures, keys=keys, keep=keep)
-                objects = encode_objects(encoders.image, pictures, boxes.boxes)
-        clip = encoders.clip.encode_images(pictures) if encoders.clip is not None else None
-        return PictureFeatures(regions, pooled, boxes, objects, clip)
+        keys = [f"{self._table}/{row}" for row in owners]
+        return picture_features(self._encoders, self._table, pictures, keys=keys, keep=keep)
+
+
+def picture_features(
+    encoders: Encoders,
+    table: str,
+    pictures: Sequence[Image.Image],
+    *,
+    keys: Sequence[str],
+    keep: int,
+) -> PictureFeatures:
+    """Everything that the encoders make of pictures of one table.
+
+    Args:
+        table: mentions have region features, entities pooled ones.
+        keys: name the pictures to a detector that replays recorded boxes.
+        keep: objects of each picture.
+    """
+    regions = pooled = boxes = objects = None
+    if encoders.image is not None:
+        if table == "mentions":
+            regions = encoders.image.encode(pictures).regions
+        else:
+            pooled = encoders.image.encode_pooled(pictures)
+        if encoders.detector is not None:
+            boxes = encoders.detector.detect(pictures, keys=keys, keep=keep)
+            objects = encode_objects(encoders.image, pictures, boxes.boxes)
+    clip = encoders.clip.encode_images(pictures) if encoders.clip is not None else None
+    return PictureFeatures(regions, pooled, boxes, objects, clip)
 
 
 class PictureSink:

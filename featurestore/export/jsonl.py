@@ -51,6 +51,11 @@ def export_jsonl(
     )
 
 
+def json_line(value: dict[str, Any]) -> str:
+    """A line of JSON that every reader takes for one line."""
+    return json.dumps(value, ensure_ascii=False).translate(_LINE_ENDS) + "\n"
+
+
 def _write(
     path: Path, table: Table, blocks: Iterator[list[dict[str, Any]]], progress: Progress
 ) -> None:
@@ -60,7 +65,7 @@ def _write(
     ):
         for block in blocks:
             for row in block:
-                file.write(json.dumps(row, ensure_ascii=False).translate(_LINE_ENDS) + "\n")
+                file.write(json_line(row))
             stage.advance(len(block))
 
 

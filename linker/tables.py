@@ -1,0 +1,29 @@
+"""What batches are read from: a store, or its entities with mentions of another origin."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import numpy as np
+
+from featurestore import Table
+
+
+class MentionTable(Protocol):
+    """Answers as a store's table of mentions does."""
+
+    def gather(self, field: str, rows: np.ndarray) -> Any:
+        """Values of one field for rows, as :meth:`featurestore.Table.gather` gives them."""
+
+    def whole_records(self, field: str, rows: np.ndarray) -> np.ndarray:
+        """Records with their padding, as :meth:`featurestore.Table.whole_records` gives them."""
+
+
+class Tables(Protocol):
+    """Both tables. A :class:`featurestore.Store` is one."""
+
+    @property
+    def entities(self) -> Table: ...
+
+    @property
+    def mentions(self) -> MentionTable: ...
