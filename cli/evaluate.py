@@ -89,23 +89,35 @@ def evaluate(
     if model is None:
         from linker.evaluate import evaluate as score
 
-        of_run = {key: options[key] for key in _OF_RUNS}
         splits = [split or "test"]
+        of_run = {key: options[key] for key in _OF_RUNS}
         figures = score(path, split=splits[0], **of_run, **given)
     else:
-        from linker.baseline import evaluate_untrained
-        from linker.config_layers import layered_config
-
-        flags = {_KEYS.get(name, name): value for name, value in given.items()}
-        config = layered_config(settings=options["settings"], flags={"model.name": model, **flags})
-        run = options["run"]
-        splits = [split] if split else ["valid", "test"] if run else ["test"]
-        figures = evaluate_untrained(
-            path, config, splits=splits, run=run, overwrite=options["overwrite"]
-        )
+        filed = options["run"] is not None
+        splits = [split] if split else ["valid", "test"] if filed else ["test"]
+        of_model = {key: options[key] for key in _OF_MODELS}
+        figures = _score_untrained(path, splits, flags={"model": model, **given}, **of_model)
     from linker.report import run_table
 
     show_json(figures) if as_json else show(run_table(figures, splits))
+
+
+def _score_untrained(
+    store: Path,
+    splits: list[str],
+    *,
+    flags: dict[str, Any],
+    settings: tuple[str, ...],
+    run: Path | None,
+    overwrite: bool,
+) -> dict[str, Any]:
+    """Options → a configuration → :func:`linker.baseline.evaluate_untrained`."""
+    from linker.baseline import evaluate_untrained
+    from linker.config_layers import layered_config
+
+    keys = {_KEYS.get(name, name): value for name, value in flags.items()}
+    config = layered_config(settings=settings, flags=keys)
+    return evaluate_untrained(store, config, splits=splits, run=run, overwrite=overwrite)
 
 
 def _check_options(options: dict[str, Any], *, untrained: bool) -> None:
