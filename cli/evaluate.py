@@ -9,6 +9,7 @@ import rich_click as click
 
 from cli.console import show, show_json, stderr
 from cli.models import model_option, show_models
+from featurestore.progress import Progress
 
 #: Flags → keys of the configuration that an untrained model is scored under.
 _KEYS = {
@@ -93,31 +94,48 @@ def evaluate(
     if model is None:
         from linker.evaluate import evaluate as score
 
-        of_run = {key: options[key] for key in _OF_RUNS}
         splits = [split or "test"]
+        of_run = {key: options[key] for key in _OF_RUNS}
         figures = score(path, split=splits[0], progress=progress, **of_run, **given)
     else:
-        from linker.baseline import evaluate_untrained
-        from linker.config_layers import layered_config
-
-        flags = {_KEYS.get(name, name): value for name, value in given.items()}
-        if given["protocol"] == "full-kb":  # a protocol of scoring, which no configuration holds
-            del flags["protocol"]
-        config = layered_config(settings=options["settings"], flags={"model.name": model, **flags})
-        run = options["run"]
-        splits = [split] if split else ["valid", "test"] if run else ["test"]
-        figures = evaluate_untrained(
-            path,
-            config,
-            splits=splits,
-            run=run,
-            overwrite=options["overwrite"],
-            protocol=given["protocol"],
-            progress=progress,
+        filed = options["run"] is not None
+        splits = [split] if split else ["valid", "test"] if filed else ["test"]
+        of_model = {key: options[key] for key in _OF_MODELS}
+        figures = _score_untrained(
+            path, splits, flags={"model": model, **given}, progress=progress, **of_model
         )
     from linker.report import run_table
 
     show_json(figures) if as_json else show(run_table(figures, splits))
+
+
+def _score_untrained(
+    store: Path,
+    splits: list[str],
+    *,
+    flags: dict[str, Any],
+    progress: Progress,
+    settings: tuple[str, ...],
+    run: Path | None,
+    overwrite: bool,
+) -> dict[str, Any]:
+    """Options → a configuration → :func:`linker.baseline.evaluate_untrained`."""
+    from linker.baseline import evaluate_untrained
+    from linker.config_layers import layered_config
+
+    keys = {_KEYS.get(name, name): value for name, value in flags.items()}
+    protocol = keys["protocol"]
+    if protocol == "full-kb":  # one of scoring, which no configuration holds
+        del keys["protocol"]
+    return evaluate_untrained(
+        store,
+        layered_config(settings=settings, flags=keys),
+        splits=splits,
+        run=run,
+        overwrite=overwrite,
+        protocol=protocol,
+        progress=progress,
+    )
 
 
 def _check_options(options: dict[str, Any], *, untrained: bool) -> None:

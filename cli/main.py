@@ -61,7 +61,7 @@ COMMANDS: dict[str, Command] = {
     "inspect": Command("cli.inspect", "Show what a store holds: fields, splits, a mention, an entity."),
     "export": Command("cli.export", "Write a store as the release's .npy files, JSON lines or parquet."),
     "train": Command("cli.train", "Train a model from a store.", "train"),
-    "evaluate": Command("cli.evaluate", "Score a trained run, or an untrained baseline.", "train"),
+    "evaluate": Command("cli.evaluate", "Score a trained run or an untrained model on a split.", "train"),
     "link": Command("cli.link", "Link mentions of your own with a trained model.", "encode"),
     "report": Command("cli.report", "Compare runs in one table.", "train"),
     "unpack": Command("cli.unpack", "Verify and unpack the released archives."),

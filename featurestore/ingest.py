@@ -178,7 +178,7 @@ def _open(source: Path, dataset: str, layout: str, options: IngestOptions) -> So
         return _preprocessed(FolderArrays(source), dataset, options)
     from featurestore.encoders.raw import RawSource  # imports torch
 
-    return RawSource(open_raw(source, options), options=options)
+    return RawSource(open_raw(source, options), layout=layout, options=options)
 
 
 def _preprocessed(arrays: RecordedArrays, dataset: str, options: IngestOptions) -> Preprocessed:

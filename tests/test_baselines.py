@@ -61,10 +61,14 @@ def test_a_phrase_starts_at_its_token_and_ends_with_the_sentence() -> None:
     torch.testing.assert_close(found, torch.tensor([0.2, 0.1, 0.4, 0.0]))
 
 
-def test_dropout_of_hiecoatt_is_for_training_only() -> None:
+def test_dropout_of_hiecoatt_is_before_each_fusion_and_for_training_only() -> None:
     torch.manual_seed(0)
     model = Hiecoatt(config=HiecoattConfig(), text_width=TEXT_WIDTH, image_width=IMAGE_WIDTH)
     batch = random_batch()
+    dropped: list[int] = []
+    model.dropout.register_forward_hook(lambda _, inputs, __: dropped.append(inputs[0].shape[1]))
+    model(batch)
+    assert dropped == [TEXT_WIDTH, 2 * TEXT_WIDTH, 2 * TEXT_WIDTH]
     assert not torch.equal(model(batch), model(batch))
     assert torch.equal(model.eval()(batch), model(batch))
 

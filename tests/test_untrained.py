@@ -17,6 +17,7 @@ from featurestore.errors import ConfigError, FieldMissing, StoreError, UnknownId
 from linker.baseline import evaluate_untrained
 from linker.config import TrainConfig, read_config
 from linker.evaluate import evaluate
+from linker.matching import IMAGE_FIELDS, TEXT_FIELDS, match_model
 from linker.models import MODELS, list_models
 from linker.models.untrained import (
     BertConfig,
@@ -29,7 +30,7 @@ from linker.models.untrained import (
 from linker.report import read_summaries, run_table, table
 from linker.run_folder import RunError, RunFolder
 from linker.train import train
-from tests.model_batches import TEXT_WIDTH, random_batch
+from tests.model_batches import FEATURES, IMAGE_WIDTH, TEXT_WIDTH, random_batch
 from tests.naive_parts import cosine
 from tests.runs_for_tests import QUICK
 from tests.stores_for_tests import planted_store
@@ -127,6 +128,24 @@ def test_the_gold_slot_of_protocol_paper_changes_no_figure(planted: Path, name: 
         for protocol in ("strict", "paper")
     )
     assert strict == paper
+
+
+def test_every_batch_field_of_a_width_is_known_by_it() -> None:
+    batch = random_batch()
+    widths = {name: batch.need(name).shape[-1] for name in FEATURES}
+    assert {n for n, width in widths.items() if width == TEXT_WIDTH} == set(TEXT_FIELDS)
+    assert {n for n, width in widths.items() if width == IMAGE_WIDTH} == set(IMAGE_FIELDS)
+
+
+def test_a_model_has_no_width_of_what_it_does_not_read(planted: Path) -> None:
+    with featurestore.open(planted) as store:
+        for name, reads in {
+            "clip": (False, False),
+            "bert": (True, False),
+            "image": (False, True),
+        }.items():
+            match = match_model(config_of(name).model, store, pooling="auto")
+            assert (match.text_width is not None, match.image_width is not None) == reads
 
 
 def test_each_model_needs_its_own_fields_alone(tmp_path: Path) -> None:

@@ -40,9 +40,8 @@ class RawSource:
         SourceError: recorded boxes do not fit the dataset.
     """
 
-    layout = "raw"
-
-    def __init__(self, raw: RawDataset, *, options: IngestOptions) -> None:
+    def __init__(self, raw: RawDataset, *, layout: str, options: IngestOptions) -> None:
+        self.layout = layout
         self._options = options
         self._keep_padding = options.padding == "keep"
         self._raw = raw
