@@ -21,7 +21,8 @@ from cli.console import count, percent, plain_text, show, show_json, size, stder
 @click.option(
     "--dataset",
     type=click.Choice(["wikimel", "wikidiverse", "richpediamel"]),
-    help="Insist on this dataset. Without it, it is recognised.",
+    help="Insist on this dataset, or choose it where an archive holds both. Without it, it is "
+    "recognised.",
 )
 @click.option(
     "--text-encoder",
@@ -150,14 +151,16 @@ def ingest(
 
     SOURCE is a folder of WikiMEL or WikiDiverse, raw (text, candidate lists, pictures) or
     preprocessed (.npy features), or of any dataset in MIMIC's layout (kb_entity.json, mention lists,
-    pictures); which of them it is, is recognised and said. Nothing stands at the output path before
-    the store is complete.
+    pictures); which of them it is, is recognised and said. The release's preprocessed.tar.gz is taken
+    as it was downloaded, disguised as .mp4 or not: it is read twice, and nothing large is unpacked.
+    Nothing stands at the output path before the store is complete.
 
     \b
     Examples:
     $ drin-fs ingest data/wikimel -o wikimel.h5
     $ drin-fs ingest data/preprocessed/wikidiverse -o wikidiverse.h5 --dtype float32
     $ drin-fs ingest MIMIC/WikiMEL -o mimic.h5 --candidates 100
+    $ drin-fs ingest preprocessed.tar.gz.mp4 -o wikimel.h5 --dataset wikimel
     $ drin-fs ingest data/wikimel -o text.h5 --image-encoder none --clip none --limit 1000
     """  # fmt: skip
     from cli.progress import progress_on

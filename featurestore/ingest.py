@@ -113,7 +113,8 @@ def ingest(
 ) -> IngestSummary:
     """Read or encode the dataset at ``source`` into a new store at ``target``.
 
-    Until the end nothing stands at ``target``; then the finished store does.
+    ``source`` is a dataset's folder, or a tar archive of the preprocessed form. Until the end nothing
+    stands at ``target``; then the finished store does.
 
     Raises:
         SourceError: the dataset is incomplete or damaged; names file and row.

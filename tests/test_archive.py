@@ -273,8 +273,9 @@ def test_a_damaged_header_in_a_tar_is_no_silent_end(tmp_path: Path) -> None:
     data = bytearray(gzip.decompress(path.read_bytes()))
     data[1024 + 5] ^= 1  # in the header of b
     path.write_bytes(gzip.compress(data))
-    with pytest.raises(SourceError, match="data where it should end"):
+    with pytest.raises(SourceError, match="data where it should end") as caught:
         archive.unpack([path], tmp_path / "out")
+    assert caught.value.where == f"{path}::a"
 
 
 @pytest.mark.parametrize("content", [b"", b"PK\x05\x06" * 9, noise(500)])

@@ -121,8 +121,8 @@ def _of_tar(
                     stream.left = info.size + _MAX_HEADERS
                     yield member, _tar_content(tar, info, where, lambda: told(file.tell()))
                     tar.members.clear()  # it would keep all it has met
-                where = str(original.path)
-                _drain(tar, stream, where)
+                last, where = where, str(original.path)
+                _drain(tar, stream, last)
                 told(original.size)
         except _DAMAGE as error:
             raise _damaged(error, where) from error
@@ -161,17 +161,18 @@ def _tar_content(
         raise _damaged(EOFError(f"it ends {left} bytes too early"), where)
 
 
-def _drain(tar: tarfile.TarFile, stream: _Allowance, where: str) -> None:
+def _drain(tar: tarfile.TarFile, stream: _Allowance, last: str) -> None:
     """Read what follows the last member, so that gzip checks its sum; it must be padding.
 
-    A damaged header ends a tar silently: then data follows.
+    A damaged header ends a tar silently, and so does a member that is damaged and has become longer
+    or shorter by it: then data follows.
     """
     assert tar.fileobj is not None
     while True:
         stream.left = _MAX_HEADERS
         data = tar.fileobj.read(CHUNK)
         if data.count(0) != len(data):
-            raise _damaged(tarfile.ReadError("data where it should end"), where)
+            raise _damaged(tarfile.ReadError("data where it should end, after this member"), last)
         if not data:
             return
 

@@ -28,7 +28,7 @@ _SMALL = (
     "entity-object-score",
 )  # fmt: skip
 
-#: Bytes of small files that are copied. Chosen here: the release has about 0.6 GB of them a dataset
+#: Bytes of small files that are copied. Chosen here: the release has about 0.5 GB of them a dataset
 #: (texts of 512 four-byte characters, masks of eight-byte integers).
 MAX_SMALL = 8 << 30
 
