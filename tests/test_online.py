@@ -19,6 +19,7 @@ from featurestore import Store
 from featurestore.errors import ConfigError, DataError, EncoderError, FieldMissing
 from featurestore.ingest import ingest
 from featurestore.schema import NO_ROW
+from linker import online_table
 from linker.batch import Batch
 from linker.config import read_config
 from linker.data import BatchReader
@@ -403,3 +404,60 @@ def test_every_model_scores_the_same_with_frozen_online_features(
                 return network(loader.reader[np.arange(4)].float())
 
         torch.testing.assert_close(scores(**ONLINE), scores(), rtol=0, atol=1e-5)
+
+
+class TestTable:
+    def test_each_entity_is_encoded_once_by_a_frozen_encoder(
+        self, store: Store, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(online_table, "BLOCK", 4)
+        online = settle_online(store, read_config(ONLINE))
+        reader = online.reader(TEXT_MADE)
+        read: list[int] = []
+        parts = reader.entity_parts
+        monkeypatch.setattr(reader, "entity_parts", lambda rows: read.extend(rows) or parts(rows))
+        features = features_of(online, TEXT_MADE)
+        features.tabulate(reader, np.array([1, 9]))
+        assert read == [0, 1, 2, 3, 8, 9, 10, 11]
+        features.tabulate(reader, np.array([0, 5, 11, len(store.entities) - 1]))
+        assert len(read) == len(set(read))
+        assert features.table is not None
+        rows = np.array([5, 1, len(store.entities) - 1, 9])
+        found = features.table.look_up(torch.from_numpy(rows))
+        for name, field in (("entity_text", "text_mean"), ("entity_text_cls", "text_cls")):
+            expected = torch.from_numpy(store.entities.gather(field, rows))
+            torch.testing.assert_close(found[name], expected, rtol=0, atol=1e-5)
+
+    def test_a_vector_does_not_depend_on_what_else_was_asked_for(self, store: Store) -> None:
+        online = settle_online(store, read_config(ONLINE))
+        vectors = []
+        for asked in (np.array([2]), np.arange(len(store.entities))):
+            features = features_of(online, TEXT_MADE)
+            features.tabulate(online.reader(TEXT_MADE), asked)
+            assert features.table is not None
+            vectors.append(features.table.look_up(torch.tensor([2]))["entity_text"])
+        assert torch.equal(*vectors)
+
+    def test_a_finetuned_encoder_encodes_anew(self, store: Store) -> None:
+        online = settle_online(store, read_config(FINETUNED))
+        features = features_of(online, TEXT_MADE)
+        rows = torch.tensor([0, 1])
+        features.tabulate(online.reader(TEXT_MADE), rows.numpy())
+        assert features.table is not None
+        before = features.table.look_up(rows)["entity_text"]
+        with torch.no_grad():
+            for weight in features.encoder.parameters():
+                weight.mul_(1.1)
+        features.tabulate(online.reader(TEXT_MADE), rows.numpy())
+        assert not torch.allclose(before, features.table.look_up(rows)["entity_text"], atol=1e-3)
+
+    def test_training_after_a_pass_that_scored_uses_what_was_encoded(self, store: Store) -> None:
+        online = settle_online(store, read_config(ONLINE))
+        features = features_of(online, frozenset({"entity_text"}))
+        with torch.inference_mode():  # as Lightning validates
+            features.tabulate(online.reader(features.rules.names), np.array([0]))
+        assert features.table is not None
+        vector = features.table.look_up(torch.tensor([0]))["entity_text"]
+        weight = torch.ones(vector.shape[1], requires_grad=True)
+        (vector @ weight).sum().backward()
+        assert torch.equal(weight.grad, vector[0])
