@@ -90,7 +90,9 @@ class Job:
                 protocol=config.protocol,
                 texts=None
                 if online is None
-                else online.reader(self.match.made, for_training=shuffled),
+                else online.reader(
+                    self.match.made, with_entities=shuffled and config.text.finetune
+                ),
             ),
             requests=Requests(
                 rows=self.rows(split),

@@ -22,20 +22,21 @@ from typing import Any, Self
 
 import numpy as np
 import torch
+from torch import nn
 
-from featurestore import Store, Table
+from featurestore import Table
 from featurestore.encoders.suite import Encoders
 from featurestore.errors import DrinFsError
 from linker.checkpoint import load_weights
 from linker.config import Device, TrainConfig, read_config
 from linker.data import BatchReader
+from linker.job import Job, prepare_job
 from linker.link_candidates import CandidateFinder
 from linker.link_encoders import EncoderChoice, load_encoders, parts_for
 from linker.link_features import FreshMentions, MentionEncoder
 from linker.link_mentions import MentionError, MentionInput
-from linker.machine import check_same_store, open_recorded_store, resolve_device
-from linker.matching import Match, match_model
-from linker.models.base import Model
+from linker.machine import check_same_store, open_recorded_store
+from linker.online_network import OnlineNetwork
 from linker.run_folder import RunFolder
 
 __all__ = ["Answer", "EncoderChoice", "Linked", "Linker", "MentionError", "MentionInput"]
@@ -108,21 +109,16 @@ class Linker:
     def __init__(
         self,
         *,
-        store: Store,
-        match: Match,
-        network: Model[Any],
-        device: torch.device,
-        precision: str,
+        job: Job,
+        network: nn.Module,
         encoder: MentionEncoder,
         finder: CandidateFinder,
         notes: Sequence[str],
     ) -> None:
-        self.store = store
+        self.store = job.store
         self.notes = list(notes)
-        self._paths = match.paths
+        self._job = job
         self._network = network
-        self._device = device
-        self._precision = precision
         self._encoder = encoder
         self._finder = finder
 
@@ -155,19 +151,16 @@ class Linker:
             EncoderError: an encoder cannot be loaded, or is not the one that made the store.
         """
         folder = RunFolder(run)
-        config = read_config(folder.read_config())
-        recorded = folder.read_environment()["store"]
-        opened = open_recorded_store(store, recorded["path"])
+        config, environment = read_config(folder.read_config()), folder.read_environment()
+        opened = open_recorded_store(store, environment["store"]["path"])
         if not other_store:
-            check_same_store(recorded, opened, hint="give the right --store, or --other-store")
-        place = resolve_device(device or config.device, config.precision)
-        match = match_model(config.model, opened, pooling=config.entity_pooling)
-        with torch.random.fork_rng(devices=[]):  # the first weights are replaced at once
-            network = match.build()
-        load_weights(network, folder.best_weights)
+            hint = "give the right --store, or --other-store"
+            check_same_store(environment["store"], opened, hint=hint)
+        job = prepare_job(opened, config.model_copy(update={"device": device or config.device}))
+        job.check_same_encoder(environment)
         fields = frozenset(
             path.removeprefix("mentions/")
-            for path in match.paths.values()
+            for path in job.match.paths.values()
             if path.startswith("mentions/")
         )
         notes = _notes(config)
@@ -176,16 +169,13 @@ class Linker:
                 opened,
                 parts_for(fields),
                 choice=encoders or EncoderChoice(),
-                device=place.type,  # type: ignore[arg-type]
+                device=job.device.type,  # type: ignore[arg-type]
             )
             notes += more
         retrieved = opened.mentions.stored("candidates").shape[1]
         return cls(
-            store=opened,
-            match=match,
-            network=network.eval().to(place),
-            device=place,
-            precision=config.precision,
+            job=job,
+            network=_trained(job, folder),
             encoder=MentionEncoder(store=opened, encoders=encoders, fields=fields),
             finder=CandidateFinder(opened, count=candidates or retrieved),
             notes=notes,
@@ -243,16 +233,22 @@ class Linker:
         let a mention's scores depend on who else is asked for.
         """
         counts = np.array([len(own) for own in candidates])
-        reader = BatchReader(
-            store=_Tables(self.store.entities, fresh), paths=self._paths, protocol="strict"
-        )
+        job, tables = self._job, _Tables(self.store.entities, fresh)
+        texts = None
+        if job.online is not None:
+            # A full batch is likely not the last one: then entities are worth keeping.
+            few = len(candidates) < BATCH
+            texts = job.online.reader(job.match.made, with_entities=few, tables=tables)
+        reader = BatchReader(store=tables, paths=job.match.paths, protocol="strict", texts=texts)
+        if texts and not texts.with_entities and isinstance(self._network, OnlineNetwork):
+            self._network.text.tabulate(texts, np.unique(np.concatenate(candidates)))
         scores = [np.empty(0, np.float32)] * len(counts)
         for count in np.unique(counts[counts > 0]):
             rows = np.flatnonzero(counts == count)
-            batch = reader[rows].to(self._device).float()
-            low = torch.bfloat16 if self._precision == "bf16-mixed" else torch.float16
-            mixed = self._precision != "32"
-            with torch.inference_mode(), torch.autocast(self._device.type, low, enabled=mixed):
+            batch = reader[rows].to(job.device).float()
+            low = torch.bfloat16 if job.config.precision == "bf16-mixed" else torch.float16
+            mixed = job.config.precision != "32"
+            with torch.inference_mode(), torch.autocast(job.device.type, low, enabled=mixed):
                 scored = self._network(batch).float().cpu().numpy()
             for row, own in zip(rows.tolist(), scored, strict=True):
                 scores[row] = own
@@ -282,6 +278,18 @@ def _answer(
         rank=rank,
         position=position,
     )
+
+
+def _trained(job: Job, folder: RunFolder) -> nn.Module:
+    """The network with a run's best weights, where it is to score."""
+    with torch.random.fork_rng(devices=[]):  # the first weights are replaced at once
+        network = job.module().network
+    if job.match.learns:
+        load_weights(network, folder.best_weights)
+    network.eval().to(job.device)
+    if isinstance(network, OnlineNetwork):
+        network.text.freeze()
+    return network
 
 
 def _notes(config: TrainConfig) -> list[str]:

@@ -42,12 +42,14 @@ SIMILARITIES: Mapping[str, tuple[str, str]] = {
 class FreshMentions:
     """The mention table of n new mentions.
 
-    ``columns``: field → (n, …), one row a mention. ``lists``: field → for each mention one value a
-    candidate. ``tokens``: for each mention (at least its token_count, D) features. ``longest``: T.
-    ``pictures``: for each mention a word of ``IMAGE_STATUS``, ``not given`` or ``not read``.
+    ``columns``: field → (n, …), one row a mention. ``texts``: field → a text a mention. ``lists``:
+    field → for each mention one value a candidate. ``tokens``: for each mention (at least its
+    token_count, D) features. ``longest``: T. ``pictures``: for each mention a word of
+    ``IMAGE_STATUS``, ``not given`` or ``not read``.
     """
 
     columns: Mapping[str, np.ndarray]
+    texts: Mapping[str, Sequence[str]]
     lists: Mapping[str, Sequence[np.ndarray]]
     tokens: Sequence[np.ndarray]
     longest: int
@@ -57,6 +59,8 @@ class FreshMentions:
         """As :meth:`featurestore.Table.gather`; lists of candidates must be equally long."""
         if field in self.lists:
             return np.stack([self.lists[field][row] for row in rows.tolist()])
+        if field in self.texts:
+            return [self.texts[field][row] for row in rows.tolist()]
         if field == "text_tokens":
             counts = self.columns["token_count"][rows]
             own = [self.tokens[r][:n] for r, n in zip(rows.tolist(), counts.tolist(), strict=True)]
@@ -91,7 +95,8 @@ class MentionEncoder:
         self._stored = {name: store.mentions.stored(name) for name in fields}
         self._encoders = encoders
         self._keep_padding = store.provenance.get("options", {}).get("padding") == "keep"
-        self._tokens = store.mentions.stored("text_tokens").shape[1]
+        tokens = store.mentions.fields.get("text_tokens")  # absent where no encoder made the store
+        self._tokens = tokens.shape[1] if tokens else 0
         self._similarities = {name: SIMILARITIES[name] for name in SIMILARITIES if name in fields}
         for _, entity_side in self._similarities.values():
             self._check_embeddings(store, entity_side)
@@ -117,6 +122,7 @@ class MentionEncoder:
         """The table of these mentions, with their candidates (rows of the entity table)."""
         columns: dict[str, np.ndarray] = {
             "answer": np.array([len(own) for own in candidates]),  # nobody knows: not retrieved
+            "char_start": np.array([each.start for each in mentions]),
         }
         embeddings: dict[str, np.ndarray] = {}
         tokens: list[np.ndarray] = []
@@ -129,6 +135,10 @@ class MentionEncoder:
             embeddings["clip_text"] = self._embed_text(self._encoders.clip, mentions)
         return FreshMentions(
             columns=columns,
+            texts={
+                "sentence": [each.sentence for each in mentions],
+                "mention": [each.mention for each in mentions],
+            },
             lists={"candidates": candidates, **self._compare(embeddings, candidates)},
             tokens=tokens,
             longest=self._tokens,

@@ -19,6 +19,7 @@ from linker.config import TextSection, TrainConfig
 from linker.fields import EntityPooling
 from linker.models.base import Model
 from linker.online_network import OnlineNetwork, SettledPooling, TextFeatures, TextRules
+from linker.tables import Tables
 from linker.texts import ENTITY_FIELDS, TextReader, check_stored_spans, has_characters
 
 
@@ -55,21 +56,27 @@ class OnlineText:
             hint="put the run's encoder back; RUN/environment.json says which one it was",
         )
 
-    def reader(self, names: frozenset[str], *, for_training: bool = False) -> TextReader:
+    def reader(
+        self, names: frozenset[str], *, with_entities: bool = False, tables: Tables | None = None
+    ) -> TextReader:
         """Reads the texts from which the batch fields ``names`` are made.
 
         Args:
-            for_training: the encoder may change from one batch to the next.
+            with_entities: read the texts of each batch's entities, because the encoder may change
+                from one batch to the next, or because there will not be many batches.
+            tables: entities of the store with new mentions, which say where they stand in their
+                sentences; None = the store.
         """
         filled = 0
         if self.keeps_padding and "mention_text_padded" in names:
             filled = min(self.mention_tokens, self.tokenizer.max_tokens)
         return TextReader(
-            store=self.store,
+            store=tables or self.store,
+            by_characters=tables is not None or has_characters(self.store),
             tokenizer=self.tokenizer,
             entity=self.section.entity,
             names=names,
-            with_entities=for_training and self.section.finetune,
+            with_entities=with_entities,
             mention_tokens=self.mention_tokens,
             filled=filled,
             batch_tokens=self.section.batch_tokens,

@@ -78,6 +78,12 @@ class TextFeatures(nn.Module):
         """As of any module; a frozen encoder stays in evaluation mode (no dropout)."""
         return super().train(mode and self.finetune)
 
+    def freeze(self) -> None:
+        """Learn no more: from now on entities that were encoded once are looked up."""
+        self.finetune = False
+        self.encoder.requires_grad_(False)
+        self.eval()
+
     def tabulate(self, reader: TextReader, rows: np.ndarray) -> None:
         """Encode these entities, unless that was done; batches without entity texts look them up.
 

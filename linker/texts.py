@@ -19,6 +19,7 @@ from featurestore.errors import DataError
 from featurestore.schema import NO_ROW
 from linker.batch import TextPart, Texts
 from linker.config import EntityTextType
+from linker.tables import Tables
 
 if TYPE_CHECKING:
     from featurestore.encoders.tokens import TextTokenizer
@@ -40,6 +41,8 @@ class TextReader:
     """Answers a batch's texts as token ids. Holds the store and the tokenizer, and pickles.
 
     Args:
+        store: a store, or its entities with mentions of another origin.
+        by_characters: the mentions say at which character they stand, and not only at which token.
         entity: what is read of an entity; one without a description is read by its title.
         names: the batch fields to be made of the texts; what they do not need is not read.
         with_entities: read the texts of each batch's entities; otherwise they are looked up in
@@ -52,7 +55,8 @@ class TextReader:
     def __init__(
         self,
         *,
-        store: Store,
+        store: Tables,
+        by_characters: bool,
         tokenizer: TextTokenizer,
         entity: EntityTextType,
         names: frozenset[str],
@@ -62,6 +66,7 @@ class TextReader:
         batch_tokens: int,
     ) -> None:
         self.store = store
+        self.by_characters = by_characters
         self.tokenizer = tokenizer
         self.entity = entity
         self.names = names
@@ -133,7 +138,7 @@ class TextReader:
         if not self.names & _SPAN_FIELDS:
             nobody = torch.zeros(len(rows), dtype=torch.int64)
             return nobody, nobody
-        if has_characters(self.store):
+        if self.by_characters:
             start, end = self.tokenizer.mention_spans(
                 table.gather("sentence", rows),
                 table.gather("char_start", rows).tolist(),

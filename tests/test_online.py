@@ -160,7 +160,7 @@ class TestFeatures:
     def test_an_entity_that_is_none_has_no_features(self, store: Store, training: bool) -> None:
         online = settle_online(store, read_config(FINETUNED))
         rows = np.arange(2)
-        reader = online.reader(TEXT_MADE, for_training=training)
+        reader = online.reader(TEXT_MADE, with_entities=training)
         texts, _ = reader.read(rows, np.array([NO_ROW, 4, 1]))
         batch = replace(stored_batch(store, rows), texts=texts)
         features = features_of(online, TEXT_MADE).eval()
@@ -184,7 +184,9 @@ class TestFeatures:
             store=store,
             paths={},
             protocol="strict",
-            texts=settle_online(store, read_config(FINETUNED)).reader(TEXT_MADE, for_training=True),
+            texts=settle_online(store, read_config(FINETUNED)).reader(
+                TEXT_MADE, with_entities=True
+            ),
         )
         batch = reader[np.arange(3)]
         moved = batch.to("meta").float()

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -13,11 +14,16 @@ from safetensors.torch import load_file
 from cli.main import main
 from featurestore.errors import ConfigError, EncoderError
 from featurestore.ingest import ingest
+from linker.checkpoint import load_weights
 from linker.config import read_config
+from linker.data import BatchReader
 from linker.evaluate import evaluate
+from linker.job import prepare_job
+from linker.link import Linker
 from linker.report import read_summaries, table
 from linker.run_folder import RunFolder
 from linker.train import train
+from tests.link_for_tests import scores_by_position, stored_mention
 from tests.online_for_tests import BERT, RAW, TEXT_ONLY
 from tests.runs_for_tests import figures_of, without_clock
 from tests.terminal import shown
@@ -167,3 +173,32 @@ def test_the_flags_reach_the_configuration(
     assert (section["finetune"], section["entity"], section["lr"]) == (True, "name", 0.001)
     assert main(["train", str(store), "--finetune"]) == 2
     assert "--finetune needs --text online" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("chunk", [64, 2])  # more than there are mentions, or fewer: kept entities
+@pytest.mark.parametrize("kind", ["frozen", "finetuned"])
+def test_linking_a_mention_of_the_store_gives_its_own_scores(
+    kind: str, chunk: int, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = RunFolder(request.getfixturevalue(kind))
+    monkeypatch.setattr("linker.link.BATCH", chunk)
+    with Linker.from_run(folder.path) as linker:
+        rows = list(linker.store.mentions.split("test"))
+        mentions = [stored_mention(linker.store, row, RAW / "wikimel") for row in rows]
+        linked = scores_by_position(linker.link(mentions, top=100))
+        job = prepare_job(linker.store, read_config(folder.read_config()))
+        network = job.module().network.eval()
+        load_weights(network, folder.best_weights)
+        assert job.online is not None
+        texts = job.online.reader(job.match.made, with_entities=True)
+        reader = BatchReader(store=job.store, paths=job.match.paths, protocol="strict", texts=texts)
+        with torch.inference_mode():
+            expected = network(reader[np.array(rows)].float()).numpy()
+    assert len(rows) > 2
+    assert np.ptp(expected, axis=1).min() > 1e-3  # the candidates can be told apart
+    np.testing.assert_allclose(linked, expected, atol=1e-5)
+
+
+def test_full_kb_is_refused_where_training_makes_the_features(frozen: Path) -> None:
+    with pytest.raises(ConfigError, match="makes those of texts itself"):
+        evaluate(frozen, protocol="full-kb")
