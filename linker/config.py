@@ -196,7 +196,7 @@ class TextSection(Section):
         default=4096,
         ge=1,
         description="Tokens, padding included, that go through the encoder at once; does not "
-        "change the result but for rounding. Default chosen here: under 1 GB of activations of a "
+        "change the result but for rounding. Default chosen here: 1.4 GB of activations of a "
         "fine-tuned MiniLM.",
     )
 
