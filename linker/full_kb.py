@@ -89,7 +89,10 @@ def _rank(network: Model[Any], base: KnowledgeBase, rows: np.ndarray, *, pairs: 
     order = [*firsts[holds_gold].tolist(), *firsts[~holds_gold].tolist()]
     scores = network.score_in_blocks(lambda: (base.block(mentions, n, size) for n in order))
     ranks = rank_gold_in_blocks(
-        zip(order, scores, strict=True), mentions.batch.answer, candidates=len(base)
+        zip(order, scores, strict=True),
+        mentions.batch.answer,
+        candidates=len(base),
+        waiting=size * int(holds_gold.sum()),
     )
     if ranks.nan_golds:
         ids = base.store.mentions.ids(rows[ranks.retrieved & np.isinf(ranks.optimistic)])

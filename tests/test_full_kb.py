@@ -125,7 +125,7 @@ def test_ranks_of_blocks_are_those_of_all_scores_at_once(
     scores, answer, blocks = case
     count = scores.shape[1]
     assert_same_ranks(
-        rank_gold_in_blocks(blocks, answer, candidates=count),
+        rank_gold_in_blocks(blocks, answer, candidates=count, waiting=count),
         rank_gold(scores, answer, retrieved=count),
     )
 
