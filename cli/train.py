@@ -113,8 +113,8 @@ def train(
     if flags["model"] == "":
         show_models(as_json=as_json)
         return
-    from linker.config import to_yaml
     from linker.config_layers import layered_config
+    from linker.config_text import to_yaml
     from linker.run_folder import RunFolder
 
     if store is None and not print_config:

@@ -10,7 +10,8 @@ from typing import Any
 import featurestore
 from featurestore.errors import ConfigError, StoreError
 from featurestore.progress import Progress, Silent
-from linker.config import TrainConfig, to_yaml
+from linker.config import TrainConfig
+from linker.config_text import to_yaml
 from linker.data import ScoringProtocol
 from linker.job import Job, prepare_job
 from linker.machine import environment, store_identity

@@ -10,7 +10,8 @@ import yaml
 
 from featurestore.errors import ConfigError
 from linker.ablations import ablated
-from linker.config import TrainConfig, model_name, read_config
+from linker.config import TrainConfig
+from linker.config_text import model_name, read_config
 from linker.presets import preset
 
 Values = dict[str, Any]

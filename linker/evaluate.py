@@ -8,7 +8,8 @@ from typing import Any
 
 from featurestore.progress import Progress, Silent
 from linker.checkpoint import load_weights
-from linker.config import Device, Precision, TrainConfig, read_config
+from linker.config import Device, Precision, TrainConfig
+from linker.config_text import read_config
 from linker.data import Protocol, ScoringProtocol
 from linker.job import prepare_job
 from linker.machine import check_same_store, open_recorded_store, store_identity

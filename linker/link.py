@@ -28,7 +28,8 @@ from featurestore import Table
 from featurestore.encoders.suite import Encoders
 from featurestore.errors import DrinFsError
 from linker.checkpoint import load_weights
-from linker.config import Device, TrainConfig, read_config
+from linker.config import Device, TrainConfig
+from linker.config_text import read_config
 from linker.data import BatchReader
 from linker.job import Job, prepare_job
 from linker.link_candidates import CandidateFinder

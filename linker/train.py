@@ -17,7 +17,8 @@ from featurestore.progress import Progress, Silent
 from linker.baseline import check_learns
 from linker.callbacks import PeakMemory, RecordEpochs, ReportProgress, StartEpoch, WriteEvents
 from linker.checkpoint import finished_epochs, load_weights
-from linker.config import TrainConfig, read_config, to_yaml
+from linker.config import TrainConfig
+from linker.config_text import read_config, to_yaml
 from linker.data import golds_outside_table
 from linker.job import Job, prepare_job
 from linker.machine import check_same_store, environment, store_identity

@@ -18,7 +18,7 @@ from featurestore.ingest import ingest
 from featurestore.options import IngestOptions
 from featurestore.schema import IMAGE_STATUS
 from linker.checkpoint import load_weights, save_weights
-from linker.config import read_config, to_yaml
+from linker.config_text import read_config, to_yaml
 from linker.data import BatchReader
 from linker.job import prepare_job
 from linker.link import Linked, MentionInput

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from featurestore.progress import Stage
-from linker.config import read_config
+from linker.config_text import read_config
 from linker.train import train
 from tests.stores_for_tests import planted_store
 

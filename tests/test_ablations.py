@@ -10,8 +10,9 @@ import yaml
 import featurestore
 from featurestore.errors import ConfigError
 from linker.ablations import EDGES
-from linker.config import TrainConfig, read_config, to_yaml
+from linker.config import TrainConfig
 from linker.config_layers import layered_config
+from linker.config_text import read_config, to_yaml
 from linker.job import prepare_job
 from linker.models.drin import DrinConfig
 from tests.tiny_store import write_tiny_store

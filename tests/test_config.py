@@ -14,16 +14,9 @@ from pydantic import BaseModel, ValidationError
 from cli.main import main
 from cli.train import train as train_command
 from featurestore.errors import ConfigError
-from linker.config import (
-    FLAGS,
-    Section,
-    TextSection,
-    TrainConfig,
-    known_keys,
-    read_config,
-    to_yaml,
-)
+from linker.config import Section, TextSection, TrainConfig
 from linker.config_layers import layered_config, merged, parse_setting
+from linker.config_text import FLAGS, known_keys, read_config, to_yaml
 from linker.models import MODELS
 from linker.presets import PRESETS, preset
 

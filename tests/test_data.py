@@ -19,7 +19,7 @@ from featurestore import Store
 from featurestore.errors import DataError, FieldMissing
 from featurestore.schema import BY_PATH, NO_ROW
 from linker.batch import Batch
-from linker.config import read_config
+from linker.config_text import read_config
 from linker.data import BatchLoader, BatchReader, Protocol, Requests
 from linker.fields import ENTITY_TEXT, PER_CANDIDATE, SOURCES, stored_paths
 from linker.matching import Match, match_model

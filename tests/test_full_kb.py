@@ -24,7 +24,7 @@ from featurestore.progress import Silent
 from featurestore.schema import NO_ROW, PADDING
 from featurestore.writer import StoreWriter
 from linker.batch import Batch
-from linker.config import read_config
+from linker.config_text import read_config
 from linker.evaluate import evaluate
 from linker.full_kb import KnowledgeBase, rank_all_entities, similarity_scale
 from linker.job import Job, prepare_job

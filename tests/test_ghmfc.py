@@ -18,7 +18,7 @@ import featurestore
 from featurestore import Store
 from featurestore.errors import ConfigError
 from linker.batch import Batch
-from linker.config import read_config
+from linker.config_text import read_config
 from linker.data import BatchReader
 from linker.matching import match_model
 from linker.models.ghmfc import Ghmfc, GhmfcConfig

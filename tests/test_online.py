@@ -21,7 +21,7 @@ from featurestore.ingest import ingest
 from featurestore.schema import NO_ROW
 from linker import online_table
 from linker.batch import Batch
-from linker.config import read_config
+from linker.config_text import read_config
 from linker.data import BatchReader
 from linker.fields import TEXT_MADE, stored_paths
 from linker.job import Job, prepare_job

@@ -15,7 +15,7 @@ from cli.main import main
 from featurestore.errors import ConfigError, EncoderError
 from featurestore.ingest import ingest
 from linker.checkpoint import load_weights
-from linker.config import read_config
+from linker.config_text import read_config
 from linker.data import BatchReader
 from linker.evaluate import evaluate
 from linker.job import prepare_job

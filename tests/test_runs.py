@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 
 from cli.main import main
 from featurestore.errors import ConfigError, StoreError, UnknownId, WriteError
-from linker.config import read_config
+from linker.config_text import read_config
 from linker.evaluate import evaluate
 from linker.metrics import Ranks
 from linker.report import read_summaries, table

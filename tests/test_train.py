@@ -12,8 +12,8 @@ import yaml
 
 import featurestore
 from featurestore.errors import ConfigError, FieldMissing, UnknownId
-from linker.config import read_config
 from linker.config_layers import layered_config
+from linker.config_text import read_config
 from linker.evaluate import evaluate
 from linker.module import TrainingDiverged
 from linker.run_folder import RunError

@@ -15,7 +15,8 @@ import featurestore
 from cli.main import main
 from featurestore.errors import ConfigError, FieldMissing, StoreError, UnknownId
 from linker.baseline import evaluate_untrained
-from linker.config import TrainConfig, read_config
+from linker.config import TrainConfig
+from linker.config_text import read_config
 from linker.evaluate import evaluate
 from linker.matching import IMAGE_FIELDS, TEXT_FIELDS, match_model
 from linker.models import MODELS, list_models
