@@ -8,15 +8,18 @@ import numpy as np
 
 
 class Distinct:
-    """The distinct texts of a list, in order of first appearance, and the rows that hold each."""
+    """The distinct texts of a list, in order of first appearance, and the rows that hold each.
+
+    ``values``: the distinct texts; the number of one is its place here. ``of_row``: (rows,) the
+    number of each row's text.
+    """
 
     def __init__(self, values: Sequence[str]) -> None:
         number: dict[str, int] = {}
-        of_row = np.array([number.setdefault(v, len(number)) for v in values], np.int64)
+        self.of_row = np.array([number.setdefault(v, len(number)) for v in values], np.int64)
         self.values: list[str] = list(number)
-        self._of_row = of_row
-        self._order = np.argsort(of_row, kind="stable")
-        self._bounds = np.searchsorted(of_row[self._order], np.arange(len(number) + 1))
+        self._order = np.argsort(self.of_row, kind="stable")
+        self._bounds = np.searchsorted(self.of_row[self._order], np.arange(len(number) + 1))
 
     def __len__(self) -> int:
         return len(self.values)

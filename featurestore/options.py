@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from featurestore.codecs import Compression
 
@@ -40,3 +41,8 @@ class IngestOptions:
     title_match: TitleMatch = "exact"  # raw WikiDiverse: when a gold is a candidate
     candidates: int = 100  # MIMIC's layout, which has none: so many are made for each mention
     limit: int | None = None
+
+
+def recorded_option(provenance: Mapping[str, Any], name: str) -> Any:
+    """An option of the ingest that made a store; the default where the store does not say."""
+    return provenance.get("options", {}).get(name, getattr(IngestOptions(), name))

@@ -13,7 +13,7 @@ D      text width    V   visual width        P   CLIP embedding width
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -161,6 +161,13 @@ FIELDS: tuple[Field, ...] = (
 )  # fmt: skip
 
 BY_PATH: dict[str, Field] = {field.path: field for field in FIELDS}
+
+#: Similarity of a mention and an entity → the embedding of the mention and that of the entity whose
+#: product it is.
+SIMILARITIES: Mapping[str, tuple[str, str]] = {
+    "sim_image_text": ("clip_image", "clip_text"),
+    "sim_text_image": ("clip_text", "clip_image"),
+}
 
 
 def fields_of(table: Table) -> Iterator[Field]:

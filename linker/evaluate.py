@@ -12,7 +12,7 @@ from linker.config import Device, Precision, TrainConfig
 from linker.config_text import read_config
 from linker.data import Protocol, ScoringProtocol
 from linker.job import prepare_job
-from linker.machine import check_same_store, open_recorded_store, store_identity
+from linker.machine import open_recorded_store, store_identity
 from linker.metrics import Denominator, TieRule
 from linker.run_folder import RunError, RunFolder
 from linker.scoring import score_split
@@ -65,12 +65,10 @@ def evaluate(
         device=device,
         precision=precision,
     )
-    recorded = folder.read_environment()["store"]
-    with open_recorded_store(store, recorded["path"]) as opened:
-        if not other_store:
-            check_same_store(recorded, opened, hint="give the right --store, or --other-store")
+    environment = folder.read_environment()
+    with open_recorded_store(environment["store"], given=store, other_store=other_store) as opened:
         job = prepare_job(opened, config)
-        job.check_same_encoder(folder.read_environment())
+        job.check_same_encoder(environment)
         job.rows(split)
         with reproducible(config.seed, job.device), quiet_lightning():
             module = job.module()

@@ -8,7 +8,7 @@ from typing import Literal, TypeAlias
 
 from featurestore import Store
 from featurestore.errors import FieldMissing
-from featurestore.schema import BY_PATH, Table
+from featurestore.schema import BY_PATH, SIMILARITIES, Table
 
 #: Which stored vector is the entity text: ``auto`` = the pooled one where it is stored, otherwise
 #: the mean ("entity text vector" of the reference definitions).
@@ -73,13 +73,7 @@ TEXT_MADE = frozenset(
 )
 
 #: Fields with one value a candidate, the gold slot last: ``strict`` leaves the last one out.
-PER_CANDIDATE = frozenset({"sim_image_text", "sim_text_image"})
-
-#: What they are products of: the CLIP embeddings of the mention and of the entity.
-PAIR_EMBEDDINGS: Mapping[str, tuple[str, str]] = {
-    "sim_image_text": ("mentions/clip_image", "entities/clip_text"),
-    "sim_text_image": ("mentions/clip_text", "entities/clip_image"),
-}
+PER_CANDIDATE = frozenset(SIMILARITIES)
 
 #: Fields that are read up to the store's length of a record, with what it holds at padded positions.
 WHOLE_RECORDS = frozenset({"mention_text_padded"})

@@ -18,15 +18,14 @@ from torch import Tensor
 from featurestore import Store
 from featurestore.errors import DataError, FieldMissing
 from featurestore.progress import Progress
-from featurestore.schema import BY_PATH, NO_ROW, PADDING
+from featurestore.schema import BY_PATH, NO_ROW, PADDING, SIMILARITIES
 from linker.batch import Batch
-from linker.config import Precision
 from linker.data import Requests, as_tensor, mention_feature
-from linker.fields import PAIR_EMBEDDINGS
 from linker.job import Job
+from linker.machine import autocast
 from linker.metrics import Ranks, rank_gold_in_blocks
 from linker.models.base import Model
-from linker.module import TrainingDiverged
+from linker.module import diverged
 
 #: hits@k that are reported: the columns of MIMIC's tables.
 KS = (1, 3, 5, 10, 20)
@@ -46,12 +45,6 @@ COMPARED = 64
 #: off by 0.0004 on WikiMEL, and 25 times as much is no rounding).
 TOLERANCE = 0.01
 
-_AUTOCAST: Mapping[Precision, torch.dtype | None] = {
-    "32": None,
-    "bf16-mixed": torch.bfloat16,
-    "16-mixed": torch.float16,
-}
-
 
 def rank_all_entities(
     job: Job, network: Model[Any], split: str, *, progress: Progress
@@ -68,11 +61,10 @@ def rank_all_entities(
     )
     requests = Requests(rows=job.rows(split), batch_size=MENTIONS)
     network = network.to(job.device).eval()
-    dtype = _AUTOCAST[job.config.precision]
     parts: list[Ranks] = []
     with (
         torch.inference_mode(),
-        torch.autocast(job.device.type, dtype=dtype, enabled=dtype is not None),
+        autocast(job.device, job.config.precision),
         progress.stage("ranking all entities", len(requests.rows), "mentions") as stage,
     ):
         for rows in requests:
@@ -96,9 +88,9 @@ def _rank(network: Model[Any], base: KnowledgeBase, rows: np.ndarray, *, pairs: 
     )
     if ranks.nan_golds:
         ids = base.store.mentions.ids(rows[ranks.retrieved & np.isinf(ranks.optimistic)])
-        raise TrainingDiverged(
+        raise diverged(
             f"the model scores NaN for the gold of {len(ids)} mentions",
-            where=f"mentions {', '.join(ids[:5])}",
+            mentions=ids,
             hint="try --precision 32",
         )
     return ranks
@@ -135,7 +127,7 @@ class KnowledgeBase:
         self.device = device
         everything = np.arange(len(store.entities))
         self.rows = everything[everything != store.entities.find([PADDING])[0]]
-        pairs = [name for name in PAIR_EMBEDDINGS if name in paths]
+        pairs = [name for name in SIMILARITIES if name in paths]
         _check_embeddings(store, pairs, reader=reader)
         self._scales = {name: similarity_scale(store, name) for name in pairs}
         self._paths = {name: path for name, path in paths.items() if name not in pairs}
@@ -160,7 +152,7 @@ class KnowledgeBase:
             **features,
         )
         embeddings = {
-            name: scale * self._read(PAIR_EMBEDDINGS[name][0], rows)
+            name: scale * self._on_device(self.store.mentions.gather(SIMILARITIES[name][0], rows))
             for name, scale in self._scales.items()
         }
         return Mentions(batch=batch, embeddings=embeddings)
@@ -173,7 +165,8 @@ class KnowledgeBase:
             for name, field in self._fields("entities")
         }
         similarities = {
-            name: embeddings @ self._read(PAIR_EMBEDDINGS[name][1], rows).T
+            name: embeddings
+            @ self._on_device(self.store.entities.gather(SIMILARITIES[name][1], rows)).T
             for name, embeddings in mentions.embeddings.items()
         }
         place = mentions.batch.answer - first
@@ -195,9 +188,6 @@ class KnowledgeBase:
             if of == table:
                 yield name, field
 
-    def _read(self, path: str, rows: np.ndarray) -> Tensor:
-        return self._on_device(_gather(self.store, path, rows))
-
     def _on_device(self, values: np.ndarray) -> Tensor:
         """float16 features travel as float16, and widen there."""
         tensor = as_tensor(values).to(self.device)
@@ -216,29 +206,27 @@ def similarity_scale(store: Store, name: str) -> float:
     rows = np.arange(min(COMPARED, len(store.mentions)))
     candidates = store.mentions.gather("candidates", rows)
     stored = store.mentions.gather(name, rows)[:, : candidates.shape[1]]
-    mention_path, entity_path = PAIR_EMBEDDINGS[name]
-    entities = _gather(store, entity_path, np.maximum(candidates, 0).ravel()).astype(np.float32)
-    mentions = _gather(store, mention_path, rows).astype(np.float32)
+    mention_side, entity_side = SIMILARITIES[name]
+    entities = store.entities.gather(entity_side, np.maximum(candidates, 0).ravel())
+    entities = entities.astype(np.float32)
+    mentions = store.mentions.gather(mention_side, rows).astype(np.float32)
     cosines = np.einsum("np,ncp->nc", mentions, entities.reshape(*candidates.shape, -1))
     cosines, stored = cosines[candidates != NO_ROW], stored[candidates != NO_ROW]
     scale = float(cosines @ stored / max(cosines @ cosines, np.finfo(np.float32).tiny))
     if np.linalg.norm(stored - scale * cosines) > TOLERANCE * np.linalg.norm(stored):
         raise DataError(
-            f"mentions/{name} is not {mention_path} times {entity_path}, times some number",
+            f"mentions/{name} is not mentions/{mention_side} times entities/{entity_side}, times "
+            "some number",
             where=f"{store.path}::/mentions/{name}",
             hint="ingest again with --clip, or score under protocol strict",
         )
     return scale
 
 
-def _gather(store: Store, path: str, rows: np.ndarray) -> np.ndarray:
-    table, _, field = path.partition("/")
-    return store.table(table).gather(field, rows)
-
-
 def _check_embeddings(store: Store, names: list[str], *, reader: str) -> None:
     for name in names:
-        for path in PAIR_EMBEDDINGS[name]:
+        mention_side, entity_side = SIMILARITIES[name]
+        for path in (f"mentions/{mention_side}", f"entities/{entity_side}"):
             if not store.has(path):
                 raise FieldMissing(
                     f"{reader} reads {name}, which under protocol full-kb is computed for every "

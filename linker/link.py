@@ -36,7 +36,7 @@ from linker.link_candidates import CandidateFinder
 from linker.link_encoders import EncoderChoice, load_encoders, parts_for
 from linker.link_features import FreshMentions, MentionEncoder
 from linker.link_mentions import MentionError, MentionInput
-from linker.machine import check_same_store, open_recorded_store
+from linker.machine import autocast, open_recorded_store
 from linker.online_network import OnlineNetwork
 from linker.run_folder import RunFolder
 
@@ -153,10 +153,7 @@ class Linker:
         """
         folder = RunFolder(run)
         config, environment = read_config(folder.read_config()), folder.read_environment()
-        opened = open_recorded_store(store, environment["store"]["path"])
-        if not other_store:
-            hint = "give the right --store, or --other-store"
-            check_same_store(environment["store"], opened, hint=hint)
+        opened = open_recorded_store(environment["store"], given=store, other_store=other_store)
         job = prepare_job(opened, config.model_copy(update={"device": device or config.device}))
         job.check_same_encoder(environment)
         fields = frozenset(
@@ -247,9 +244,7 @@ class Linker:
         for count in np.unique(counts[counts > 0]):
             rows = np.flatnonzero(counts == count)
             batch = reader[rows].to(job.device).float()
-            low = torch.bfloat16 if job.config.precision == "bf16-mixed" else torch.float16
-            mixed = job.config.precision != "32"
-            with torch.inference_mode(), torch.autocast(job.device.type, low, enabled=mixed):
+            with torch.inference_mode(), autocast(job.device, job.config.precision):
                 scored = self._network(batch).float().cpu().numpy()
             for row, own in zip(rows.tolist(), scored, strict=True):
                 scores[row] = own

@@ -23,6 +23,7 @@ from featurestore.encoders.objects import Boxes, Detector, TorchvisionDetector, 
 from featurestore.encoders.suite import Encoders
 from featurestore.encoders.text import TextEncoder
 from featurestore.errors import EncoderError
+from featurestore.options import recorded_option
 from featurestore.schema import BY_PATH
 
 Part = Literal["text", "image", "detector", "clip"]
@@ -161,7 +162,7 @@ def _detector(
             hint="name a detector: --detector fasterrcnn|maskrcnn with --other-encoder, or "
             "--detector none: as if it found no object",
         )
-    weights = choice.detector_weights or store.provenance["options"].get("detector_weights")
+    weights = choice.detector_weights or recorded_option(store.provenance, "detector_weights")
     return TorchvisionDetector.load(name, weights=weights or "DEFAULT", device=device)
 
 

@@ -19,10 +19,13 @@ from typing import Any
 import numpy as np
 
 from featurestore import Store, Table
+from featurestore.distinct import Distinct
 from featurestore.encoders.clip import ClipEncoder, pair_logits
 from featurestore.encoders.suite import Encoders
 from featurestore.encoders.text import TextEncoder
 from featurestore.errors import FieldMissing
+from featurestore.options import recorded_option
+from featurestore.schema import SIMILARITIES
 from featurestore.views import region_mean, span_mean
 from linker.link_mentions import MentionInput
 from linker.link_pictures import NOT_READ, PictureEncoder
@@ -30,12 +33,6 @@ from linker.link_pictures import NOT_READ, PictureEncoder
 #: Tokens that go through the text encoder at once (chosen here: of 64 sentences sorted by length, so
 #: few are padding; on two cores MiniLM is twice as fast as with all of them at once).
 _BATCH_TOKENS = 1024
-
-#: Similarity of a mention and a candidate → the embedding it takes of each of the two.
-SIMILARITIES: Mapping[str, tuple[str, str]] = {
-    "sim_image_text": ("clip_image", "clip_text"),
-    "sim_text_image": ("clip_text", "clip_image"),
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,7 +91,7 @@ class MentionEncoder:
         self._entities: Table = store.entities
         self._stored = {name: store.mentions.stored(name) for name in fields}
         self._encoders = encoders
-        self._keep_padding = store.provenance.get("options", {}).get("padding") == "keep"
+        self._keep_padding = recorded_option(store.provenance, "padding") == "keep"
         tokens = store.mentions.fields.get("text_tokens")  # absent where no encoder made the store
         self._tokens = tokens.shape[1] if tokens else 0
         self._similarities = {name: SIMILARITIES[name] for name in SIMILARITIES if name in fields}
@@ -155,17 +152,17 @@ class MentionEncoder:
     ) -> list[np.ndarray]:
         """Fill in every text column; returns the token features of each sentence."""
         sentences = [each.sentence for each in mentions]
-        distinct, place = _numbered(sentences)
+        distinct = Distinct(sentences)
         (batch,) = encoder.encode(
-            distinct,
+            distinct.values,
             keep=self._tokens,
             padding=self._keep_padding,
             window=len(distinct),
             batch_tokens=_BATCH_TOKENS,
         )
         split = batch.split()
-        tokens = [split[number] for number in place.tolist()]
-        counts = batch.counts[place]
+        tokens = [split[number] for number in distinct.of_row.tolist()]
+        counts = batch.counts[distinct.of_row]
         starts, ends = encoder.mention_spans(
             sentences, [each.start for each in mentions], [each.mention for each in mentions]
         )
@@ -183,8 +180,8 @@ class MentionEncoder:
         return [self._rounded("text_tokens", text) for text in tokens]
 
     def _embed_text(self, encoder: ClipEncoder, mentions: Sequence[MentionInput]) -> np.ndarray:
-        distinct, place = _numbered([each.sentence for each in mentions])
-        return encoder.encode_texts(distinct, padding=self._keep_padding)[place]
+        distinct = Distinct([each.sentence for each in mentions])
+        return encoder.encode_texts(distinct.values, padding=self._keep_padding)[distinct.of_row]
 
     # pictures ------------------------------------------------------------------------------------
 
@@ -240,10 +237,3 @@ class MentionEncoder:
             limit = float(np.finfo(np.float16).max)
             values = np.clip(values, -limit, limit)
         return values.astype(dtype)
-
-
-def _numbered(texts: Sequence[str]) -> tuple[list[str], np.ndarray]:
-    """The distinct texts in order of first appearance, and the number of each text among them."""
-    number: dict[str, int] = {}
-    place = [number.setdefault(text, len(number)) for text in texts]
-    return list(number), np.array(place, np.int64)

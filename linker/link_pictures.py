@@ -9,6 +9,7 @@ from typing import TypeAlias
 import numpy as np
 from PIL import Image
 
+from featurestore.distinct import Distinct
 from featurestore.encoders.images import FRAME, default_picture, open_picture, usable_picture
 from featurestore.encoders.objects import Boxes
 from featurestore.encoders.pictures import PictureFeatures, picture_features
@@ -51,23 +52,23 @@ class PictureEncoder:
         does not let us read. The word is that of ``IMAGE_STATUS``, where an unreadable one is
         broken; or ``not given``.
         """
-        number: dict[str, int] = {}
-        place = [number.setdefault(_key(each), len(number)) for each in pictures]
-        by_key = {_key(each): each for each in pictures}
+        distinct = Distinct([_key(each) for each in pictures])
+        each_once = [pictures[distinct.first_row(number)] for number in range(len(distinct))]
         if self._default is None:
             self._default = self._features([default_picture()], [""])
         parts, made = [self._default], 1
-        rows = np.zeros(len(number), np.int64)  # row 0 is the default picture's
+        rows = np.zeros(len(distinct), np.int64)  # row 0 is the default picture's
         words: list[str] = []
-        for group in _opened([by_key[key] for key in number]):
+        for group in _opened(each_once):
             good = {len(words) + n: p for n, (p, _) in enumerate(group) if p is not None}
             words += [word for _, word in group]
             if good:
                 rows[list(good)] = made + np.arange(len(good))
                 made += len(good)
-                keys = list(number)
-                parts.append(self._features(list(good.values()), [keys[n] for n in good]))
-        return _taken(parts, rows[place]), [words[each] for each in place]
+                keys = [distinct.values[number] for number in good]
+                parts.append(self._features(list(good.values()), keys))
+        of_row = distinct.of_row
+        return _taken(parts, rows[of_row]), [words[number] for number in of_row.tolist()]
 
     def _features(self, pictures: Sequence[Image.Image], keys: Sequence[str]) -> PictureFeatures:
         return picture_features(self._encoders, "mentions", pictures, keys=keys, keep=self._objects)

@@ -1,4 +1,4 @@
-"""What a run ran on: versions, device, threads, memory, and which store."""
+"""What a run runs on: versions, device, precision, threads, memory, and which store."""
 
 from __future__ import annotations
 
@@ -37,6 +37,12 @@ def resolve_device(device: Device, precision: Precision) -> torch.device:
             hint="use --precision 32 or bf16-mixed",
         )
     return torch.device(kind)
+
+
+def autocast(device: torch.device, precision: Precision) -> torch.autocast:
+    """The block in which a network scores with a precision, as Lightning's trainer lets it."""
+    low = torch.float16 if precision == "16-mixed" else torch.bfloat16
+    return torch.autocast(device.type, low, enabled=precision != "32")
 
 
 def environment(device: torch.device, store: Store) -> dict[str, Any]:
@@ -83,22 +89,36 @@ def store_identity(store: Store) -> dict[str, Any]:
     }
 
 
-def open_recorded_store(given: str | os.PathLike[str] | None, recorded: str) -> Store:
-    """The store of a run: where it is ``given`` to be now, otherwise where the run ``recorded`` it.
+def open_recorded_store(
+    recorded: dict[str, Any], *, given: str | os.PathLike[str] | None, other_store: bool
+) -> Store:
+    """The store of a run: where it is ``given`` to be now, otherwise where it was.
+
+    Args:
+        recorded: the identity that the run recorded.
+        other_store: allow a store that the run was not trained from.
 
     Raises:
         StoreError: no readable store there.
+        RunError: another store.
     """
     try:
-        return featurestore.open(given or recorded)
+        store = featurestore.open(given or recorded["path"])
     except StoreError as error:
         if given:
             raise
         raise StoreError(
             f"the run's store cannot be opened: {error.what}",
-            where=recorded,
+            where=recorded["path"],
             hint="say where it is now: --store PATH",
         ) from error
+    try:
+        if not other_store:
+            check_same_store(recorded, store, hint="give the right --store, or --other-store")
+    except RunError:
+        store.close()
+        raise
+    return store
 
 
 def check_same_store(recorded: dict[str, Any], store: Store, *, hint: str) -> None:

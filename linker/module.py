@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import lightning.pytorch as pl
@@ -18,9 +18,19 @@ from linker.losses import triplet_loss
 from linker.metrics import Ranks, rank_gold
 from linker.online_network import OnlineNetwork
 
+#: Mentions that an error names.
+_NAMED = 5
+
 
 class TrainingDiverged(DrinFsError):
     """A loss or score is not a number any more. Exit code 1."""
+
+
+def diverged(what: str, *, mentions: Sequence[str], hint: str) -> TrainingDiverged:
+    """The error that names the first few of the mentions by their ids."""
+    more = f" and {len(mentions) - _NAMED} more" if len(mentions) > _NAMED else ""
+    where = f"mentions {', '.join(mentions[:_NAMED])}{more}"
+    return TrainingDiverged(what, where=where, hint=hint)
 
 
 class LinkerModule(pl.LightningModule):
@@ -122,10 +132,8 @@ class LinkerModule(pl.LightningModule):
             self.network.text.tabulate(reader.texts, rows)
 
     def _diverged(self, what: str, batch: Batch, batch_idx: int) -> TrainingDiverged:
-        ids = self.mention_ids(batch.mention_rows.cpu().numpy())
-        named = ", ".join(ids[:5]) + (f" and {len(ids) - 5} more" if len(ids) > 5 else "")
-        return TrainingDiverged(
+        return diverged(
             f"{what} in epoch {self.current_epoch + 1}, batch {batch_idx + 1}",
-            where=f"mentions {named}",
+            mentions=self.mention_ids(batch.mention_rows.cpu().numpy()),
             hint="try a lower --lr, or --precision 32",
         )

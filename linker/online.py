@@ -14,7 +14,7 @@ from featurestore import Store
 from featurestore.encoders.loading import EncoderInfo, describe
 from featurestore.encoders.tokens import TextTokenizer, load_text_model
 from featurestore.errors import ConfigError, EncoderError
-from featurestore.options import IngestOptions
+from featurestore.options import recorded_option
 from linker.config import TextSection, TrainConfig
 from linker.fields import EntityPooling
 from linker.models.base import Model
@@ -144,7 +144,7 @@ def settle_online(store: Store, config: TrainConfig) -> OnlineText:
         pooling=_pooling(store, config.entity_pooling, info, has_pooler=has_pooler),
         mention_tokens=_kept(store, "mentions", "mention_tokens"),
         entity_tokens=_kept(store, "entities", "entity_tokens"),
-        keeps_padding=store.provenance.get("options", {}).get("padding") == "keep",
+        keeps_padding=recorded_option(store.provenance, "padding") == "keep",
         notes=_notes(store, config.text),
     )
 
@@ -202,8 +202,7 @@ def _kept(store: Store, table: str, option: str) -> int:
     """T or S: that of the stored tokens, of the ingest, or of an ingest without options."""
     if store.has(f"{table}/text_tokens"):
         return int(store.table(table).stored("text_tokens").shape[1])
-    default = getattr(IngestOptions(), option)
-    return int(store.provenance.get("options", {}).get(option, default))
+    return int(recorded_option(store.provenance, option))
 
 
 def _notes(store: Store, section: TextSection) -> tuple[str, ...]:

@@ -10,6 +10,7 @@ import numpy as np
 from featurestore.distinct import Distinct
 from featurestore.encoders.clip import ClipEncoder, pair_logits
 from featurestore.progress import Progress
+from featurestore.schema import SIMILARITIES
 from featurestore.writer import StoreWriter
 
 #: Distinct texts that are sorted by length and embedded together.
@@ -71,16 +72,13 @@ class ClipPairs:
     def write_pairs(self, candidates: np.ndarray, gold: np.ndarray, progress: Progress) -> None:
         """Write both similarities of every mention with its candidates and its gold slot."""
         slots = np.column_stack([candidates, gold])
-        for name, mention_side, entity_side in (
-            ("sim_image_text", "mentions/clip_image", "entities/clip_text"),
-            ("sim_text_image", "mentions/clip_text", "entities/clip_image"),
-        ):
+        for name, (mention_side, entity_side) in SIMILARITIES.items():
             logits = np.zeros(slots.shape, np.float32)
             with progress.stage(name, len(slots), "mentions") as stage:
                 for part in _slices(len(slots), 1024):
                     logits[part] = pair_logits(
-                        self._exact[mention_side][part],
-                        self._exact[entity_side],
+                        self._exact[f"mentions/{mention_side}"][part],
+                        self._exact[f"entities/{entity_side}"],
                         slots[part],
                         self._encoder.logit_scale,
                     )
