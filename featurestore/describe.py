@@ -16,8 +16,9 @@ import numpy as np
 from featurestore.catalog import StoredField
 from featurestore.errors import UnknownId
 from featurestore.schema import FIELDS, NO_ROW
-from featurestore.store import Store, Table
+from featurestore.store import Store
 from featurestore.summary import blocks, status_word
+from featurestore.table import Table
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

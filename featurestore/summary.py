@@ -18,7 +18,8 @@ import numpy as np
 
 from featurestore.catalog import StoredField
 from featurestore.schema import FIELDS, IMAGE_STATUS, NO_ROW, TABLES
-from featurestore.store import Store, Table
+from featurestore.store import Store
+from featurestore.table import Table
 
 #: The k of the candidate recall, beside K itself (chosen here: those of the published tables, 100).
 RECALL_AT = (1, 5, 10, 50, 100)

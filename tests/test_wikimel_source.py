@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 
 from featurestore.errors import SourceError
 from featurestore.schema import NO_ROW
-from featurestore.sources.wikimel import SPLITS, RawWikimel, entity_text, is_raw_wikimel
+from featurestore.sources.wikimel import SPLITS, RawWikimel, is_raw_wikimel
+from featurestore.sources.wikimel_entities import entity_text
 
 GOLDEN = Path(__file__).parent / "golden" / "pipeline"
 RAW, RECORDED = GOLDEN / "raw" / "wikimel", GOLDEN / "preprocessed" / "wikimel"

@@ -13,7 +13,8 @@ import numpy as np
 from featurestore.export.folder import ExportSummary, new_folder, written
 from featurestore.progress import Progress, Silent
 from featurestore.schema import NO_ROW
-from featurestore.store import Store, Table
+from featurestore.store import Store
+from featurestore.table import Table
 
 _ENTITY_TEXTS = ("id", "title", "description", "text", "image_path")
 _MENTION_TEXTS = ("id", "sentence", "mention", "topic", "entity_type", "image_path")

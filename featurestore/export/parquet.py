@@ -14,7 +14,8 @@ from featurestore.export.folder import ExportSummary, new_folder, written
 from featurestore.export.projection import Projection, principal_plane
 from featurestore.progress import Progress, Silent
 from featurestore.schema import BY_PATH
-from featurestore.store import Store, Table
+from featurestore.store import Store
+from featurestore.table import Table
 
 #: The feature that is written when none is named.
 DEFAULT_FIELD = "entities/text_mean"

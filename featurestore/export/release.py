@@ -16,7 +16,8 @@ import numpy as np
 from featurestore.derive import block_rows
 from featurestore.errors import SourceError
 from featurestore.schema import IMAGE_STATUS, NO_ROW
-from featurestore.store import Store, Table
+from featurestore.store import Store
+from featurestore.table import Table
 
 _RELEASE_FOLDER = "raw"
 _DEFAULT_PICTURE = f"{_RELEASE_FOLDER}/default.jpg"

@@ -30,27 +30,23 @@ from numpy.typing import NDArray
 from featurestore.candidates import TitleIndex
 from featurestore.errors import SourceError
 from featurestore.schema import NO_ROW, SPLITS
+from featurestore.sources.items import objects, optional_text, text
 from featurestore.sources.mimic_entities import (
     KNOWLEDGE_BASE,
     NUMBERS,
     entity_table,
     first_file,
     note_pictures,
-    objects,
-    optional_text,
     picture_folder,
     read_entities,
-    text,
 )
+from featurestore.sources.notes import note_dropped, note_ids
 from featurestore.sources.pictures import PictureFolder
 from featurestore.sources.rawtables import (
     RawDataset,
     RawMentions,
-    gold_places,
     referred_only,
-    split_ranges,
 )
-from featurestore.sources.textfiles import first_of
 
 _MENTION_PICTURES = ("mention_image", "mention_images")
 
@@ -215,21 +211,16 @@ def _note_mentions(
     gold: NDArray[np.int32],
     candidates: NDArray[np.int32],
 ) -> None:
-    for split, ids in dropped.items():
-        if ids:
-            notes.append(f"{split}: mentions not in their sentence: {len(ids)} ({first_of(ids)})")
+    note_dropped(notes, dropped)
     outside = [mention for mention, row in zip(kept, gold, strict=True) if row == NO_ROW]
     short = (candidates == NO_ROW).any(axis=1)
-    for what, ids in (
-        ("golds that are NIL", [m.id for m in outside if m.is_nil]),
-        ("golds outside the knowledge base", [m.id for m in outside if not m.is_nil]),
-        (
-            f"mentions with fewer than {candidates.shape[1]} candidates by their titles",
-            [m.id for m, is_short in zip(kept, short, strict=True) if is_short],
-        ),
-    ):
-        if ids:
-            notes.append(f"{what}: {len(ids)} ({first_of(ids)})")
+    note_ids(notes, "golds that are NIL", [m.id for m in outside if m.is_nil])
+    note_ids(notes, "golds outside the knowledge base", [m.id for m in outside if not m.is_nil])
+    note_ids(
+        notes,
+        f"mentions with fewer than {candidates.shape[1]} candidates by their titles",
+        [m.id for m, is_short in zip(kept, short, strict=True) if is_short],
+    )
 
 
 def _mentions(
@@ -239,22 +230,17 @@ def _mentions(
     gold: NDArray[np.int32],
     notes: list[str],
 ) -> RawMentions:
-    starts = [mention.sentence.index(mention.text) for mention in kept]
-    ends = [start + len(mention.text) for start, mention in zip(starts, kept, strict=True)]
     folder = picture_folder(root, _MENTION_PICTURES)
     paths = [_mention_picture(folder, mention.picture) for mention in kept]
     note_pictures(notes, folder, "mentions", paths.count(""), len(paths))
-    return RawMentions(
+    return RawMentions.by_first_occurrence(
         ids=[mention.id for mention in kept],
         sentences=[mention.sentence for mention in kept],
         mentions=[mention.text for mention in kept],
-        char_start=np.array(starts, np.int32),
-        char_end=np.array(ends, np.int32),
         gold=gold,
         candidates=candidates,
-        answer=gold_places(candidates, gold),
         image_paths=paths,
-        splits=split_ranges(mention.split for mention in kept),
+        split_of_row=[mention.split for mention in kept],
     )
 
 

@@ -1,18 +1,20 @@
-"""The knowledge base of MIMIC's layout, and what its files have in common with the mention lists."""
+"""The knowledge base of MIMIC's layout, and how its pictures are found."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import unquote
 
 from featurestore.errors import SourceError
+from featurestore.sources.items import as_number, objects, optional_text, text
+from featurestore.sources.notes import note_ids, note_without_picture
 from featurestore.sources.pictures import PictureFolder
 from featurestore.sources.rawtables import RawEntities
-from featurestore.sources.textfiles import first_of, json_kind, read_json_list, read_json_object
-from featurestore.sources.wikimel import entity_text
+from featurestore.sources.textfiles import read_json_object
+from featurestore.sources.wikimel_entities import entity_text
 
 KNOWLEDGE_BASE = Path("kb_entity.json")
 NUMBERS = Path("qid2id.json")
@@ -42,17 +44,15 @@ def read_entities(root: Path, notes: list[str]) -> list[Entity]:
     _check_unique(entities, "id", [str(entity.number) for entity in entities])
     _check_unique(entities, "QID", [entity.qid for entity in entities])
     unknown = qid_of.keys() - {entity.number for entity in entities}
-    if unknown:
-        names = first_of([qid_of[number] for number in sorted(unknown)])
-        notes.append(f"QIDs of {NUMBERS} without entity: {len(unknown)} ({names})")
+    unused = [qid_of[number] for number in sorted(unknown)]
+    note_ids(notes, f"QIDs of {NUMBERS} without entity", unused)
     return sorted(entities, key=lambda entity: entity.number)
 
 
 def entity_table(root: Path, known: list[Entity], notes: list[str]) -> RawEntities:
     """The entities with the text that is encoded, and the picture files that are there."""
     bare = [entity.qid for entity in known if not entity.description]
-    if bare:
-        notes.append(f"entities without description: {len(bare)} ({first_of(bare)})")
+    note_ids(notes, "entities without description", bare)
     folder = picture_folder(root, _PICTURES)
     choices = [_picture_files(folder, entity.pictures) for entity in known]
     note_pictures(notes, folder, "entities", choices.count(()), len(choices))
@@ -71,7 +71,7 @@ def _read_numbers(path: Path) -> dict[int, str]:
         return {}
     qid_of: dict[int, str] = {}
     for qid, value in read_json_object(path).items():
-        number = _number(value, "an id", f"{path}, key {qid!r}")
+        number = as_number(value, "an id", f"{path}, key {qid!r}")
         if number in qid_of:
             raise SourceError(
                 f"id {number} stands twice", where=f"{path}, keys {qid_of[number]!r} and {qid!r}"
@@ -83,7 +83,7 @@ def _read_numbers(path: Path) -> dict[int, str]:
 def _entity(item: dict[str, object], qid_of: dict[int, str], where: str) -> Entity:
     if "id" not in item:
         raise SourceError("the item has no 'id'", where=where)
-    number = _number(item["id"], "'id'", where)
+    number = as_number(item["id"], "'id'", where)
     own, listed = optional_text(item, "qid", where), qid_of.get(number, "")
     if not (own or listed):
         raise SourceError(
@@ -124,47 +124,6 @@ def _picture_files(folder: PictureFolder, listed: list[str]) -> tuple[str, ...]:
     return tuple(file for file in files if file)
 
 
-# items ------------------------------------------------------------------------------------------
-
-
-def objects(path: Path) -> Iterator[tuple[str, dict[str, object]]]:
-    """Place and value of each item of a list of objects.
-
-    Raises:
-        SourceError: the file is not such a list.
-    """
-    for number, item in enumerate(read_json_list(path)):
-        where = f"{path}, item {number}"
-        if not isinstance(item, dict):
-            raise SourceError(f"expected an object, found {json_kind(item)}", where=where)
-        yield where, item
-
-
-def text(item: dict[str, object], key: str, where: str) -> str:
-    """The string at ``key``.
-
-    Raises:
-        SourceError: there is none, or something else.
-    """
-    if key not in item:
-        raise SourceError(f"the item has no {key!r}", where=where)
-    value = item[key]
-    if not isinstance(value, str):
-        raise SourceError(f"{key!r} must be a string, found {json_kind(value)}", where=where)
-    return value
-
-
-def optional_text(item: dict[str, object], key: str, where: str) -> str:
-    """The string at ``key``; "" where there is no such key, or null."""
-    return text(item, key, where) if item.get(key) is not None else ""
-
-
-def _number(value: object, what: str, where: str) -> int:
-    if not isinstance(value, int) or isinstance(value, bool):
-        raise SourceError(f"{what} must be a whole number, found {value!r}", where=where)
-    return value
-
-
 # pictures ---------------------------------------------------------------------------------------
 
 
@@ -187,5 +146,4 @@ def note_pictures(
     """Say how many rows have no picture file, and whether there is a folder at all."""
     if not folder:
         notes.append(f"{folder.path.name} is absent or empty")
-    if missing:
-        notes.append(f"{what} without picture file: {missing} of {total}")
+    note_without_picture(notes, what, missing, total)

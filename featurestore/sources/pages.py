@@ -9,11 +9,12 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from featurestore.errors import SourceError
 from featurestore.schema import PADDING, SPLITS
+from featurestore.sources.items import as_text
+from featurestore.sources.notes import note_ids
 from featurestore.sources.pictures import PictureFolder
 from featurestore.sources.rawtables import RawEntities
-from featurestore.sources.textfiles import first_of, json_kind, numbered_lines, read_json_object
+from featurestore.sources.textfiles import numbered_lines, read_json_object
 from featurestore.sources.titles import picture_stem
 
 #: Characters of the text that the encoders read (DATASETS.md).
@@ -128,9 +129,7 @@ class _Lookup(NamedTuple):
                 odd.append(f"line {number}")
             elif (row := self.row(title)) is not None:
                 yield row, content
-        if odd:
-            what = f"lines without {_SEPARATOR}, not used: {len(odd)} ({first_of(odd)})"
-            self.notes.append(f"{name.as_posix()}: {what}")
+        note_ids(self.notes, f"{name.as_posix()}: lines without {_SEPARATOR}, not used", odd)
 
 
 def _read_briefs(lookup: _Lookup, size: int, slots: Mapping[str, NDArray[np.int32]]) -> list[str]:
@@ -150,11 +149,7 @@ def _read_briefs(lookup: _Lookup, size: int, slots: Mapping[str, NDArray[np.int3
             row = lookup.row(title)
             if row is None or not brief:
                 continue
-            if not isinstance(brief, str):
-                raise SourceError(
-                    f"a brief must be a string, found {json_kind(brief)}",
-                    where=f"{path}, entity {title!r}",
-                )
+            brief = as_text(brief, "a brief", f"{path}, entity {title!r}")
             briefs[row] = briefs[row] or brief
             differing[row] |= briefs[row] != brief
             lacking[row] = False

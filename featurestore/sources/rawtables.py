@@ -57,6 +57,38 @@ class RawMentions:
     topics: list[str] | None = None  # None = the dataset has no such thing
     entity_types: list[str] | None = None
 
+    @classmethod
+    def by_first_occurrence(
+        cls,
+        *,
+        ids: list[str],
+        sentences: list[str],
+        mentions: list[str],
+        gold: NDArray[np.int32],
+        candidates: NDArray[np.int32],
+        image_paths: list[str],
+        split_of_row: Sequence[str],
+    ) -> RawMentions:
+        """Mentions of which the source says no place: each is where its text first occurs.
+
+        Raises:
+            ValueError: a mention is no part of its sentence (a bug where they were chosen).
+        """
+        starts = [text.index(mention) for text, mention in zip(sentences, mentions, strict=True)]
+        char_start = np.array(starts, np.int32)
+        return cls(
+            ids=ids,
+            sentences=sentences,
+            mentions=mentions,
+            char_start=char_start,
+            char_end=char_start + np.array([len(mention) for mention in mentions], np.int32),
+            gold=gold,
+            candidates=candidates,
+            answer=gold_places(candidates, gold),
+            image_paths=image_paths,
+            splits=split_ranges(split_of_row),
+        )
+
     def __len__(self) -> int:
         return len(self.ids)
 

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 from featurestore.errors import SourceError
-
-#: How many ids a note or an error lists before "…".
-_NAMED = 5
 
 
 def numbered_lines(path: Path) -> Iterator[tuple[int, str]]:
@@ -91,8 +88,3 @@ def json_kind(value: object) -> str:
             return "null"
         case _:
             return "a number"
-
-
-def first_of(ids: Sequence[str]) -> str:
-    """The first few ids, for a message."""
-    return ", ".join(ids[:_NAMED]) + (", …" if len(ids) > _NAMED else "")

@@ -26,10 +26,12 @@ from numpy.typing import NDArray
 from featurestore.errors import SourceError
 from featurestore.options import TitleMatch
 from featurestore.schema import SPLITS
+from featurestore.sources.items import as_number, as_text
+from featurestore.sources.notes import note_ids, note_without_picture
 from featurestore.sources.pages import IMAGES, PADDING, Pages, picture_path, read_pages
 from featurestore.sources.pictures import PictureFolder
 from featurestore.sources.rawtables import RawDataset, RawMentions, split_ranges
-from featurestore.sources.textfiles import first_of, json_kind, read_json_list
+from featurestore.sources.textfiles import json_kind, read_json_list
 from featurestore.sources.titles import matching, title_of
 
 #: K: places of a candidate list (DATASETS.md); a shorter one is filled with ``PADDING``.
@@ -145,20 +147,20 @@ def _items(path: Path, split: str) -> Iterator[_Item]:
 
 
 def _item(mention_id: str, split: str, values: list[object], where: str) -> _Item:
-    start = _number(values[9], "value 9 (start)", where)
-    end = _number(values[10], "value 10 (end)", where)
+    start = as_number(values[9], "value 9 (start)", where)
+    end = as_number(values[10], "value 10 (end)", where)
     if not 0 <= start <= end < 2**31:  # the column is int32
         raise SourceError(f"the mention spans characters {start} to {end}", where=where)
     return _Item(
         mention_id,
         split,
-        sentence=_text(values[0], "value 0 (sentence)", where),
-        picture_url=_text(values[1], "value 1 (image URL)", where),
-        mention=_text(values[2], "value 2 (mention)", where),
-        entity_type=_text(values[3], "value 3 (type)", where),
-        gold=_title(_text(values[6], "value 6 (gold URL)", where)),
+        sentence=as_text(values[0], "value 0 (sentence)", where),
+        picture_url=as_text(values[1], "value 1 (image URL)", where),
+        mention=as_text(values[2], "value 2 (mention)", where),
+        entity_type=as_text(values[3], "value 3 (type)", where),
+        gold=_title(as_text(values[6], "value 6 (gold URL)", where)),
         candidates=_candidates(values[7], where),
-        topic=_text(values[8], "value 8 (topic)", where),
+        topic=as_text(values[8], "value 8 (topic)", where),
         start=start,
         end=end,
     )
@@ -172,25 +174,13 @@ def _candidates(value: object, where: str) -> list[str]:
         )
     if len(value) > CANDIDATES:
         raise SourceError(f"{len(value)} candidates, at most {CANDIDATES} belong here", where=where)
-    return [_title(_text(url, f"candidate {n}", where)) for n, url in enumerate(value)]
+    return [_title(as_text(url, f"candidate {n}", where)) for n, url in enumerate(value)]
 
 
 def _title(url: str) -> str:
     """The title that a URL names; "" for the padding, should a list spell it out."""
     title = title_of(url)
     return "" if title == PADDING else title
-
-
-def _text(value: object, what: str, where: str) -> str:
-    if not isinstance(value, str):
-        raise SourceError(f"{what} must be a string, found {json_kind(value)}", where=where)
-    return value
-
-
-def _number(value: object, what: str, where: str) -> int:
-    if not isinstance(value, int) or isinstance(value, bool):
-        raise SourceError(f"{what} must be a whole number, found {value!r}", where=where)
-    return value
 
 
 # pages ------------------------------------------------------------------------------------------
@@ -282,11 +272,8 @@ def _note_mentions(notes: list[str], items: Sequence[_Item], image_paths: list[s
         ("empty candidate lists", empty),
         (f"candidate lists with a URL that names no page, taken for {PADDING}", unnamed),
     ):
-        if ids:
-            notes.append(f"{what}: {len(ids)} ({first_of(ids)})")
-    missing = image_paths.count("")
-    if missing:
-        notes.append(f"mentions without picture file: {missing} of {len(items)}")
+        note_ids(notes, what, ids)
+    note_without_picture(notes, "mentions", image_paths.count(""), len(items))
 
 
 # golds ------------------------------------------------------------------------------------------

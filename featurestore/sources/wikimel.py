@@ -25,21 +25,19 @@ from numpy.typing import NDArray
 
 from featurestore.errors import SourceError
 from featurestore.schema import NO_ROW, SPLITS
-from featurestore.sources.pictures import PictureFolder
-from featurestore.sources.rawtables import (
-    RawDataset,
-    RawEntities,
-    RawMentions,
-    gold_places,
-    referred_only,
-    split_ranges,
+from featurestore.sources.items import text
+from featurestore.sources.notes import first_of, note_dropped, note_ids
+from featurestore.sources.rawtables import RawDataset, RawMentions, referred_only
+from featurestore.sources.textfiles import json_kind, numbered_lines, read_json_object
+from featurestore.sources.wikimel_entities import (
+    DESCRIPTIONS,
+    TITLES,
+    entity_table,
+    image_paths,
+    read_titles,
 )
-from featurestore.sources.textfiles import first_of, json_kind, numbered_lines, read_json_object
 
 _CANDIDATES = Path("candidates", "top100", "candidates-answer.tsv")
-_TITLES = Path("entities", "qid-entity.tsv")
-_DESCRIPTIONS = (Path("entities", "qid2abs.json"), Path("entities", "qid2brief.json"))
-_ENTITY_PICTURES = Path("entities", "cleaned-images")
 _MENTION_PICTURES = Path("mentions", "KVQAimgs")
 _MENTIONS = {split: Path("mentions", f"WIKIMEL_{split}.json") for split in SPLITS}
 
@@ -65,7 +63,7 @@ class RawWikimel(RawDataset):
         _check_files(root)
         notes: list[str] = []
         kept, dropped = _read_mentions(root, limit)
-        titles = _read_titles(root / _TITLES)
+        titles = read_titles(root / TITLES)
         row_of = {qid: row for row, qid in enumerate(titles)}
         mention_row = {mention.id: row for row, mention in enumerate(kept)}
         candidates = _read_candidates(root / _CANDIDATES, mention_row, row_of)
@@ -77,7 +75,7 @@ class RawWikimel(RawDataset):
         return cls(
             name="wikimel",
             root=root,
-            entities=_entities(root, titles, notes),
+            entities=entity_table(root, titles, notes),
             mentions=_mentions(root, kept, candidates, gold, notes),
             dropped=dropped,
             notes=notes,
@@ -87,18 +85,25 @@ class RawWikimel(RawDataset):
 
 def is_raw_wikimel(root: Path) -> bool:
     """Does ``root`` look like raw WikiMEL? Looks for two files by name, reads neither."""
-    return (root / _TITLES).is_file() and (root / _MENTIONS["train"]).is_file()
+    return (root / TITLES).is_file() and (root / _MENTIONS["train"]).is_file()
 
 
-def entity_text(title: str, description: str) -> str:
-    """What the text encoders read of an entity (DATASETS.md, raw WikiMEL).
+# files -----------------------------------------------------------------------------------------
 
-    Full stops are replaced in the description only: the recorded features agree to 1e-6 with
-    ``St. Petersburg, Florida. St; Petersburg is a city …`` and with no other form. Without a
-    description it is the title alone, as in WikiDiverse (chosen here, the recordings have no such
-    entity).
-    """
-    return f"{title}. {description.replace('.', ';')}" if description else title
+
+def _check_files(root: Path) -> None:
+    """The files that cannot be done without are there."""
+    for name in (TITLES, _CANDIDATES, *_MENTIONS.values()):
+        if not (root / name).is_file():
+            raise SourceError(
+                f"raw WikiMEL needs {name.as_posix()}, which is missing",
+                where=str(root),
+                hint="give the folder that holds candidates/, entities/ and mentions/",
+            )
+
+
+def _text_files(root: Path) -> list[Path]:
+    return [root / name for name in (TITLES, _CANDIDATES, *DESCRIPTIONS, *_MENTIONS.values())]
 
 
 # mentions ---------------------------------------------------------------------------------------
@@ -151,19 +156,10 @@ def _split_mentions(path: Path, split: str, seen: dict[str, Path]) -> Iterator[_
         yield _Mention(
             mention_id,
             split,
-            sentence=_text_of(item, "sentence", where),
-            text=_text_of(item, "mentions", where),
-            gold=_text_of(item, "answer", where),
+            sentence=text(item, "sentence", where),
+            text=text(item, "mentions", where),
+            gold=text(item, "answer", where),
         )
-
-
-def _text_of(item: dict[str, object], key: str, where: str) -> str:
-    if key not in item:
-        raise SourceError(f"the mention has no {key!r}", where=where)
-    value = item[key]
-    if not isinstance(value, str):
-        raise SourceError(f"{key!r} must be a string, found {json_kind(value)}", where=where)
-    return value
 
 
 def _note_mentions(
@@ -172,12 +168,9 @@ def _note_mentions(
     dropped: dict[str, list[str]],
     gold: NDArray[np.int32],
 ) -> None:
-    for split, ids in dropped.items():
-        if ids:
-            notes.append(f"{split}: mentions not in their sentence: {len(ids)} ({first_of(ids)})")
+    note_dropped(notes, dropped)
     strays = [mention.id for mention, row in zip(kept, gold, strict=True) if row == NO_ROW]
-    if strays:
-        notes.append(f"golds outside the knowledge base: {len(strays)} ({first_of(strays)})")
+    note_ids(notes, "golds outside the knowledge base", strays)
 
 
 def _mentions(
@@ -187,20 +180,15 @@ def _mentions(
     gold: NDArray[np.int32],
     notes: list[str],
 ) -> RawMentions:
-    starts = [mention.sentence.index(mention.text) for mention in kept]
-    ends = [start + len(mention.text) for start, mention in zip(starts, kept, strict=True)]
     image_ids = [mention.id.split("-", 1)[0] for mention in kept]
-    return RawMentions(
+    return RawMentions.by_first_occurrence(
         ids=[mention.id for mention in kept],
         sentences=[mention.sentence for mention in kept],
         mentions=[mention.text for mention in kept],
-        char_start=np.array(starts, np.int32),
-        char_end=np.array(ends, np.int32),
         gold=gold,
         candidates=candidates,
-        answer=gold_places(candidates, gold),
-        image_paths=_image_paths(root, _MENTION_PICTURES, image_ids, "mentions", notes),
-        splits=split_ranges(mention.split for mention in kept),
+        image_paths=image_paths(root, _MENTION_PICTURES, image_ids, "mentions", notes),
+        split_of_row=[mention.split for mention in kept],
     )
 
 
@@ -241,7 +229,7 @@ def _read_candidates(
             raise SourceError(
                 f"candidate {error.args[0]!r} of mention {mention_id!r} is not in the knowledge base",
                 where=f"{path}, line {number}",
-                hint=f"add it to {_TITLES}, or make the candidate list from that table",
+                hint=f"add it to {TITLES}, or make the candidate list from that table",
             ) from None
     absent = [mention_id for mention_id, row in mention_row.items() if not line_of[row]]
     if rows is None or absent:
@@ -249,93 +237,3 @@ def _read_candidates(
             f"{len(absent)} mentions have no candidate list: {first_of(absent)}", where=str(path)
         )
     return rows
-
-
-# entities ---------------------------------------------------------------------------------------
-
-
-def _read_titles(path: Path) -> dict[str, str]:
-    """{QID: title} in the order of the file, which is the order of the rows."""
-    titles: dict[str, str] = {}
-    for number, line in numbered_lines(path):
-        qid, tab, title = line.partition("\t")
-        if not (tab and qid and title):
-            raise SourceError(
-                f"expected QID TAB title, found {line[:80]!r}", where=f"{path}, line {number}"
-            )
-        if qid in titles:
-            raise SourceError(f"entity {qid!r} stands twice", where=f"{path}, line {number}")
-        titles[qid] = title
-    return titles
-
-
-def _entities(root: Path, titles: dict[str, str], notes: list[str]) -> RawEntities:
-    ids = list(titles)
-    descriptions = _descriptions(root, ids, notes)
-    paths = _image_paths(root, _ENTITY_PICTURES, ids, "entities", notes)
-    return RawEntities(
-        ids=ids,
-        titles=list(titles.values()),
-        descriptions=descriptions,
-        texts=[entity_text(t, d) for t, d in zip(titles.values(), descriptions, strict=True)],
-        image_choices=[(path,) if path else () for path in paths],
-    )
-
-
-def _descriptions(root: Path, ids: list[str], notes: list[str]) -> list[str]:
-    """Abstract before brief before none, entity by entity.
-
-    The recordings use the abstract wherever both exist; the brief as second choice is chosen here.
-    """
-    found = [""] * len(ids)
-    for name in _DESCRIPTIONS:
-        path = root / name
-        if not path.is_file():
-            notes.append(f"{name.as_posix()} is absent")
-            continue
-        known = read_json_object(path)
-        for row, qid in enumerate(ids):
-            if not found[row] and qid in known:
-                value = known[qid]
-                if not isinstance(value, str):
-                    raise SourceError(
-                        f"a description must be a string, found {json_kind(value)}",
-                        where=f"{path}, entity {qid!r}",
-                    )
-                found[row] = value
-    bare = [qid for qid, description in zip(ids, found, strict=True) if not description]
-    if bare:
-        notes.append(f"entities without description: {len(bare)} ({first_of(bare)})")
-    return found
-
-
-# shared -----------------------------------------------------------------------------------------
-
-
-def _check_files(root: Path) -> None:
-    """The files that cannot be done without are there."""
-    for name in (_TITLES, _CANDIDATES, *_MENTIONS.values()):
-        if not (root / name).is_file():
-            raise SourceError(
-                f"raw WikiMEL needs {name.as_posix()}, which is missing",
-                where=str(root),
-                hint="give the folder that holds candidates/, entities/ and mentions/",
-            )
-
-
-def _text_files(root: Path) -> list[Path]:
-    return [root / name for name in (_TITLES, _CANDIDATES, *_DESCRIPTIONS, *_MENTIONS.values())]
-
-
-def _image_paths(
-    root: Path, folder: Path, stems: list[str], what: str, notes: list[str]
-) -> list[str]:
-    """The picture file of each stem, relative to ``root``; "" where there is none."""
-    pictures = PictureFolder.open(root / folder)
-    if not pictures:
-        notes.append(f"{folder.as_posix()} is absent or empty")
-    names = [pictures.find(stem) for stem in stems]
-    missing = names.count("")
-    if missing:
-        notes.append(f"{what} without picture file: {missing} of {len(names)}")
-    return [f"{folder.as_posix()}/{name}" if name else "" for name in names]

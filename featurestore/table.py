@@ -1,0 +1,235 @@
+"""One table of an open store: rows by id or number, and the values of their fields."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from featurestore.catalog import Catalog, StoredField
+from featurestore.chunks import FileMap, RecordColumn, TextColumn
+from featurestore.errors import FieldMissing, UnknownId
+from featurestore.ids import IdIndex
+from featurestore.schema import BY_PATH
+
+
+class Row(Mapping[str, Any]):
+    """One row of a table: field name → value (text, number or array), read when asked for."""
+
+    def __init__(self, table: Table, row: int) -> None:
+        self._table = table
+        self.row = row
+
+    def __getitem__(self, name: str) -> Any:
+        if name not in self._table.fields:
+            raise KeyError(name)
+        value = self._table.gather(name, np.array([self.row]))[0]
+        return value.item() if isinstance(value, np.generic) else value
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._table.fields)
+
+    def __len__(self) -> int:
+        return len(self._table.fields)
+
+    def __repr__(self) -> str:
+        return f"<{self._table.name}[{self.row}] {self['id']!r}>"
+
+
+class Table:
+    """The rows of ``/entities`` or ``/mentions``."""
+
+    def __init__(self, name: str, catalog: Catalog, file: FileMap) -> None:
+        self.name = name
+        self.fields: dict[str, StoredField] = catalog.fields[name]
+        self._rows = catalog.rows[name]
+        self._splits = catalog.splits if name == "mentions" else {}
+        self._file = file
+        self._where = f"{catalog.path}::/{name}"
+        self._columns: dict[str, np.ndarray | TextColumn | RecordColumn] = {}
+        self._index_extents = catalog.index[name]
+        self._opened_index: IdIndex | None = None
+
+    def __len__(self) -> int:
+        return self._rows
+
+    def __contains__(self, field: str) -> bool:
+        return field in self.fields
+
+    def __getitem__(self, key: str | int) -> Row:
+        """The row with this id, or at this number.
+
+        Raises:
+            UnknownId: no such id or row; an unknown id names the nearest ones.
+        """
+        if isinstance(key, str):
+            return Row(self, int(self.rows([key])[0]))
+        self._check_rows(np.array([key]))
+        return Row(self, int(key))
+
+    def find(self, ids: Sequence[str]) -> np.ndarray:
+        """(n,) int64 rows of ids, -1 where the table has no such id."""
+        return self._index.find(ids)
+
+    def rows(self, ids: Sequence[str]) -> np.ndarray:
+        """(n,) int64 rows of ids.
+
+        Raises:
+            UnknownId: the first id the table does not hold, with the nearest ones.
+        """
+        return self._index.rows(ids)
+
+    def ids(self, rows: Sequence[int] | np.ndarray) -> list[str]:
+        """The ids of rows."""
+        return self.gather("id", rows)
+
+    @property
+    def splits(self) -> dict[str, range]:
+        """The row range of each split; empty for entities."""
+        return {name: range(*bounds) for name, bounds in self._splits.items()}
+
+    def split(self, name: str) -> range:
+        """The rows of a split.
+
+        Raises:
+            UnknownId: no such split; names those there are.
+        """
+        if name not in self._splits:
+            known = ", ".join(self._splits) or "none"
+            raise UnknownId(f"no split {name!r}", where=self._where, hint=f"splits: {known}")
+        return range(*self._splits[name])
+
+    def stored(self, field: str) -> StoredField:
+        """How a field is stored.
+
+        Raises:
+            FieldMissing: this store lacks it; says which ingest option makes it.
+        """
+        if field in self.fields:
+            return self.fields[field]
+        schema = BY_PATH.get(f"{self.name}/{field}")
+        if schema is None:
+            known = ", ".join(sorted(self.fields))
+            raise FieldMissing(
+                f"no field {field!r} in format 1", where=self._where, hint=f"fields: {known}"
+            )
+        raise FieldMissing(
+            f"this store has no {schema.path} ({schema.doc})",
+            where=f"{self._where}/{field}",
+            hint=f"ingest again with it; it comes from: {schema.made_by}",
+        )
+
+    def gather(
+        self, field: str, rows: Sequence[int] | np.ndarray, *, out: np.ndarray | None = None
+    ) -> Any:
+        """Values of one field for rows, in their order; rows may repeat.
+
+        Returns:
+            ``(len(rows), *axes)`` array in the stored dtype; a ragged record is cut to the longest
+            of these rows and zero beyond each row's own count; a text field gives a list of str.
+
+        Args:
+            out: destination for a column or view, C-contiguous, of the shape and dtype returned.
+
+        Raises:
+            FieldMissing: the store has no such field.
+            UnknownId: a row outside the table.
+            StoreError: a damaged record.
+        """
+        stored = self.stored(field)
+        index = np.asarray(rows, np.int64).reshape(-1)
+        self._check_rows(index)
+        column = self._column(stored)
+        if isinstance(column, TextColumn):
+            return column.at(index)
+        if isinstance(column, RecordColumn):
+            return column.gather(index, self._longest(stored, index))
+        # rows are checked above: mode="clip" only keeps take() from buffering the whole output
+        return np.take(column, index, axis=0, out=out, mode="clip")
+
+    def view(self, field: str) -> np.ndarray:
+        """The whole of a column or view as a read-only array over the file; nothing is read yet.
+
+        Raises:
+            FieldMissing: the store has no such field, or it is text or compressed.
+        """
+        column = self._column(self.stored(field))
+        if isinstance(column, np.ndarray):
+            return column
+        raise FieldMissing(
+            f"{self.name}/{field} is not stored as one array",
+            where=self._where,
+            hint="use gather(field, rows)",
+        )
+
+    def texts(self, field: str, block: int = 65_536) -> Iterator[str]:
+        """All texts of a field, in row order, read a block at a time."""
+        for first in range(0, self._rows, block):
+            yield from self.gather(field, np.arange(first, min(first + block, self._rows)))
+
+    def whole_records(self, field: str, rows: Sequence[int] | np.ndarray) -> np.ndarray:
+        """(len(rows), *axes) records with what is stored beyond their count.
+
+        That is zero, unless the store was ingested with ``--padding keep``.
+
+        Raises:
+            FieldMissing: the store has no such record field.
+        """
+        column = self._column(self.stored(field))
+        if not isinstance(column, RecordColumn):
+            raise FieldMissing(f"{self.name}/{field} is not a record field", where=self._where)
+        index = np.asarray(rows, np.int64).reshape(-1)
+        self._check_rows(index)
+        return column.whole(index)
+
+    def _longest(self, stored: StoredField, rows: np.ndarray) -> int:
+        """How many rows of the record's first axis a gather of these rows needs."""
+        if stored.schema.ragged and len(rows):
+            return int(self._counts(stored)[rows].max())
+        return stored.shape[1]
+
+    def _counts(self, stored: StoredField) -> np.ndarray:
+        counts = self._column(self.stored(stored.schema.ragged))
+        assert isinstance(counts, np.ndarray)
+        return counts
+
+    @property
+    def _index(self) -> IdIndex:
+        if self._opened_index is None:
+            hashes, rows = map(self._file.array, self._index_extents)
+            self._opened_index = IdIndex(hashes, rows, id_at=self._ids_at, where=self._where)
+        return self._opened_index
+
+    def _column(self, stored: StoredField) -> np.ndarray | TextColumn | RecordColumn:
+        if stored.name not in self._columns:
+            self._columns[stored.name] = self._open_column(stored)
+        return self._columns[stored.name]
+
+    def _open_column(self, stored: StoredField) -> np.ndarray | TextColumn | RecordColumn:
+        if stored.offsets is not None and stored.extent is not None:
+            return TextColumn(self._file.array(stored.extent), self._file.array(stored.offsets))
+        if stored.schema.layout == "record":
+            counts = self._counts(stored) if stored.schema.ragged else None
+            return RecordColumn(self._file, stored, counts)
+        assert stored.extent is not None
+        return self._file.array(stored.extent)
+
+    def _ids_at(self, rows: np.ndarray) -> list[str]:
+        column = self._column(self.stored("id"))
+        assert isinstance(column, TextColumn)
+        return column.at(rows)
+
+    def drop_views(self) -> None:
+        """Forget every view of the file; reading opens them again, or says that it is closed."""
+        self._columns.clear()
+        self._opened_index = None
+
+    def _check_rows(self, rows: np.ndarray) -> None:
+        outside = np.flatnonzero((rows < 0) | (rows >= self._rows))
+        if len(outside):
+            raise UnknownId(
+                f"row {int(rows[outside[0]])} is outside the table",
+                where=self._where,
+                hint=f"rows are 0 … {self._rows - 1}",
+            )
