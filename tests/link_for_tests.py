@@ -15,7 +15,6 @@ from featurestore.encoders.loading import EncoderInfo
 from featurestore.encoders.objects import RecordedBoxes
 from featurestore.encoders.suite import Encoders
 from featurestore.ingest import ingest
-from featurestore.options import IngestOptions
 from featurestore.schema import IMAGE_STATUS
 from linker.checkpoint import load_weights, save_weights
 from linker.config_text import read_config, to_yaml
@@ -24,28 +23,22 @@ from linker.job import prepare_job
 from linker.link import Linked, MentionInput
 from linker.machine import environment
 from linker.run_folder import RunFolder
+from tests.golden_for_tests import PIPELINE, PREPROCESSED, RAW, TINY
 from tests.pipeline_parity import with_scores
-
-GOLDEN = Path(__file__).parent / "golden"
-RAW = GOLDEN / "pipeline" / "raw"
-ENCODERS = {name: str(GOLDEN / "encoders" / name) for name in ("bert", "resnet", "clip")}
 
 OK = IMAGE_STATUS.index("ok")
 
 
 def golden_store(folder: Path, dataset: str, **changes: Any) -> Path:
     """The recorded raw ``dataset`` with the tiny encoders and its recorded boxes."""
-    recorded = GOLDEN / "pipeline" / "preprocessed" / dataset
-    boxes = with_scores(GOLDEN / "pipeline" / "boxes" / dataset, recorded, folder / "boxes")
-    options = IngestOptions(
-        text_encoder=ENCODERS["bert"],
-        image_encoder=ENCODERS["resnet"],
-        clip=ENCODERS["clip"],
+    boxes = with_scores(PIPELINE / "boxes" / dataset, PREPROCESSED / dataset, folder / "boxes")
+    options = replace(
+        TINY,
+        detector="fasterrcnn",  # the recorded boxes stand in for it
         boxes=boxes,
         dtype="float32",
         mention_tokens=32,
         entity_tokens=20,
-        device="cpu",
     )
     path = folder / f"{dataset}.h5"
     ingest(RAW / dataset, path, options=replace(options, **changes))

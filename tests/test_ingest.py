@@ -19,20 +19,11 @@ import featurestore
 from featurestore.errors import ConfigError, EncoderError, SourceError, WriteError
 from featurestore.ingest import ingest, recognise
 from featurestore.options import IngestOptions
-from tests import pipeline_parity
+from tests import golden_for_tests, pipeline_parity
+from tests.golden_for_tests import ENCODERS, PIPELINE, PREPROCESSED, TINY
 
-GOLDEN = Path(__file__).parent / "golden"
-PIPELINE = GOLDEN / "pipeline"
-RAW = PIPELINE / "raw" / "wikimel"
-WIKIMEL = PIPELINE / "preprocessed" / "wikimel"
-WIKIDIVERSE = PIPELINE / "preprocessed" / "wikidiverse"
-TINY = IngestOptions(
-    text_encoder=str(GOLDEN / "encoders" / "bert"),
-    image_encoder=str(GOLDEN / "encoders" / "resnet"),
-    clip=str(GOLDEN / "encoders" / "clip"),
-    detector="none",
-    device="cpu",
-)
+RAW = golden_for_tests.RAW / "wikimel"
+WIKIMEL, WIKIDIVERSE = PREPROCESSED / "wikimel", PREPROCESSED / "wikidiverse"
 
 
 @pytest.fixture
@@ -51,7 +42,7 @@ def dataset(tmp_path: Path):
 
 def test_raw_and_preprocessed_datasets_become_the_recorded_arrays(capsys: pytest.CaptureFixture):
     ok = pipeline_parity.run(
-        PIPELINE / "raw", PIPELINE / "preprocessed", PIPELINE / "boxes", GOLDEN / "encoders"
+        PIPELINE / "raw", PIPELINE / "preprocessed", PIPELINE / "boxes", ENCODERS
     )
     assert ok, capsys.readouterr().out
 

@@ -19,11 +19,9 @@ from featurestore.ingest import ingest
 from featurestore.options import IngestOptions
 from linker.link import EncoderChoice, Linker, MentionInput
 from linker.link_encoders import load_encoders, parts_for
+from tests.golden_for_tests import ENCODERS, PREPROCESSED, RAW
 from tests.link_for_tests import (
-    GOLDEN,
-    RAW,
     evaluated,
-    golden_store,
     scores_by_position,
     stored_mention,
     with_recorded_boxes,
@@ -52,12 +50,17 @@ BLIND = EncoderChoice(detector="none")
 
 
 @pytest.fixture(scope="module")
-def stores(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+def stores(golden: Callable[..., Path]) -> dict[str, Path]:
     """Both recorded datasets, float32."""
-    return {
-        dataset: golden_store(tmp_path_factory.mktemp(dataset), dataset)
-        for dataset in ("wikimel", "wikidiverse")
-    }
+    return {dataset: golden(dataset) for dataset in ("wikimel", "wikidiverse")}
+
+
+@pytest.fixture(scope="module")
+def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store of recorded arrays: without titles, CLIP embeddings and the names of encoders."""
+    store = tmp_path_factory.mktemp("recorded") / "recorded.h5"
+    ingest(PREPROCESSED / "wikimel", store, options=IngestOptions())
+    return store
 
 
 @pytest.fixture(scope="module")
@@ -113,18 +116,20 @@ def test_a_mention_of_the_store_gets_its_own_scores_again(
     np.testing.assert_allclose(linked, expected, atol=1e-4)
 
 
-def test_with_padding_kept_in_the_store_too(tmp_path: Path, run_of: Callable[..., Path]) -> None:
-    store = golden_store(tmp_path, "wikimel", padding="keep")
+def test_with_padding_kept_in_the_store_too(
+    golden: Callable[..., Path], run_of: Callable[..., Path]
+) -> None:
+    store = golden("wikimel", padding="keep")
     run = run_of(store, "ghmfc-padded")
     linked, expected = scores_of_stored(run, store, RAW / "wikimel", "test")
     np.testing.assert_allclose(linked, expected, atol=1e-4)
 
 
 def test_features_are_rounded_as_the_store_has_them(
-    tmp_path: Path, run_of: Callable[..., Path]
+    golden: Callable[..., Path], run_of: Callable[..., Path]
 ) -> None:
     """In float16 the text model, which reads no similarity, still gets its scores to 1e-5."""
-    store = golden_store(tmp_path, "wikimel", dtype="float16")
+    store = golden("wikimel", dtype="float16")
     run = run_of(store, "text")
     linked, expected = scores_of_stored(run, store, RAW / "wikimel", "test")
     # where the encoder's noise turns a rounding over, one value in 24 moves by 2**-11 of itself
@@ -133,9 +138,9 @@ def test_features_are_rounded_as_the_store_has_them(
 
 
 def test_similarities_from_a_float16_store_move_scores_a_little(
-    tmp_path: Path, run_of: Callable[..., Path]
+    golden: Callable[..., Path], run_of: Callable[..., Path]
 ) -> None:
-    store = golden_store(tmp_path, "wikimel", dtype="float16")
+    store = golden("wikimel", dtype="float16")
     run = run_of(store, "drin")
     linked, expected = scores_of_stored(run, store, RAW / "wikimel", "test")
     np.testing.assert_allclose(linked, expected, atol=2e-3)
@@ -287,15 +292,13 @@ def test_a_model_that_reads_no_pictures_opens_none(
 
 
 def test_a_store_without_embeddings_of_its_entities_cannot_serve_similarities(
-    tmp_path: Path, run_of: Callable[..., Path]
+    recorded: Path, run_of: Callable[..., Path]
 ) -> None:
-    store = tmp_path / "recorded.h5"
-    ingest(GOLDEN / "pipeline" / "preprocessed" / "wikimel", store, options=IngestOptions())
-    run = run_of(store, "drin")
+    run = run_of(recorded, "drin")
     choice = EncoderChoice(
-        text=str(GOLDEN / "encoders" / "bert"),
-        image=str(GOLDEN / "encoders" / "resnet"),
-        clip=str(GOLDEN / "encoders" / "clip"),
+        text=str(ENCODERS / "bert"),
+        image=str(ENCODERS / "resnet"),
+        clip=str(ENCODERS / "clip"),
         detector="none",
     )
     with pytest.raises(FieldMissing, match="no entities/clip_text") as caught:
@@ -304,12 +307,10 @@ def test_a_store_without_embeddings_of_its_entities_cannot_serve_similarities(
 
 
 def test_a_store_whose_ids_are_no_names_wants_candidates(
-    tmp_path: Path, run_of: Callable[..., Path]
+    recorded: Path, run_of: Callable[..., Path]
 ) -> None:
-    store = tmp_path / "recorded.h5"
-    ingest(GOLDEN / "pipeline" / "preprocessed" / "wikimel", store, options=IngestOptions())
-    choice = EncoderChoice(text=str(GOLDEN / "encoders" / "bert"))
-    with Linker.from_run(run_of(store, "text"), encoders=choice) as linker:
+    choice = EncoderChoice(text=str(ENCODERS / "bert"))
+    with Linker.from_run(run_of(recorded, "text"), encoders=choice) as linker:
         mention = MentionInput.marked("[[Georgia]] won.")
         with pytest.raises(FieldMissing, match="no titles to find candidates by"):
             linker.link([mention])

@@ -17,14 +17,14 @@ from featurestore.errors import EncoderError
 from featurestore.ingest import ingest
 from featurestore.options import IngestOptions
 from linker.link_encoders import BlindDetector, EncoderChoice, Part, load_encoders
-from tests.link_for_tests import ENCODERS, GOLDEN, RAW
+from tests.golden_for_tests import ENCODERS, PREPROCESSED, RAW
 
 
 @pytest.fixture(scope="module")
 def moved(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """A store whose text encoder was moved after the ingest, and where that is now."""
     folder = tmp_path_factory.mktemp("moved")
-    shutil.copytree(ENCODERS["bert"], folder / "then")
+    shutil.copytree(ENCODERS / "bert", folder / "then")
     store = folder / "store.h5"
     options = IngestOptions(
         text_encoder=str(folder / "then"), image_encoder="none", clip="none", device="cpu"
@@ -38,7 +38,7 @@ def moved(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A store from recorded arrays, which names no encoders."""
     store = tmp_path_factory.mktemp("recorded") / "store.h5"
-    ingest(GOLDEN / "pipeline" / "preprocessed" / "wikimel", store)
+    ingest(PREPROCESSED / "wikimel", store)
     return store
 
 
@@ -90,15 +90,17 @@ def test_a_store_that_names_none_wants_a_name_and_a_warning_follows(recorded: Pa
     with pytest.raises(EncoderError, match="does not say which text encoder") as caught:
         load(recorded, "text")
     assert "--text-encoder NAME|FOLDER" in caught.value.hint
-    _, notes = load(recorded, "text", text=ENCODERS["bert"])
+    _, notes = load(recorded, "text", text=str(ENCODERS / "bert"))
     assert [("names none" in note, "the very one" in note) for note in notes] == [(True, True)]
 
 
 def test_without_a_detector_a_picture_shows_no_object(recorded: Path) -> None:
     with pytest.raises(EncoderError, match="does not say which detector") as caught:
-        load(recorded, "image", "detector", image=ENCODERS["resnet"])
+        load(recorded, "image", "detector", image=str(ENCODERS / "resnet"))
     assert "--detector none" in caught.value.hint
-    encoders, notes = load(recorded, "image", "detector", image=ENCODERS["resnet"], detector="none")
+    encoders, notes = load(
+        recorded, "image", "detector", image=str(ENCODERS / "resnet"), detector="none"
+    )
     assert isinstance(encoders.detector, BlindDetector)
     assert notes[-1] == "no detector: pictures count as showing no object"
     boxes = BlindDetector().detect([Image.new("RGB", (60, 60))] * 2, keys=["a", "b"], keep=3)
@@ -112,7 +114,7 @@ def test_recorded_boxes_know_nothing_of_new_pictures(
     boxes = {"kind": "detector", "name": "recorded boxes", "revision": "", "files": {"a": "0"}}
     monkeypatch.setattr(featurestore.Store, "provenance", {"encoders": {"detector": boxes}})
     with pytest.raises(EncoderError, match="know nothing of a new picture"):
-        load(recorded, "image", "detector", image=ENCODERS["resnet"])
+        load(recorded, "image", "detector", image=str(ENCODERS / "resnet"))
 
 
 @pytest.mark.parametrize(
@@ -128,4 +130,4 @@ def test_what_cannot_be_compared_is_another(
     was = {"kind": "text", "name": "bert-base-cased", "options": {}} | then
     monkeypatch.setattr(featurestore.Store, "provenance", {"encoders": {"text": was}})
     with pytest.raises(EncoderError, match=message):
-        load(recorded, "text", text=ENCODERS["bert"])
+        load(recorded, "text", text=str(ENCODERS / "bert"))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,18 +16,17 @@ from featurestore.errors import SourceError, UnknownId, WriteError
 from linker.link import Linker
 from linker.link_lines import link_lines, new_file, read_mentions
 from linker.link_mentions import MentionError, MentionInput, mention_from_json
-from tests.link_for_tests import golden_store, write_run
+from tests.link_for_tests import write_run
 
 HERE = Path("in.jsonl")
 plain = st.text(st.characters(exclude_characters="[]", exclude_categories=["Cs"]))
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def run(golden: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of DRIN with the edges that need no detector."""
-    folder = tmp_path_factory.mktemp("link")
-    store = golden_store(folder, "wikimel")
-    return write_run(folder / "run", store, {"name": "drin", "edges": ["tt", "ti", "it"]})
+    folder = tmp_path_factory.mktemp("link") / "run"
+    return write_run(folder, golden("wikimel"), {"name": "drin", "edges": ["tt", "ti", "it"]})
 
 
 @pytest.fixture(scope="module")

@@ -27,7 +27,7 @@ from linker.fields import TEXT_MADE, stored_paths
 from linker.job import Job, prepare_job
 from linker.online import OnlineText, settle_online
 from linker.online_network import OnlineNetwork, TextFeatures, inner_positions, pool
-from tests.online_for_tests import BERT, GOLDEN, RAW, TEXT_ONLY, TINY
+from tests.golden_for_tests import ENCODERS, EXACT, PREPROCESSED, RAW, TEXT_ONLY
 
 #: Cuts some sentences and most descriptions, so that T and S matter.
 SHORT = replace(TEXT_ONLY, mention_tokens=6, entity_tokens=9)
@@ -41,11 +41,11 @@ def paths(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Stores by name: both datasets, and WikiMEL cut short and without padding."""
     folder = tmp_path_factory.mktemp("online")
     made = {
-        "wikimel": (RAW / "wikimel", TINY),
-        "wikidiverse": (RAW / "wikidiverse", TINY),
+        "wikimel": (RAW / "wikimel", EXACT),
+        "wikidiverse": (RAW / "wikidiverse", EXACT),
         "short": (RAW / "wikimel", SHORT),
         "dropped": (RAW / "wikimel", replace(SHORT, padding="drop")),
-        "preprocessed": (GOLDEN / "pipeline" / "preprocessed" / "wikidiverse", TINY),
+        "preprocessed": (PREPROCESSED / "wikidiverse", EXACT),
     }
     for name, (source, options) in made.items():
         ingest(source, folder / f"{name}.h5", options=options)
@@ -119,7 +119,7 @@ class TestFeatures:
     ) -> None:
         with featurestore.open(paths["preprocessed"]) as store:
             assert not store.has("mentions/char_start")
-            text = {**ONLINE["text"], "encoder": str(BERT)}
+            text = {**ONLINE["text"], "encoder": str(ENCODERS / "bert")}
             rows = np.arange(len(store.mentions))
             made = made_batch(store, rows, text=text)
             stored = stored_batch(store, rows)
@@ -321,11 +321,11 @@ class TestRefusals:
 
     def test_a_store_without_descriptions(self, paths: dict[str, Path]) -> None:
         with featurestore.open(paths["preprocessed"]) as store:
-            text = {"source": "online", "encoder": str(BERT), "entity": "brief"}
+            text = {"source": "online", "encoder": str(ENCODERS / "bert"), "entity": "brief"}
             assert "no entities/description" in self.refused(store, FieldMissing, text=text)
 
     def test_an_encoder_that_is_not_where_it_was(self, tmp_path: Path) -> None:
-        bert = shutil.copytree(BERT, tmp_path / "bert")
+        bert = shutil.copytree(ENCODERS / "bert", tmp_path / "bert")
         target = tmp_path / "store.h5"
         options = replace(TEXT_ONLY, text_encoder=str(bert))
         ingest(RAW / "wikimel", target, options=options)
@@ -344,7 +344,7 @@ class TestRefusals:
     def test_another_tokenizer_for_recorded_spans(
         self, paths: dict[str, Path], tmp_path: Path
     ) -> None:
-        other = shutil.copytree(BERT, tmp_path / "other")
+        other = shutil.copytree(ENCODERS / "bert", tmp_path / "other")
         for path in other.iterdir():
             path.chmod(0o644)
         (other / "tokenizer.json").unlink(missing_ok=True)

@@ -23,8 +23,8 @@ from linker.link import Linker
 from linker.report import read_summaries, table
 from linker.run_folder import RunFolder
 from linker.train import train
+from tests.golden_for_tests import ENCODERS, RAW, TEXT_ONLY
 from tests.link_for_tests import scores_by_position, stored_mention
-from tests.online_for_tests import BERT, RAW, TEXT_ONLY
 from tests.runs_for_tests import figures_of, without_clock
 from tests.terminal import shown
 
@@ -88,7 +88,7 @@ def test_a_finetuned_run_learns_something_else(frozen: Path, finetuned: Path) ->
     assert losses[0][-1] != pytest.approx(losses[1][-1], abs=1e-4)
     assert not encoder_weights(frozen)
     learnt = encoder_weights(finetuned)
-    pretrained = load_file(BERT / "model.safetensors")
+    pretrained = load_file(ENCODERS / "bert" / "model.safetensors")
     name = "embeddings.word_embeddings.weight"
     assert not torch.equal(learnt[f"text.encoder.{name}"], pretrained[name])
     assert set(learnt) == {f"text.encoder.{name}" for name in pretrained}

@@ -133,7 +133,10 @@ def test_the_gold_slot_repeats_the_answer(arrays: SampleSummary) -> None:
 
 
 def test_a_repeated_entity_has_equal_rows_everywhere(tmp_path: Path) -> None:
-    summary = write_sample(tmp_path, dataset="wikidiverse", layout="preprocessed", **SMALL)
+    summary = write_sample(
+        tmp_path, dataset="wikidiverse", layout="preprocessed", regions=4,
+        text_width=16, image_width=16, **SMALL,
+    )  # fmt: skip
     seen: dict[tuple[str, str], bytes] = {}
     for split in SPLITS:
         texts = load(summary, f"entity-attr-raw_{split}")

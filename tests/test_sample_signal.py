@@ -50,7 +50,9 @@ def spans(tokens: np.ndarray, starts: np.ndarray, ends: np.ndarray) -> np.ndarra
 
 @pytest.mark.parametrize("dataset", ["wikimel", "wikidiverse"])
 def test_pictures_add_clearly_to_text_in_the_arrays(tmp_path: Path, dataset: Any) -> None:
-    summary = write_sample(tmp_path, dataset=dataset, layout="preprocessed")
+    summary = write_sample(
+        tmp_path, dataset=dataset, layout="preprocessed", text_width=192, image_width=256, regions=9
+    )
     by_text, by_both, by_clip = [], [], []
     answers = []
     for split in SPLITS:

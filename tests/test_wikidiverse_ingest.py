@@ -17,25 +17,16 @@ from featurestore.encoders import images
 from featurestore.errors import EncoderError, SourceError
 from featurestore.export import release_arrays
 from featurestore.ingest import IngestSummary, ingest, recognise
-from featurestore.options import IngestOptions
 from featurestore.schema import IMAGE_STATUS
 from featurestore.sources.sample import write_sample
 from featurestore.sources.titles import picture_stem
 from featurestore.sources.wikidiverse import RawWikidiverse
 from featurestore.store import Store
-from tests import pipeline_parity
+from tests import golden_for_tests, pipeline_parity
+from tests.golden_for_tests import ENCODERS, PIPELINE, PREPROCESSED, TINY
 
-GOLDEN = Path(__file__).parent / "golden"
-PIPELINE = GOLDEN / "pipeline"
-RAW = PIPELINE / "raw" / "wikidiverse"
-RECORDED = PIPELINE / "preprocessed" / "wikidiverse"
-TINY = IngestOptions(
-    text_encoder=str(GOLDEN / "encoders" / "bert"),
-    image_encoder=str(GOLDEN / "encoders" / "resnet"),
-    clip=str(GOLDEN / "encoders" / "clip"),
-    detector="none",
-    device="cpu",
-)
+RAW = golden_for_tests.RAW / "wikidiverse"
+RECORDED = PREPROCESSED / "wikidiverse"
 PICTURES_ONLY = replace(TINY, text_encoder="none", clip="none")
 NOTHING = replace(PICTURES_ONLY, image_encoder="none")
 
@@ -185,7 +176,7 @@ class TestText:
     def test_an_encoder_without_pooler_is_refused_before_anything_is_written(
         self, tmp_path: Path
     ) -> None:
-        bert = Path(shutil.copytree(GOLDEN / "encoders" / "bert", tmp_path / "bert"))
+        bert = Path(shutil.copytree(ENCODERS / "bert", tmp_path / "bert"))
         weights = load_file(bert / "model.safetensors")
         kept = {name: value for name, value in weights.items() if "pooler" not in name}
         save_file(kept, bert / "model.safetensors", metadata={"format": "pt"})
