@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
@@ -13,6 +14,9 @@ from hypothesis import settings
 
 import featurestore
 from featurestore import Store
+from featurestore.ingest import ingest
+from featurestore.options import IngestOptions
+from featurestore.sources.sample import write_sample
 from tests.tiny_store import TinyStore, write_tiny_store
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # read when transformers is imported, so set before any test
@@ -40,8 +44,44 @@ def golden(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
     return made
 
 
+@pytest.fixture(scope="session")
+def store_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path, IngestOptions], Path]:
+    """Datasets as stores; each is made once for equal options. Read them only."""
+
+    @cache
+    def made(source: Path, options: IngestOptions) -> Path:
+        target = tmp_path_factory.mktemp(source.name) / "store.h5"
+        ingest(source, target, options=options)
+        return target
+
+    return made
+
+
 @pytest.fixture
 def store(tiny: TinyStore) -> Iterator[Store]:
     """The tiny store, open."""
     with featurestore.open(tiny.path) as opened:
         yield opened
+
+
+@pytest.fixture(scope="session")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """A small preprocessed dataset of each name. Read it only."""
+    root = tmp_path_factory.mktemp("datasets")
+    for name in ("wikimel", "wikidiverse"):
+        write_sample(
+            root / name, dataset=name, layout="preprocessed", mentions=60, entities=40,
+            candidates=6, text_width=16, image_width=16, mention_tokens=32, entity_tokens=40,
+            regions=4,
+        )  # fmt: skip
+    return {name: root / name for name in ("wikimel", "wikidiverse")}
+
+
+@pytest.fixture
+def dataset(folders: dict[str, Path], tmp_path: Path) -> Callable[[str], Path]:
+    """Copies a dataset to where a test may change it."""
+
+    def copy(name: str) -> Path:
+        return Path(shutil.copytree(folders[name], tmp_path / "changed" / name))
+
+    return copy

@@ -4,20 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import io
-import json
-import os
 import random
 import shutil
 import subprocess
 import sys
 import tarfile
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-import h5py
 import hdf5plugin  # noqa: F401  the filters of the records
 import numpy as np
 import pytest
@@ -26,100 +22,21 @@ from hypothesis import strategies as st
 
 import featurestore
 from cli.main import main
-from featurestore.errors import ConfigError, DrinFsError, SourceError
+from featurestore.errors import ConfigError
 from featurestore.ingest import ingest
 from featurestore.options import IngestOptions
-from featurestore.progress import Progress, Silent, Stage
 from featurestore.sources import archive, members, survey
 from featurestore.sources.repetitions import Repetitions
-from featurestore.sources.sample import write_sample
+from tests.archives_for_tests import (
+    EXACT,
+    Watched,
+    disguised,
+    fields_of,
+    files_of,
+    refused,
+    write_tar,
+)
 from tests.split_zips import write_split_zip
-
-EXACT = IngestOptions(dtype="float32", padding="keep")
-
-
-@pytest.fixture(scope="module")
-def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """A small preprocessed dataset of each name. Read it only."""
-    root = tmp_path_factory.mktemp("datasets")
-    for name in ("wikimel", "wikidiverse"):
-        write_sample(
-            root / name, dataset=name, layout="preprocessed", mentions=60, entities=40,
-            candidates=6, text_width=16, image_width=16, mention_tokens=32, entity_tokens=40,
-            regions=4,
-        )  # fmt: skip
-    return {name: root / name for name in ("wikimel", "wikidiverse")}
-
-
-@pytest.fixture
-def dataset(folders: dict[str, Path], tmp_path: Path) -> Callable[[str], Path]:
-    """Copies a dataset to where a test may change it."""
-
-    def copy(name: str) -> Path:
-        return Path(shutil.copytree(folders[name], tmp_path / "changed" / name))
-
-    return copy
-
-
-def files_of(folder: Path, seed: int | None = None) -> list[Path]:
-    """The arrays of a dataset by name, or shuffled."""
-    files = sorted(p for p in folder.iterdir() if p.suffix == ".npy" or p.name == "qid2idx.json")
-    if seed is not None:
-        random.Random(seed).shuffle(files)
-    return files
-
-
-def write_tar(path: Path, files: Sequence[Path], *, mode: str = "w:gz", below: str = "x") -> Path:
-    with tarfile.open(path, mode) as tar:  # type: ignore[call-overload]
-        for file in files:
-            tar.add(file, f"{below}/{file.parent.name}/{file.name}")
-    return path
-
-
-def disguised(path: Path) -> Path:
-    archive.pack([path], path.parent / "download")
-    return path.parent / "download" / f"{path.name}.mp4"
-
-
-def fields_of(store: Path) -> dict[str, Any]:
-    """Every byte and attribute of a store, and of its provenance what the source does not decide."""
-    found: dict[str, Any] = {}
-
-    def visit(name: str, item: h5py.Dataset | h5py.Group) -> None:
-        found[f"{name} attributes"] = {key: str(value) for key, value in item.attrs.items()}
-        if isinstance(item, h5py.Dataset):
-            found[name] = (item.dtype.str, item.shape, item[()].tobytes())
-
-    with h5py.File(store) as file:
-        file.visititems(visit)
-        provenance = json.loads(file.attrs["provenance"])
-    del provenance["run"], provenance["source"]
-    return {**found, "provenance": provenance}
-
-
-def refused(source: Path, target: Path, options: IngestOptions = EXACT) -> DrinFsError:
-    """The error of an ingest that must fail and leave nothing."""
-    before = sorted(target.parent.iterdir())
-    with pytest.raises(DrinFsError) as caught:
-        ingest(source, target, options=options)
-    assert sorted(target.parent.iterdir()) == before
-    return caught.value
-
-
-class Watched(Silent):
-    """Calls back at every step of the stages whose name begins so."""
-
-    def __init__(self, stage: str, call: Callable[[], None]) -> None:
-        self._stage, self._call = stage, call
-        self.units: dict[str, str] = {}
-
-    @contextmanager
-    def stage(self, name: str, total: int, unit: str) -> Iterator[Stage]:
-        self.units[name] = unit
-        if name.startswith(self._stage):
-            self._call()
-        yield self
-
 
 # the same store ---------------------------------------------------------------------------------
 
@@ -308,154 +225,6 @@ def test_arrays_that_should_be_small_are_bounded(
     monkeypatch.setattr(survey, "MAX_SMALL", 10_000)
     path = write_tar(tmp_path / "p.tar.gz", files_of(folders["wikimel"]))
     assert "arrays that should be small" in str(refused(path, tmp_path / "s.h5"))
-
-
-# damage -----------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("mode", ["w:gz", "w"])
-@pytest.mark.parametrize("keep", [0.2, 0.7, 0.99])
-def test_a_truncated_archive_is_refused(
-    mode: str, keep: float, folders: dict[str, Path], tmp_path: Path
-) -> None:
-    path = write_tar(tmp_path / "p.tar", files_of(folders["wikimel"], 1)[:20], mode=mode)
-    end = path.stat().st_size if mode == "w:gz" else 512 * 2 + 1000
-    os.truncate(path, int(keep * end))
-    error = refused(path, tmp_path / "s.h5")
-    assert "archive is damaged" in error.what
-    assert error.where.startswith(str(path))
-
-
-def test_a_flipped_byte_is_found_by_gzip(folders: dict[str, Path], tmp_path: Path) -> None:
-    path = write_tar(tmp_path / "p.tar.gz", files_of(folders["wikimel"]))
-    for place in (0.4, 0.9):
-        data = bytearray(path.read_bytes())
-        data[int(place * len(data))] ^= 8
-        (tmp_path / "flipped.tar.gz").write_bytes(data)
-        error = refused(tmp_path / "flipped.tar.gz", tmp_path / "s.h5")
-        assert "archive is damaged" in error.what
-        assert error.where.startswith(f"{tmp_path / 'flipped.tar.gz'}")
-
-
-def test_an_archive_of_the_released_name_must_have_its_sum(
-    folders: dict[str, Path], tmp_path: Path
-) -> None:
-    path = write_tar(tmp_path / "preprocessed.tar.gz", files_of(folders["wikimel"]))
-    error = refused(disguised(path), tmp_path / "s.h5")
-    assert f"it should be {archive.RELEASED['preprocessed.tar.gz']}" in error.what
-    assert error.where == str(tmp_path / "download" / "preprocessed.tar.gz.mp4")
-
-
-@pytest.mark.parametrize(
-    ("name", "file"),
-    [
-        ("wikimel", "mention-image-feature_valid.npy"),
-        ("wikimel", "entity-attr-mask.npy"),
-        ("wikimel", "qid2idx.json"),
-        ("wikimel", "mention-text-feature_train.npy"),
-        ("wikidiverse", "entity-object-feature_test.npy"),
-        ("wikidiverse", "entity-image-path_train.npy"),
-    ],
-)
-def test_a_missing_member_is_named(
-    name: str, file: str, folders: dict[str, Path], tmp_path: Path
-) -> None:
-    files = [each for each in files_of(folders[name]) if each.name != file]
-    path = write_tar(tmp_path / "p.tar.gz", files)
-    error = refused(path, tmp_path / "s.h5")
-    assert error.what == "the file is missing"
-    assert error.where == f"{path}::x/{name}/{file}"
-
-
-def test_a_member_that_stands_twice_is_refused(folders: dict[str, Path], tmp_path: Path) -> None:
-    files = files_of(folders["wikimel"])
-    path = write_tar(tmp_path / "p.tar.gz", [*files, files[7]])
-    error = refused(path, tmp_path / "s.h5")
-    assert "stands twice" in error.what
-    assert error.where.endswith(f"::x/wikimel/{files[7].name}")
-
-
-def _cut_off(path: Path) -> None:
-    path.write_bytes(path.read_bytes()[:-5])
-
-
-def _by_column(path: Path) -> None:
-    np.save(path, np.asfortranarray(np.load(path)))
-
-
-def _pickled(path: Path) -> None:
-    np.save(path, np.load(path).astype(object), allow_pickle=True)
-
-
-def _not_finite(path: Path) -> None:
-    array = np.load(path)
-    array[3] = np.nan
-    np.save(path, array)
-
-
-@pytest.mark.parametrize(
-    "file",
-    ["mention-text-feature_valid.npy", "entity-image-feature_all.npy", "similarity-miet_test.npy"],
-)
-@pytest.mark.parametrize(
-    ("damage", "what", "row"),
-    [
-        (_cut_off, "cut off in row", ""),
-        (_pickled, "not a complete .npy array of plain values: dtype object", ""),
-        (_not_finite, "NaN or infinite values", "[3]"),
-    ],
-)
-def test_a_damaged_array_is_named_by_archive_member_and_row(
-    file: str, damage: Callable[[Path], None], what: str, row: str,
-    dataset: Callable[[str], Path], tmp_path: Path,
-) -> None:  # fmt: skip
-    source = dataset("wikimel")
-    damage(source / file)
-    path = write_tar(tmp_path / "p.tar.gz", files_of(source))
-    error = refused(path, tmp_path / "s.h5")
-    assert what in error.what
-    assert error.where == f"{path}::x/wikimel/{file}{row}"
-    assert error.what == refused(source, tmp_path / "s.h5").what
-
-
-def test_arrays_by_column_are_small_ones_or_refused(
-    dataset: Callable[[str], Path], tmp_path: Path
-) -> None:
-    source = dataset("wikidiverse")
-    _by_column(source / "similarity-miet_train.npy")
-    ingest(write_tar(tmp_path / "a.tar.gz", files_of(source)), tmp_path / "a.h5")
-    _by_column(source / "entity-attr-feature_valid.npy")
-    path = write_tar(tmp_path / "p.tar.gz", files_of(source))
-    error = refused(path, tmp_path / "s.h5")
-    assert "Fortran order" in error.what
-    assert error.where == f"{path}::x/wikidiverse/entity-attr-feature_valid.npy"
-    assert f"drin-fs unpack {path} -o FOLDER" in error.hint
-
-
-def test_float64_features_are_stored_as_from_a_folder(
-    dataset: Callable[[str], Path], tmp_path: Path
-) -> None:
-    source = dataset("wikidiverse")
-    for name in ("mention-text-feature_train", "entity-attr-feature_valid"):
-        np.save(source / f"{name}.npy", np.load(source / f"{name}.npy").astype(np.float64) / 3)
-    ingest(source, tmp_path / "folder.h5", options=EXACT)
-    path = write_tar(tmp_path / "p.tar.gz", files_of(source, 5))
-    ingest(path, tmp_path / "a.h5", options=EXACT)
-    assert fields_of(tmp_path / "a.h5") == fields_of(tmp_path / "folder.h5")
-
-
-def test_an_archive_that_changes_between_the_passes_is_noticed(
-    folders: dict[str, Path], tmp_path: Path
-) -> None:
-    path = write_tar(tmp_path / "p.tar.gz", files_of(folders["wikimel"]))
-
-    class Touches(Silent):
-        def note(self, text: str) -> None:
-            os.utime(path, ns=(1, 1))
-
-    progress: Progress = Touches()
-    with pytest.raises(SourceError, match="changed while it was being read"):
-        ingest(path, tmp_path / "s.h5", progress=progress)
 
 
 # which dataset ----------------------------------------------------------------------------------

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import pickle
-import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
@@ -16,8 +15,7 @@ from torch import Tensor
 
 import featurestore
 from featurestore import Store
-from featurestore.errors import ConfigError, DataError, EncoderError, FieldMissing
-from featurestore.ingest import ingest
+from featurestore.options import IngestOptions
 from featurestore.schema import NO_ROW
 from linker import online_table
 from linker.batch import Batch
@@ -37,9 +35,8 @@ FINETUNED: dict[str, Any] = {"text": {"source": "online", "finetune": True, "lr"
 
 
 @pytest.fixture(scope="module")
-def paths(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+def paths(store_of: Callable[[Path, IngestOptions], Path]) -> dict[str, Path]:
     """Stores by name: both datasets, and WikiMEL cut short and without padding."""
-    folder = tmp_path_factory.mktemp("online")
     made = {
         "wikimel": (RAW / "wikimel", EXACT),
         "wikidiverse": (RAW / "wikidiverse", EXACT),
@@ -47,9 +44,7 @@ def paths(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         "dropped": (RAW / "wikimel", replace(SHORT, padding="drop")),
         "preprocessed": (PREPROCESSED / "wikidiverse", EXACT),
     }
-    for name, (source, options) in made.items():
-        ingest(source, folder / f"{name}.h5", options=options)
-    return {name: folder / f"{name}.h5" for name in made}
+    return {name: store_of(source, options) for name, (source, options) in made.items()}
 
 
 @pytest.fixture
@@ -299,74 +294,6 @@ class TestFineTuning:
         job = prepare_job(store, read_config({"text": text, "lr": 0.01}))
         groups = job.module().configure_optimizers().param_groups
         assert [group["lr"] for group in groups] == [0.01, 2e-5]
-
-
-class TestRefusals:
-    def refused(self, store: Store, error: type[Exception], **values: Any) -> str:
-        with pytest.raises(error) as caught:
-            prepare_job(store, read_config(values))
-        return str(caught.value)
-
-    def test_finetune_and_entity_text_need_online(self) -> None:
-        with pytest.raises(ConfigError, match="--finetune needs --text online"):
-            read_config({"text": {"finetune": True}})
-        with pytest.raises(ConfigError, match="--entity-text name needs --text online"):
-            read_config({"text": {"entity": "name"}})
-
-    def test_a_store_that_does_not_name_its_encoder(self, paths: dict[str, Path]) -> None:
-        with featurestore.open(paths["preprocessed"]) as store:
-            text = self.refused(store, ConfigError, **ONLINE)
-            assert "does not say which text encoder made it" in text
-            assert "--set text.encoder=" in text
-
-    def test_a_store_without_descriptions(self, paths: dict[str, Path]) -> None:
-        with featurestore.open(paths["preprocessed"]) as store:
-            text = {"source": "online", "encoder": str(ENCODERS / "bert"), "entity": "brief"}
-            assert "no entities/description" in self.refused(store, FieldMissing, text=text)
-
-    def test_an_encoder_that_is_not_where_it_was(self, tmp_path: Path) -> None:
-        bert = shutil.copytree(ENCODERS / "bert", tmp_path / "bert")
-        target = tmp_path / "store.h5"
-        options = replace(TEXT_ONLY, text_encoder=str(bert))
-        ingest(RAW / "wikimel", target, options=options)
-        online = {**ONLINE, "model": {"name": "text"}}
-        with featurestore.open(target) as store:
-            (bert / "config.json").write_text((bert / "config.json").read_text() + "\n")
-            text = self.refused(store, EncoderError, **online)
-            assert "not the text encoder that the store was made with: config.json" in text
-            chosen = {"source": "online", "encoder": str(bert)}
-            assert prepare_job(store, read_config({**online, "text": chosen})).online
-            shutil.rmtree(bert)
-            text = self.refused(store, EncoderError, **online)
-            assert "no such folder with a text encoder" in text
-            assert "--set text.encoder=FOLDER" in text
-
-    def test_another_tokenizer_for_recorded_spans(
-        self, paths: dict[str, Path], tmp_path: Path
-    ) -> None:
-        other = shutil.copytree(ENCODERS / "bert", tmp_path / "other")
-        for path in other.iterdir():
-            path.chmod(0o644)
-        (other / "tokenizer.json").unlink(missing_ok=True)
-        words = (other / "vocab.txt").read_text().splitlines()
-        renamed = [w if len(w) < 4 or w.startswith("[") else f"§{i}" for i, w in enumerate(words)]
-        (other / "vocab.txt").write_text("".join(f"{word}\n" for word in renamed))
-        with featurestore.open(paths["preprocessed"]) as store:
-            text = {"source": "online", "encoder": str(other)}
-            message = self.refused(store, DataError, text=text, model={"name": "text"})
-            assert "::/mentions/token_count[0]" in message
-
-    def test_a_pooled_vector_of_an_encoder_without_a_pooler(
-        self, paths: dict[str, Path], monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        import linker.online as online
-
-        load = online.load_text_model
-        monkeypatch.setattr(online, "load_text_model", lambda *a, **k: (*load(*a, **k)[:2], False))
-        with featurestore.open(paths["wikidiverse"]) as store:
-            text = self.refused(store, EncoderError, **ONLINE)
-            assert "--set entity_pooling=mean" in text
-            assert prepare_job(store, read_config({**ONLINE, "entity_pooling": "mean"})).online
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from safetensors.torch import load_file
 
 from cli.main import main
 from featurestore.errors import ConfigError, EncoderError
-from featurestore.ingest import ingest
+from featurestore.options import IngestOptions
 from linker.checkpoint import load_weights
 from linker.config_text import read_config
 from linker.data import BatchReader
@@ -44,11 +45,9 @@ FINETUNED: dict[str, Any] = {
 
 
 @pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def store(store_of: Callable[[Path, IngestOptions], Path]) -> Path:
     """The golden WikiMEL, its texts alone."""
-    target = tmp_path_factory.mktemp("store") / "wikimel.h5"
-    ingest(RAW / "wikimel", target, options=TEXT_ONLY)
-    return target
+    return store_of(RAW / "wikimel", TEXT_ONLY)
 
 
 @pytest.fixture(scope="module")
@@ -135,7 +134,7 @@ def test_a_run_says_which_encoder_it_had_and_refuses_another(
     store: Path, finetuned: Path, tmp_path: Path
 ) -> None:
     config = RunFolder(finetuned).read_config()
-    assert config["text"]["encoder"] == str(BERT)
+    assert config["text"]["encoder"] == str(ENCODERS / "bert")
     recorded = RunFolder(finetuned).read_environment()["text_encoder"]
     assert "model.safetensors" in recorded["files"]
     folder = RunFolder(tmp_path / "run")
