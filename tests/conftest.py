@@ -1,4 +1,4 @@
-"""What tests share: a small store, and no network."""
+"""What tests share: small stores and a run, each made once, and no network."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import settings
@@ -18,6 +18,9 @@ from featurestore.ingest import ingest
 from featurestore.options import IngestOptions
 from featurestore.sources.sample import write_sample
 from tests.tiny_store import TinyStore, write_tiny_store
+
+if TYPE_CHECKING:
+    from tests.runs_for_tests import QuickRun
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # read when transformers is imported, so set before any test
 
@@ -33,7 +36,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> TinyStore:
 
 
 @pytest.fixture(scope="session")
-def golden(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+def golden_stores(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
     """The recorded raw datasets as stores, see ``golden_store``; each is made once. Read them only."""
     from tests.link_for_tests import golden_store  # imports torch, which few tests need
 
@@ -55,6 +58,14 @@ def store_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path, Ingest
         return target
 
     return made
+
+
+@pytest.fixture(scope="session")
+def quick(tmp_path_factory: pytest.TempPathFactory) -> QuickRun:
+    """A finished run of DRIN on a store with a planted signal. Read it only."""
+    from tests.runs_for_tests import quick_run  # imports torch
+
+    return quick_run(tmp_path_factory.mktemp("quick"))
 
 
 @pytest.fixture

@@ -50,9 +50,9 @@ BLIND = EncoderChoice(detector="none")
 
 
 @pytest.fixture(scope="module")
-def stores(golden: Callable[..., Path]) -> dict[str, Path]:
+def stores(golden_stores: Callable[..., Path]) -> dict[str, Path]:
     """Both recorded datasets, float32."""
-    return {dataset: golden(dataset) for dataset in ("wikimel", "wikidiverse")}
+    return {dataset: golden_stores(dataset) for dataset in ("wikimel", "wikidiverse")}
 
 
 @pytest.fixture(scope="module")
@@ -117,19 +117,19 @@ def test_a_mention_of_the_store_gets_its_own_scores_again(
 
 
 def test_with_padding_kept_in_the_store_too(
-    golden: Callable[..., Path], run_of: Callable[..., Path]
+    golden_stores: Callable[..., Path], run_of: Callable[..., Path]
 ) -> None:
-    store = golden("wikimel", padding="keep")
+    store = golden_stores("wikimel", padding="keep")
     run = run_of(store, "ghmfc-padded")
     linked, expected = scores_of_stored(run, store, RAW / "wikimel", "test")
     np.testing.assert_allclose(linked, expected, atol=1e-4)
 
 
 def test_features_are_rounded_as_the_store_has_them(
-    golden: Callable[..., Path], run_of: Callable[..., Path]
+    golden_stores: Callable[..., Path], run_of: Callable[..., Path]
 ) -> None:
     """In float16 the text model, which reads no similarity, still gets its scores to 1e-5."""
-    store = golden("wikimel", dtype="float16")
+    store = golden_stores("wikimel", dtype="float16")
     run = run_of(store, "text")
     linked, expected = scores_of_stored(run, store, RAW / "wikimel", "test")
     # where the encoder's noise turns a rounding over, one value in 24 moves by 2**-11 of itself
@@ -138,9 +138,9 @@ def test_features_are_rounded_as_the_store_has_them(
 
 
 def test_similarities_from_a_float16_store_move_scores_a_little(
-    golden: Callable[..., Path], run_of: Callable[..., Path]
+    golden_stores: Callable[..., Path], run_of: Callable[..., Path]
 ) -> None:
-    store = golden("wikimel", dtype="float16")
+    store = golden_stores("wikimel", dtype="float16")
     run = run_of(store, "drin")
     linked, expected = scores_of_stored(run, store, RAW / "wikimel", "test")
     np.testing.assert_allclose(linked, expected, atol=2e-3)

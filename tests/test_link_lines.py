@@ -23,10 +23,12 @@ plain = st.text(st.characters(exclude_characters="[]", exclude_categories=["Cs"]
 
 
 @pytest.fixture(scope="module")
-def run(golden: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+def run(golden_stores: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of DRIN with the edges that need no detector."""
     folder = tmp_path_factory.mktemp("link") / "run"
-    return write_run(folder, golden("wikimel"), {"name": "drin", "edges": ["tt", "ti", "it"]})
+    return write_run(
+        folder, golden_stores("wikimel"), {"name": "drin", "edges": ["tt", "ti", "it"]}
+    )
 
 
 @pytest.fixture(scope="module")

@@ -24,22 +24,15 @@ from linker.train import train
 from tests.runs_for_tests import (
     QUICK,
     QuickRun,
-    quick_run,
     read_csv,
 )
 from tests.stores_for_tests import planted_store
 
-
-@pytest.fixture(scope="module")
-def first(tmp_path_factory: pytest.TempPathFactory) -> QuickRun:
-    return quick_run(tmp_path_factory.mktemp("first"))
-
-
 # what a run leaves behind -------------------------------------------------------------------------
 
 
-def test_a_run_folder_holds_what_its_page_says(first: QuickRun) -> None:
-    run = first.folder
+def test_a_run_folder_holds_what_its_page_says(quick: QuickRun) -> None:
+    run = quick.folder
     files = {str(p.relative_to(run)) for p in run.rglob("*") if p.is_file()}
     events = {name for name in files if name.startswith("tensorboard/events.out.tfevents")}
     assert len(events) == 1
@@ -54,42 +47,42 @@ def test_a_run_folder_holds_what_its_page_says(first: QuickRun) -> None:
         "checkpoints/last.ckpt",
         "checkpoints/best.safetensors",
     }
-    assert json.loads((run / "summary.json").read_text()) == first.summary
+    assert json.loads((run / "summary.json").read_text()) == quick.summary
 
 
-def test_the_recorded_configuration_says_what_the_store_decided(first: QuickRun) -> None:
-    written = yaml.safe_load((first.folder / "config.yaml").read_text())
+def test_the_recorded_configuration_says_what_the_store_decided(quick: QuickRun) -> None:
+    written = yaml.safe_load((quick.folder / "config.yaml").read_text())
     assert written["model"]["edges"] == ["tt", "ti", "it", "ii"]
     assert read_config(written).epochs == 6
 
 
-def test_the_environment_names_versions_device_and_store(first: QuickRun) -> None:
-    environment = json.loads((first.folder / "environment.json").read_text())
+def test_the_environment_names_versions_device_and_store(quick: QuickRun) -> None:
+    environment = json.loads((quick.folder / "environment.json").read_text())
     assert environment["versions"]["torch"] == torch.__version__.partition("+")[0]
     assert environment["threads"] == torch.get_num_threads()
-    assert environment["store"]["path"] == str(first.store.resolve())
-    assert environment["store"]["fingerprint"] == first.summary["store"]["fingerprint"]
+    assert environment["store"]["path"] == str(quick.store.resolve())
+    assert environment["store"]["fingerprint"] == quick.summary["store"]["fingerprint"]
 
 
-def test_the_summary_picks_the_best_epoch_of_the_history(first: QuickRun) -> None:
-    history = read_csv(first.folder / "metrics.csv")
+def test_the_summary_picks_the_best_epoch_of_the_history(quick: QuickRun) -> None:
+    history = read_csv(quick.folder / "metrics.csv")
     merit = [(float(row["valid_hits@1"]), float(row["valid_mrr"])) for row in history]
-    assert first.summary["best_epoch"] == 1 + merit.index(max(merit))
-    assert (first.summary["valid"]["hits@1"], first.summary["valid"]["mrr"]) == max(merit)
+    assert quick.summary["best_epoch"] == 1 + merit.index(max(merit))
+    assert (quick.summary["valid"]["hits@1"], quick.summary["valid"]["mrr"]) == max(merit)
     assert [int(row["epoch"]) for row in history] == list(range(1, 7))
 
 
-def test_every_figure_follows_from_the_recorded_ranks(first: QuickRun) -> None:
-    rows = read_csv(first.folder / "ranks/test.csv")
+def test_every_figure_follows_from_the_recorded_ranks(quick: QuickRun) -> None:
+    rows = read_csv(quick.folder / "ranks/test.csv")
     assert [row["mention"] for row in rows] == [f"m{i}" for i in range(136, 176)]
     ranks = [float(row["rank_expected"]) if row["rank_expected"] else np.inf for row in rows]
-    assert np.mean(np.array(ranks) <= 1) == first.summary["test"]["hits@1"]
-    assert np.mean(1 / np.array(ranks)) == pytest.approx(first.summary["test"]["mrr"])
+    assert np.mean(np.array(ranks) <= 1) == quick.summary["test"]["hits@1"]
+    assert np.mean(1 / np.array(ranks)) == pytest.approx(quick.summary["test"]["mrr"])
     assert {row["retrieved"] for row in rows if not row["rank_optimistic"]} == {"0"}
 
 
-def test_checkpoints_hold_tensors_and_plain_values_only(first: QuickRun) -> None:
-    checkpoints = first.folder / "checkpoints"
+def test_checkpoints_hold_tensors_and_plain_values_only(quick: QuickRun) -> None:
+    checkpoints = quick.folder / "checkpoints"
     for name in ("best", "last"):
         torch.load(checkpoints / f"{name}.ckpt", weights_only=True)
     best = torch.load(checkpoints / "best.ckpt", weights_only=True)["state_dict"]
@@ -99,27 +92,27 @@ def test_checkpoints_hold_tensors_and_plain_values_only(first: QuickRun) -> None
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs Linux's /proc")
-def test_the_peak_of_anonymous_memory_is_recorded(first: QuickRun) -> None:
-    assert 50 < first.summary["peak_rss_anon_mb"] < 4000
+def test_the_peak_of_anonymous_memory_is_recorded(quick: QuickRun) -> None:
+    assert 50 < quick.summary["peak_rss_anon_mb"] < 4000
 
 
-def test_a_folder_that_is_not_empty_is_refused(first: QuickRun, tmp_path: Path) -> None:
+def test_a_folder_that_is_not_empty_is_refused(quick: QuickRun, tmp_path: Path) -> None:
     run = tmp_path / "run"
     config = read_config({**QUICK, "epochs": 1})
-    train(first.store, config, run=run)
+    train(quick.store, config, run=run)
     (run / "notes.txt").write_text("mine")
     with pytest.raises(ConfigError, match="the run folder is not empty") as raised:
-        train(first.store, config, run=run)
+        train(quick.store, config, run=run)
     assert "--resume" in raised.value.hint
     assert "--overwrite" in raised.value.hint
-    train(first.store, config, run=run, overwrite=True)
+    train(quick.store, config, run=run, overwrite=True)
     assert (run / "notes.txt").read_text() == "mine"
 
 
-def test_overwrite_spares_folders_that_are_no_runs(first: QuickRun, tmp_path: Path) -> None:
+def test_overwrite_spares_folders_that_are_no_runs(quick: QuickRun, tmp_path: Path) -> None:
     (tmp_path / "summary.json").write_text("{}")
     with pytest.raises(ConfigError, match="holds no run"):
-        train(first.store, read_config(QUICK), run=tmp_path, overwrite=True)
+        train(quick.store, read_config(QUICK), run=tmp_path, overwrite=True)
     assert (tmp_path / "summary.json").exists()
 
 
@@ -142,17 +135,17 @@ def test_a_file_that_cannot_be_written_is_left_as_it_was(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("split", ["valid", "test"])
-def test_evaluate_repeats_the_figures_of_the_summary(first: QuickRun, split: str) -> None:
-    again = evaluate(first.folder, split=split)
-    assert again[split] == first.summary[split]
+def test_evaluate_repeats_the_figures_of_the_summary(quick: QuickRun, split: str) -> None:
+    again = evaluate(quick.folder, split=split)
+    assert again[split] == quick.summary[split]
     for key in ("model", "protocol", "tie_rule", "denominator", "seed", "edges", "store"):
-        assert again[key] == first.summary[key]
+        assert again[key] == quick.summary[key]
 
 
 def test_evaluate_scores_under_other_conditions_and_says_so(
-    first: QuickRun, tmp_path: Path
+    quick: QuickRun, tmp_path: Path
 ) -> None:
-    short = train(first.store, read_config({**QUICK, "epochs": 1}), run=tmp_path / "run")
+    short = train(quick.store, read_config({**QUICK, "epochs": 1}), run=tmp_path / "run")
     paper = evaluate(tmp_path / "run", protocol="paper")
     assert paper["protocol"] == "paper"
     assert paper["test"]["mrr"] != short["test"]["mrr"]  # the gold slot is seen
@@ -164,26 +157,26 @@ def test_evaluate_scores_under_other_conditions_and_says_so(
     )
 
 
-def test_a_store_that_moved_is_found_by_its_fingerprint(first: QuickRun, tmp_path: Path) -> None:
+def test_a_store_that_moved_is_found_by_its_fingerprint(quick: QuickRun, tmp_path: Path) -> None:
     moved = tmp_path / "moved.h5"
-    moved.write_bytes((first.store).read_bytes())
-    assert evaluate(first.folder, store=moved)["test"] == first.summary["test"]
+    moved.write_bytes((quick.store).read_bytes())
+    assert evaluate(quick.folder, store=moved)["test"] == quick.summary["test"]
 
 
-def test_another_store_is_refused_with_the_differences(first: QuickRun, tmp_path: Path) -> None:
+def test_another_store_is_refused_with_the_differences(quick: QuickRun, tmp_path: Path) -> None:
     other = planted_store(tmp_path / "other.h5", groups=11, pooled_text=True)
     with pytest.raises(RunError) as raised:
-        evaluate(first.folder, store=other)
+        evaluate(quick.folder, store=other)
     assert "entities 36 → 33; entities/text_pooled absent → float16[12]" in raised.value.what
-    figures = evaluate(first.folder, store=other, other_store=True)
+    figures = evaluate(quick.folder, store=other, other_store=True)
     assert figures["store"]["path"] == str(other.resolve())
 
 
-def test_evaluate_says_what_is_missing(first: QuickRun, tmp_path: Path) -> None:
+def test_evaluate_says_what_is_missing(quick: QuickRun, tmp_path: Path) -> None:
     with pytest.raises(RunError, match="no such run folder"):
         evaluate(tmp_path / "none")
     with pytest.raises(UnknownId, match="no split 'dev'"):
-        evaluate(first.folder, split="dev")
+        evaluate(quick.folder, split="dev")
     store = planted_store(tmp_path / "gone.h5")
     train(store, read_config({**QUICK, "epochs": 1}), run=tmp_path / "run")
     store.unlink()
@@ -192,8 +185,8 @@ def test_evaluate_says_what_is_missing(first: QuickRun, tmp_path: Path) -> None:
     assert "--store PATH" in raised.value.hint
 
 
-def test_weights_of_another_network_are_refused(first: QuickRun, tmp_path: Path) -> None:
-    train(first.store, read_config({**QUICK, "epochs": 1}), run=tmp_path / "run")
+def test_weights_of_another_network_are_refused(quick: QuickRun, tmp_path: Path) -> None:
+    train(quick.store, read_config({**QUICK, "epochs": 1}), run=tmp_path / "run")
     config = tmp_path / "run/config.yaml"
     config.write_text(config.read_text().replace("layers: 2", "layers: 1", 1))
     with pytest.raises(RunError, match=r"another network: graph\.0\.w_u\.bias is"):
@@ -204,11 +197,11 @@ def test_weights_of_another_network_are_refused(first: QuickRun, tmp_path: Path)
 
 
 def test_a_report_refuses_to_compare_figures_of_different_conditions(
-    first: QuickRun, tmp_path: Path
+    quick: QuickRun, tmp_path: Path
 ) -> None:
     config = read_config({**QUICK, "epochs": 1, "metrics": {"tie_rule": "optimistic"}})
-    train(first.store, config, run=tmp_path / "optimistic")
-    summaries = read_summaries([first.folder, tmp_path / "optimistic"])
+    train(quick.store, config, run=tmp_path / "optimistic")
+    summaries = read_summaries([quick.folder, tmp_path / "optimistic"])
     with pytest.raises(
         ConfigError, match=r"tie_rule is expected in .*drin, optimistic in"
     ) as raised:
@@ -219,11 +212,11 @@ def test_a_report_refuses_to_compare_figures_of_different_conditions(
 
 
 def test_the_commands_train_evaluate_and_report(
-    first: QuickRun, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    quick: QuickRun, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = str(tmp_path / "run")
     quick = ["--epochs", "2", "--batch-size", "16", "--lr", "0.01", "--json"]
-    assert main(["train", str(first.store), "-o", run, *quick]) == 0
+    assert main(["train", str(quick.store), "-o", run, *quick]) == 0
     printed = capsys.readouterr()
     summary = json.loads(printed.out)
     assert summary == RunFolder(run).read_summary()
@@ -240,9 +233,9 @@ def test_the_commands_train_evaluate_and_report(
     assert "protocol strict, ties expected, mentions all" in shown
     assert f"{100 * summary['test']['hits@1']:.1f}" in shown
 
-    assert main(["train", str(first.store), "-o", run]) == 2
+    assert main(["train", str(quick.store), "-o", run]) == 2
     assert "--resume" in capsys.readouterr().err
-    assert main(["train", str(first.store), "-o", run, "--resume", "--epochs", "3"]) == 0
+    assert main(["train", str(quick.store), "-o", run, "--resume", "--epochs", "3"]) == 0
     assert "tt ti it ii" in capsys.readouterr().out
 
 

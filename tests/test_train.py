@@ -23,7 +23,6 @@ from tests.runs_for_tests import (
     QuickRun,
     Recording,
     figures_of,
-    quick_run,
     read_csv,
     without_clock,
 )
@@ -43,39 +42,34 @@ WITH_DROPOUT: dict[str, Any] = {
 }
 
 
-@pytest.fixture(scope="module")
-def first(tmp_path_factory: pytest.TempPathFactory) -> QuickRun:
-    return quick_run(tmp_path_factory.mktemp("first"))
-
-
 # what is learned ----------------------------------------------------------------------------------
 
 
-def test_drin_finds_what_text_alone_cannot(first: QuickRun, tmp_path: Path) -> None:
+def test_drin_finds_what_text_alone_cannot(quick: QuickRun, tmp_path: Path) -> None:
     text = {**QUICK, "model": {"name": "text"}}
-    alone = train(first.store, read_config(text), run=tmp_path / "text")
-    assert first.summary["edges"] == ["tt", "ti", "it", "ii"]
-    assert first.summary["test"]["hits@1"] > alone["test"]["hits@1"] + 0.25
+    alone = train(quick.store, read_config(text), run=tmp_path / "text")
+    assert quick.summary["edges"] == ["tt", "ti", "it", "ii"]
+    assert quick.summary["test"]["hits@1"] > alone["test"]["hits@1"] + 0.25
     assert alone["test"]["hits@1"] < 0.6  # three entities share a name
 
 
-def test_mentions_without_their_gold_count_as_misses_or_not_at_all(first: QuickRun) -> None:
-    found = first.summary["test"]["retrieved"]
-    assert found < first.summary["test"]["mentions"] == 40
-    assert first.summary["test"]["hits@20"] == found / 40
-    assert first.summary["test"]["mean_rank"] is None
-    among_found = evaluate(first.folder, denominator="retrieved")["test"]
+def test_mentions_without_their_gold_count_as_misses_or_not_at_all(quick: QuickRun) -> None:
+    found = quick.summary["test"]["retrieved"]
+    assert found < quick.summary["test"]["mentions"] == 40
+    assert quick.summary["test"]["hits@20"] == found / 40
+    assert quick.summary["test"]["mean_rank"] is None
+    among_found = evaluate(quick.folder, denominator="retrieved")["test"]
     assert among_found["hits@20"] == 1.0
     assert 1.0 <= among_found["mean_rank"] <= 6.0
 
 
 def test_the_paper_protocol_trains_with_nil_golds_and_says_so(
-    first: QuickRun, tmp_path: Path
+    quick: QuickRun, tmp_path: Path
 ) -> None:
     progress = Recording()
     config = read_config({**QUICK, "epochs": 1, "protocol": "paper"})
-    summary = train(first.store, config, run=tmp_path / "run", progress=progress)
-    with featurestore.open(first.store) as store:
+    summary = train(quick.store, config, run=tmp_path / "run", progress=progress)
+    with featurestore.open(quick.store) as store:
         nil = {
             name: sum(store.mentions[row]["gold"] == -1 for row in rows)
             for name, rows in store.mentions.splits.items()
@@ -87,21 +81,21 @@ def test_the_paper_protocol_trains_with_nil_golds_and_says_so(
     )
 
 
-def test_mixed_precision_trains(first: QuickRun, tmp_path: Path) -> None:
+def test_mixed_precision_trains(quick: QuickRun, tmp_path: Path) -> None:
     config = read_config({**QUICK, "epochs": 1, "precision": "bf16-mixed"})
-    assert train(first.store, config, run=tmp_path / "run")["valid"]["mrr"] > 0.2
+    assert train(quick.store, config, run=tmp_path / "run")["valid"]["mrr"] > 0.2
 
 
 # the same again -----------------------------------------------------------------------------------
 
 
 def test_two_runs_of_one_configuration_agree_in_every_figure(
-    first: QuickRun, tmp_path: Path
+    quick: QuickRun, tmp_path: Path
 ) -> None:
     torch.manual_seed(1)
-    one = train(first.store, read_config(WITH_DROPOUT), run=tmp_path / "one")
+    one = train(quick.store, read_config(WITH_DROPOUT), run=tmp_path / "one")
     torch.manual_seed(2)  # what happened before in the process does not matter
-    two = train(first.store, read_config({**WITH_DROPOUT, "workers": 1}), run=tmp_path / "two")
+    two = train(quick.store, read_config({**WITH_DROPOUT, "workers": 1}), run=tmp_path / "two")
     assert without_clock(one) == without_clock(two)
     assert figures_of(tmp_path / "one/metrics.csv") == figures_of(tmp_path / "two/metrics.csv")
     assert_same_weights(tmp_path / "one", tmp_path / "two")
@@ -117,37 +111,37 @@ def assert_same_weights(one: Path, two: Path) -> None:
             assert torch.equal(value, states[1][key]), f"{name} {key}"
 
 
-def test_another_seed_gives_another_run(first: QuickRun, tmp_path: Path) -> None:
-    train(first.store, read_config({**QUICK, "epochs": 1, "seed": 1}), run=tmp_path / "run")
-    one, two = (read_csv(run / "metrics.csv")[0] for run in (first.folder, tmp_path / "run"))
+def test_another_seed_gives_another_run(quick: QuickRun, tmp_path: Path) -> None:
+    train(quick.store, read_config({**QUICK, "epochs": 1, "seed": 1}), run=tmp_path / "run")
+    one, two = (read_csv(run / "metrics.csv")[0] for run in (quick.folder, tmp_path / "run"))
     assert one["train_loss"] != two["train_loss"]
 
 
 def test_training_leaves_the_random_state_of_the_process_alone(
-    first: QuickRun, tmp_path: Path
+    quick: QuickRun, tmp_path: Path
 ) -> None:
     torch.manual_seed(7)
     before = torch.get_rng_state()
-    train(first.store, read_config({**QUICK, "epochs": 1}), run=tmp_path / "run")
+    train(quick.store, read_config({**QUICK, "epochs": 1}), run=tmp_path / "run")
     assert torch.equal(torch.get_rng_state(), before)
     assert not torch.are_deterministic_algorithms_enabled()
 
 
 def test_an_interrupted_and_resumed_run_equals_an_uninterrupted_one(
-    first: QuickRun, tmp_path: Path
+    quick: QuickRun, tmp_path: Path
 ) -> None:
     config = read_config(WITH_DROPOUT)
-    whole = train(first.store, config, run=tmp_path / "whole")
+    whole = train(quick.store, config, run=tmp_path / "whole")
     progress = Recording(interrupt_after=2 * (96 + 40) + 50)  # within the third epoch
     on_interrupt = signal.getsignal(signal.SIGINT)
     with pytest.raises(KeyboardInterrupt):
-        train(first.store, config, run=tmp_path / "parts", progress=progress)
+        train(quick.store, config, run=tmp_path / "parts", progress=progress)
     assert signal.getsignal(signal.SIGINT) is on_interrupt
     assert progress.lines[-1].startswith("stopped after epoch 2; continue with --resume")
     assert len(read_csv(tmp_path / "parts/metrics.csv")) == 2
 
     progress = Recording()
-    resumed = train(first.store, config, run=tmp_path / "parts", resume=True, progress=progress)
+    resumed = train(quick.store, config, run=tmp_path / "parts", resume=True, progress=progress)
     assert progress.done == progress.total == 2 * (96 + 40)
     assert without_clock(resumed) == without_clock(whole)
     assert figures_of(tmp_path / "parts/metrics.csv") == figures_of(tmp_path / "whole/metrics.csv")
@@ -155,36 +149,36 @@ def test_an_interrupted_and_resumed_run_equals_an_uninterrupted_one(
 
 
 def test_a_finished_run_is_resumed_with_more_epochs_or_as_it_is(
-    first: QuickRun, tmp_path: Path
+    quick: QuickRun, tmp_path: Path
 ) -> None:
-    train(first.store, read_config({**QUICK, "epochs": 2}), run=tmp_path / "run")
+    train(quick.store, read_config({**QUICK, "epochs": 2}), run=tmp_path / "run")
     again = train(
-        first.store, read_config({**QUICK, "epochs": 2}), run=tmp_path / "run", resume=True
+        quick.store, read_config({**QUICK, "epochs": 2}), run=tmp_path / "run", resume=True
     )
     assert again["epochs"] == 2
     longer = train(
-        first.store, read_config({**QUICK, "epochs": 3}), run=tmp_path / "run", resume=True
+        quick.store, read_config({**QUICK, "epochs": 3}), run=tmp_path / "run", resume=True
     )
     assert longer["epochs"] == 3
-    straight = train(first.store, read_config({**QUICK, "epochs": 3}), run=tmp_path / "straight")
+    straight = train(quick.store, read_config({**QUICK, "epochs": 3}), run=tmp_path / "straight")
     assert without_clock(longer) == without_clock(straight)
 
 
-def test_a_resumed_run_must_be_the_same_run(first: QuickRun, tmp_path: Path) -> None:
+def test_a_resumed_run_must_be_the_same_run(quick: QuickRun, tmp_path: Path) -> None:
     run = tmp_path / "run"
     with pytest.raises(RunError, match="nothing to resume"):
-        train(first.store, read_config(QUICK), run=run, resume=True)
-    train(first.store, read_config({**QUICK, "epochs": 2}), run=run)
+        train(quick.store, read_config(QUICK), run=run, resume=True)
+    train(quick.store, read_config({**QUICK, "epochs": 2}), run=run)
     with pytest.raises(ConfigError, match=r"other options: lr 0.01 → 0.5"):
-        train(first.store, read_config({**QUICK, "lr": 0.5}), run=run, resume=True)
+        train(quick.store, read_config({**QUICK, "lr": 0.5}), run=run, resume=True)
     with pytest.raises(ConfigError, match="already finished 2 epochs"):
-        train(first.store, read_config({**QUICK, "epochs": 1}), run=run, resume=True)
+        train(quick.store, read_config({**QUICK, "epochs": 1}), run=run, resume=True)
     other = planted_store(tmp_path / "other.h5", seed=1)
     with pytest.raises(RunError, match="not the store the run was trained from"):
         train(other, read_config(QUICK), run=run, resume=True)
     (run / "checkpoints/last.ckpt").write_bytes(b"PK broken")
     with pytest.raises(RunError, match="not a readable checkpoint"):
-        train(first.store, read_config(QUICK), run=run, resume=True)
+        train(quick.store, read_config(QUICK), run=run, resume=True)
 
 
 # what goes wrong ----------------------------------------------------------------------------------
@@ -254,7 +248,7 @@ def test_a_store_without_test_mentions_gives_a_summary_without_test_figures(
     [({"device": "cuda"}, "finds no CUDA device"), ({"precision": "16-mixed"}, "needs a GPU")],
 )
 def test_a_device_that_is_not_here_is_refused(
-    first: QuickRun, tmp_path: Path, options: dict[str, str], what: str
+    quick: QuickRun, tmp_path: Path, options: dict[str, str], what: str
 ) -> None:
     with pytest.raises(ConfigError, match=what):
-        train(first.store, read_config({**QUICK, **options}), run=tmp_path / "run")
+        train(quick.store, read_config({**QUICK, **options}), run=tmp_path / "run")
