@@ -96,22 +96,12 @@ class MentionEncoder:
         self._tokens = tokens.shape[1] if tokens else 0
         self._similarities = {name: SIMILARITIES[name] for name in SIMILARITIES if name in fields}
         for _, entity_side in self._similarities.values():
-            self._check_embeddings(store, entity_side)
+            _check_embeddings(store, entity_side)
         reads_clip_image = any(side == "clip_image" for side, _ in self._similarities.values())
         self._pictures = PictureEncoder(
             encoders=replace(encoders, clip=encoders.clip if reads_clip_image else None),
             objects=store.mentions.stored("objects").shape[1] if encoders.detector else 0,
         )
-
-    def _check_embeddings(self, store: Store, name: str) -> None:
-        if name not in store.entities:
-            raise FieldMissing(
-                f"the store has no entities/{name}, and the similarities of a new mention with its "
-                "candidates are made from it",
-                where=f"{store.path}::/entities/{name}",
-                hint="ingest the raw dataset with --clip, or train without the similarities "
-                "(DRIN: without edges ti and it)",
-            )
 
     def encode(
         self, mentions: Sequence[MentionInput], candidates: Sequence[np.ndarray]
@@ -237,3 +227,14 @@ class MentionEncoder:
             limit = float(np.finfo(np.float16).max)
             values = np.clip(values, -limit, limit)
         return values.astype(dtype)
+
+
+def _check_embeddings(store: Store, name: str) -> None:
+    if name not in store.entities:
+        raise FieldMissing(
+            f"the store has no entities/{name}, and the similarities of a new mention with its "
+            "candidates are made from it",
+            where=f"{store.path}::/entities/{name}",
+            hint="ingest the raw dataset with --clip, or train without the similarities "
+            "(DRIN: without edges ti and it)",
+        )
