@@ -215,8 +215,8 @@ def test_the_commands_train_evaluate_and_report(
     quick: QuickRun, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = str(tmp_path / "run")
-    quick = ["--epochs", "2", "--batch-size", "16", "--lr", "0.01", "--json"]
-    assert main(["train", str(quick.store), "-o", run, *quick]) == 0
+    options = ["--epochs", "2", "--batch-size", "16", "--lr", "0.01", "--json"]
+    assert main(["train", str(quick.store), "-o", run, *options]) == 0
     printed = capsys.readouterr()
     summary = json.loads(printed.out)
     assert summary == RunFolder(run).read_summary()
