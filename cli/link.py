@@ -128,6 +128,8 @@ def _link_one(
     from cli.render_link import linked_view
     from linker.link_mentions import MentionInput
 
+    if image is not None and not image.is_file():
+        raise click.UsageError(f"--image {image}: there is no such file")
     mention = MentionInput.marked(
         sentence, image=image, candidates=among or None, where="--sentence"
     )

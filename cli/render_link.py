@@ -31,6 +31,8 @@ def linked_view(linked: Linked) -> RenderableType:
         ("picture", _picture(linked.picture)),
         *(("note", Text(note, "yellow")) for note in linked.notes),
     ]
+    if not linked.answers:
+        return facts(lines)
     return Group(facts(lines), Text(), _answers(linked))
 
 

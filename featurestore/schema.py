@@ -39,6 +39,12 @@ NO_ROW = -1
 #: The id of the row that fills short candidate lists: no text, the default picture, no entity.
 PADDING = "__nil__"
 
+#: The id of the row that WikiDiverse's mentions without an entity have for a gold.
+NIL = "NIL"
+
+#: Ids of rows that are no entities, though other rows refer to them.
+NO_ENTITIES = (PADDING, NIL)
+
 
 @dataclass(frozen=True, slots=True)
 class Field:

@@ -54,5 +54,5 @@ def ablated(model: str, names: str) -> dict[str, Any]:
 
 def _choices(name: str) -> str:
     if name in ("mask_rcnn", "maskrcnn"):
-        return "objects are detected at ingest: drin-fs ingest … --detector maskrcnn"
+        return "objects are detected at ingest: drin-fs ingest … --ablate mask_rcnn"
     return f"ablations: {', '.join((*EDGES, *OPTIONS))}, or several with commas between"

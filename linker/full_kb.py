@@ -18,7 +18,7 @@ from torch import Tensor
 from featurestore import Store
 from featurestore.errors import DataError, FieldMissing
 from featurestore.progress import Progress
-from featurestore.schema import BY_PATH, NO_ROW, PADDING, SIMILARITIES
+from featurestore.schema import BY_PATH, NO_ENTITIES, NO_ROW, SIMILARITIES
 from linker.batch import Batch
 from linker.data import Requests, as_tensor, mention_feature
 from linker.job import Job
@@ -109,7 +109,7 @@ class Mentions:
 
 
 class KnowledgeBase:
-    """All entities of a store as candidates of every mention, but for the padding, which is none.
+    """All entities of a store as candidates of every mention, but for the rows that are none.
 
     Args:
         paths: batch field → ``table/field`` of the store, as for a ``BatchReader``.
@@ -126,7 +126,7 @@ class KnowledgeBase:
         self.store = store
         self.device = device
         everything = np.arange(len(store.entities))
-        self.rows = everything[everything != store.entities.find([PADDING])[0]]
+        self.rows = np.setdiff1d(everything, store.entities.find(NO_ENTITIES))
         pairs = [name for name in SIMILARITIES if name in paths]
         _check_embeddings(store, pairs, reader=reader)
         self._scales = {name: similarity_scale(store, name) for name in pairs}

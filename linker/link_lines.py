@@ -92,7 +92,11 @@ def read_mentions(lines: Iterable[bytes], source: Path) -> Iterator[MentionInput
         try:
             value = json.loads(line.decode())
         except (ValueError, RecursionError) as error:
-            raise MentionError(f"not a line of JSON: {error}", where=where) from error
+            raise MentionError(
+                f"not a line of JSON: {error}",
+                where=where,
+                hint='a line holds one object: {"sentence": "… [[mention]] …", "image": "photo.jpg"}',
+            ) from error
         yield mention_from_json(value, folder=source.parent, where=where)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from rich import box
@@ -22,6 +22,9 @@ CONDITIONS: Mapping[str, str] = {
 }
 
 _PERCENT = "hits and MRR in %"
+
+#: Headers of columns whose keys are longer than their figures: 80 characters hold a whole table.
+_HEADERS: Mapping[str, str] = {"mean_rank": "MR", "mrr": "MRR", "mentions": "n"}
 
 #: Below the list of models.
 _HOW = (
@@ -59,6 +62,8 @@ def run_table(summary: Mapping[str, Any], splits: Sequence[str] = SPLITS) -> Tab
 def table(summaries: Mapping[str, Mapping[str, Any]], *, mixed: bool = False) -> Table:
     """The figures of several runs side by side: a row a run and split.
 
+    Runs that lie in one folder are named without it; the caption names it.
+
     Args:
         summaries: name of the run → its summary.
         mixed: allow figures under different conditions; these then stand in columns of their own.
@@ -72,6 +77,9 @@ def table(summaries: Mapping[str, Mapping[str, Any]], *, mixed: bool = False) ->
     conditions = list(CONDITIONS) if mixed else []
     names = _figure_names([s[split] for s in summaries.values() for split in SPLITS if split in s])
     caption = _PERCENT if mixed else _caption(next(iter(summaries.values())))
+    folder = _common_folder(summaries)
+    if folder:
+        caption = f"runs in {folder}; {caption}"
     figures = _table(["run", "model", *conditions, "seed", "split", *names], caption=caption)
     for split in SPLITS:
         for run, summary in summaries.items():
@@ -79,8 +87,15 @@ def table(summaries: Mapping[str, Mapping[str, Any]], *, mixed: bool = False) ->
                 cells = [_cell(name, summary[split].get(name)) for name in names]
                 under = [str(summary[key]) for key in conditions]
                 seed = "–" if summary["seed"] is None else str(summary["seed"])
-                figures.add_row(Text(run), _model(summary), *under, seed, split, *cells)
+                name = os.path.relpath(run, folder) if folder else run
+                figures.add_row(Text(name), _model(summary), *under, seed, split, *cells)
     return figures
+
+
+def _common_folder(runs: Iterable[str]) -> str:
+    """The folder that all of several runs lie in; empty where there is none, or one run."""
+    folders = [os.path.dirname(os.path.normpath(run)) for run in runs]
+    return folders[0] if len(folders) > 1 and len(set(folders)) == 1 else ""
 
 
 def models_table(models: Sequence[ModelLine]) -> Table:
@@ -128,7 +143,10 @@ def _table(columns: Sequence[str], *, caption: str | None) -> Table:
     grid = Table(box=box.SIMPLE_HEAD, pad_edge=False, caption=caption, caption_justify="left")
     texts = {"run", "model", "split", *CONDITIONS}
     for column in columns:
-        grid.add_column(column, justify="left" if column in texts else "right")
+        if column in texts:
+            grid.add_column(column, overflow="fold")
+        else:
+            grid.add_column(_HEADERS.get(column, column), justify="right", no_wrap=True)
     return grid
 
 
@@ -151,10 +169,11 @@ def _model(summary: Mapping[str, Any]) -> str:
 
 
 def _figure_names(splits: Sequence[Mapping[str, Any]]) -> list[str]:
-    """hits@k by growing k, then MRR and mean rank."""
+    """hits@k by growing k, then MRR, and the mean rank where there is one."""
     hits = {name for values in splits for name in values if name.startswith("hits@")}
     ordered = sorted(hits, key=lambda name: int(name.removeprefix("hits@")))
-    return [*ordered, "mrr", "mean_rank"]
+    ranked = any(values.get("mean_rank") is not None for values in splits)
+    return [*ordered, "mrr", *(["mean_rank"] if ranked else [])]
 
 
 def _cell(name: str, value: float | None) -> str:

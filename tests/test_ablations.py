@@ -68,7 +68,7 @@ def test_a_configuration_with_an_ablation_survives_being_written() -> None:
     [
         ("tx", "drin", "no ablation 'tx'"),
         ("", "drin", "no ablation ''"),
-        ("mask_rcnn", "drin", "--detector maskrcnn"),
+        ("mask_rcnn", "drin", "drin-fs ingest … --ablate mask_rcnn"),
         ("tt", "text", "take parts of drin away, and the model is text"),
     ],
 )

@@ -272,6 +272,7 @@ def test_a_bad_line_leaves_no_file(
         (["--sentence", "[[a]]", "-o", "x"], "go with --input"),
         (["--input", "x"], "say where the answers go"),
         (["--input", "x", "-o", "y", "--image", "z"], "go with --sentence"),
+        (["--sentence", "[[a]]", "--image", "no.jpg"], "--image no.jpg: there is no such file"),
     ],
 )
 def test_options_that_do_not_go_together_are_refused(
