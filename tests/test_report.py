@@ -1,0 +1,74 @@
+"""Tables of runs: what they name, what they leave out, and that a terminal of 80 columns holds them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich.console import Console
+
+from linker.report import run_table, table
+
+
+def summary(model: str, *, mean_rank: float | None = None, **values: Any) -> dict[str, Any]:
+    figures = {
+        **{f"hits@{k}": 0.5 for k in (1, 5, 10, 20)},
+        **{"mrr": 0.6, "mean_rank": mean_rank, "mentions": 1570, "retrieved": 1400},
+    }
+    return {
+        **{"model": model, "protocol": "strict", "tie_rule": "expected", "denominator": "all"},
+        **{"seed": 0, "valid": figures, "test": figures, "store": {"dataset": "made up"}},
+        **values,
+    }
+
+
+def lines(shown: Any) -> list[str]:
+    console = Console(width=80, color_system=None)
+    with console.capture() as capture:
+        console.print(shown)
+    return capture.get().splitlines()
+
+
+def headers(shown: Any) -> list[str]:
+    return [column.header for column in shown.columns]
+
+
+def test_runs_of_one_folder_are_named_without_it() -> None:
+    shown = table({"runs/a/one": summary("text"), "runs/a/two/": summary("image")})
+    assert [str(cell) for cell in next(iter(shown.columns)).cells] == ["one", "two"] * 2
+    assert str(shown.caption).startswith("runs in runs/a; ")
+
+
+def test_runs_of_several_folders_keep_their_whole_names() -> None:
+    shown = table({"a/one": summary("text"), "b/one": summary("image")})
+    assert [str(cell) for cell in next(iter(shown.columns)).cells] == ["a/one", "b/one"] * 2
+    assert "runs in" not in str(shown.caption)
+    alone = table({"a/one": summary("text")})
+    assert next(str(cell) for cell in next(iter(alone.columns)).cells) == "a/one"
+
+
+def test_the_mean_rank_has_a_column_where_some_split_has_one() -> None:
+    assert "MR" not in headers(run_table(summary("text")))
+    assert headers(run_table(summary("text", mean_rank=3.25)))[-2:] == ["MR", "n"]
+    assert any("3.2" in line for line in lines(run_table(summary("text", mean_rank=3.25))))
+
+
+def test_80_columns_hold_every_header_and_every_name() -> None:
+    edges = ["tt", "ti", "it", "ii"]
+    runs = {f"runs/{name}": summary("drin", edges=edges) for name in ("drin-seed-0", "drin-seed-1")}
+    shown = lines(table(runs))
+    assert "…" not in "".join(shown)
+    assert [word for word in shown[1].split() if "hits" in word] == [
+        f"hits@{k}" for k in (1, 5, 10, 20)
+    ]
+    text = "".join("".join(line[:10].split()) for line in shown)
+    assert "drin-seed-" in text
+    assert max(len(line.rstrip()) for line in shown) <= 80
+
+
+def test_80_columns_hold_a_run_under_full_kb() -> None:
+    full = summary("text", mean_rank=15.63, protocol="full-kb", entities=18_880)
+    for split in ("valid", "test"):
+        full[split] = {**full[split], "hits@3": 0.4}
+    shown = lines(run_table(full))
+    assert "…" not in "".join(shown)
+    assert "protocol full-kb (18,880 entities)" in " ".join(" ".join(shown).split())
