@@ -217,7 +217,7 @@ def _without_effect(options: IngestOptions, source: Source) -> list[str]:
 def _content_options(options: IngestOptions, source: Source) -> dict[str, Any]:
     """The options that decide the store's content, as plain values; of raw data, all.
 
-    What the source does not read has its default, so that it does not change the fingerprint.
+    What the source does not read has decided nothing, and is recorded as its default.
     """
     values = {key: str(v) if isinstance(v, Path) else v for key, v in asdict(options).items()}
     if source.layout == "preprocessed":

@@ -183,7 +183,7 @@ def _name_of(given: str | None, recorded: dict[str, Any], store: Store) -> str:
 
     A run keeps the name that the store gave, so this is looked up as the store's is.
     """
-    if given is not None and given != recorded.get("name"):
+    if given and given != recorded.get("name"):
         return given
     if "name" not in recorded:
         raise ConfigError(
