@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -58,6 +58,10 @@ class Source(Protocol):
 
     layout: str
     dataset: str
+
+    @property
+    def reads(self) -> Collection[str]:
+        """The options that it reads, beside ``dataset``."""
 
     @property
     def notes(self) -> list[str]: ...
@@ -134,7 +138,7 @@ def ingest(
         ) as writer,
     ):
         layout = opened.layout
-        without_effect = _without_effect(options) if layout == "preprocessed" else []
+        without_effect = _without_effect(options, opened)
         if without_effect:
             timed.note(f"WARNING: {without_effect[0]}")
         counts = opened.write(writer, timed)
@@ -142,11 +146,15 @@ def ingest(
         provenance = {
             "source": {"layout": layout, **opened.origin()},
             "encoders": opened.encoders(),
-            "options": _content_options(options, layout),
+            "options": _content_options(options, opened),
             "dropped": opened.dropped_counts(),
             "counts": counts,
             "notes": notes,
-            "run": {"versions": program_versions(), "source_path": str(source.resolve())},
+            "run": {
+                "versions": program_versions(),
+                "source_path": str(source.resolve()),
+                "working_folder": str(Path.cwd()),  # relative names of encoders start there
+            },
         }
         with timed.time("publish"):
             writer.publish(dataset=opened.dataset, provenance=provenance)
@@ -188,28 +196,34 @@ def _preprocessed(arrays: RecordedArrays, dataset: str, options: IngestOptions) 
     )
 
 
-_PREPROCESSED_OPTIONS = ("dtype", "compression", "padding", "limit")
-
-
-def _without_effect(options: IngestOptions) -> list[str]:
-    """One sentence on options that only raw data needs; none where they have their defaults."""
+def _without_effect(options: IngestOptions, source: Source) -> list[str]:
+    """One sentence on options that the source does not read; none where they have their defaults."""
     default = asdict(IngestOptions())
     changed = [
         f"--{name.replace('_', '-')}"
         for name, value in asdict(options).items()
-        if value != default[name] and name not in ("dataset", *_PREPROCESSED_OPTIONS)
+        if value != default[name] and name not in ("dataset", *source.reads)
     ]
     if not changed:
         return []
-    return [f"preprocessed features are stored as they are: {', '.join(changed)} had no effect"]
+    why = (
+        "preprocessed features are stored as they are"
+        if source.layout == "preprocessed"
+        else f"not every option is for {source.layout} {source.dataset}"
+    )
+    return [f"{why}: {', '.join(changed)} had no effect"]
 
 
-def _content_options(options: IngestOptions, layout: str) -> dict[str, Any]:
-    """The options that decide the store's content, as plain values."""
+def _content_options(options: IngestOptions, source: Source) -> dict[str, Any]:
+    """The options that decide the store's content, as plain values; of raw data, all.
+
+    What the source does not read has decided nothing, and is recorded as its default.
+    """
     values = {key: str(v) if isinstance(v, Path) else v for key, v in asdict(options).items()}
-    if layout == "preprocessed":
-        return {key: values[key] for key in _PREPROCESSED_OPTIONS}
-    return values
+    if source.layout == "preprocessed":
+        return {key: values[key] for key in source.reads}
+    read = {key: values[key] for key in ("dataset", *source.reads)}
+    return asdict(IngestOptions()) | read
 
 
 def _summary(

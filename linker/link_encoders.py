@@ -25,6 +25,7 @@ from featurestore.encoders.text import TextEncoder
 from featurestore.errors import EncoderError
 from featurestore.options import recorded_option
 from featurestore.schema import BY_PATH
+from linker.encoder_places import recorded_encoder, recorded_path
 
 Part = Literal["text", "image", "detector", "clip"]
 
@@ -135,14 +136,8 @@ def _name(part: Part, given: str | None, recorded: Mapping[str, Any] | None, sto
             where=str(store.path),
             hint=f"name it: {option} NAME|FOLDER; scores are right only if it is the very one",
         )
-    name = str(recorded["name"])
-    if recorded["files"] and not Path(name).is_dir():
-        raise EncoderError(
-            f"the {part} encoder that made the store is not where it was",
-            where=name,
-            hint=f"say where it is now: {option} FOLDER",
-        )
-    return name
+    hint = f"say where it is now: {option} FOLDER (Python: encoders=EncoderChoice({part}=FOLDER))"
+    return recorded_encoder(part, recorded, store, hint=hint)
 
 
 def _detector(
@@ -162,8 +157,23 @@ def _detector(
             hint="name a detector: --detector fasterrcnn|maskrcnn with --other-encoder, or "
             "--detector none: as if it found no object",
         )
-    weights = choice.detector_weights or recorded_option(store.provenance, "detector_weights")
+    weights = choice.detector_weights or _recorded_weights(store)
     return TorchvisionDetector.load(name, weights=weights or "DEFAULT", device=device)
+
+
+def _recorded_weights(store: Store) -> str | None:
+    """The file of the detector's weights that ingest was given; None = the detector's own."""
+    recorded = recorded_option(store.provenance, "detector_weights")
+    if recorded is None:
+        return None
+    return recorded_path(
+        recorded,
+        store,
+        is_there=Path.is_file,
+        what="the detector's weights that made the store are not where they were",
+        hint="say where they are now: --detector-weights FILE "
+        "(Python: encoders=EncoderChoice(detector_weights=FILE))",
+    )
 
 
 def _compared(

@@ -16,11 +16,18 @@ from featurestore.encoders.tokens import TextTokenizer, load_text_model
 from featurestore.errors import ConfigError, EncoderError
 from featurestore.options import recorded_option
 from linker.config import TextSection, TrainConfig
+from linker.encoder_places import recorded_encoder
 from linker.fields import EntityPooling
 from linker.models.base import Model
 from linker.online_network import OnlineNetwork, SettledPooling, TextFeatures, TextRules
 from linker.tables import Tables
 from linker.texts import ENTITY_FIELDS, TextReader, check_stored_spans, has_characters
+
+#: What to do about an encoder that is not found.
+_MOVED = (
+    "say where the text encoder is now: --set text.encoder=FOLDER, or the same key in the "
+    "config.yaml of a run"
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,15 +119,14 @@ def settle_online(store: Store, config: TrainConfig) -> OnlineText:
         DataError: the store's mention spans are those of another tokenizer.
     """
     recorded = _recorded_encoder(store)
-    name = config.text.encoder or _name_of(recorded, store)
+    name = _name_of(config.text.encoder, recorded, store)
     try:
         model, tokenizer, has_pooler = load_text_model(name, max_tokens=config.text.max_tokens)
     except EncoderError as error:
         raise EncoderError(
             error.what,
             where=error.where or name,
-            hint="say where the text encoder is now: --set text.encoder=FOLDER, or the same key in "
-            "the config.yaml of a run",
+            hint=_MOVED,
         ) from error
     info = describe("text", name, model, {"max_tokens": tokenizer.max_tokens})
     if config.text.encoder is None:
@@ -172,14 +178,20 @@ def _recorded_encoder(store: Store) -> dict[str, Any]:
     return store.provenance.get("encoders", {}).get("text") or {}
 
 
-def _name_of(recorded: dict[str, Any], store: Store) -> str:
+def _name_of(given: str | None, recorded: dict[str, Any], store: Store) -> str:
+    """Name or folder of the encoder: as given, else as recorded.
+
+    A run keeps the name that the store gave, so this is looked up as the store's is.
+    """
+    if given and given != recorded.get("name"):
+        return given
     if "name" not in recorded:
         raise ConfigError(
             "--text online: the store does not say which text encoder made it",
             where=str(store.path),
             hint="name one: --set text.encoder=bert-base-cased, or a folder",
         )
-    return recorded["name"]
+    return recorded_encoder("text", recorded, store, hint=_MOVED)
 
 
 def _pooling(

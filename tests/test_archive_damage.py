@@ -61,6 +61,18 @@ def test_the_released_names_have_well_formed_sums() -> None:
     assert all(len(bytes.fromhex(each)) == 16 for each in archive.RELEASED.values())
 
 
+@pytest.mark.parametrize("keep", [32, 63, 64, 5000])
+def test_a_download_that_was_broken_off_is_said_to_be_incomplete(keep: int, tmp_path: Path) -> None:
+    (packed,) = disguised([write_tar(tmp_path / "x.tar.gz", FILES)])
+    path = packed.rename(tmp_path / "preprocessed.mp4")
+    path.write_bytes(path.read_bytes()[:keep])
+    with pytest.raises(SourceError, match="the download is incomplete or damaged") as caught:
+        archive.unpack([path], tmp_path / "out")
+    assert caught.value.where == str(path)
+    assert caught.value.hint.startswith("download it again")
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.mark.parametrize("stored", [False, True])
 def test_damage_to_a_zip_member_of_unknown_sum_names_archive_and_member(
     tmp_path: Path, stored: bool

@@ -37,6 +37,18 @@ def test_a_truncated_archive_is_refused(
     assert error.where.startswith(str(path))
 
 
+@pytest.mark.parametrize("keep", [32, 50, 64, 0.5, 0.999])
+def test_a_download_that_was_broken_off_is_said_to_be_incomplete(
+    keep: float, folders: dict[str, Path], tmp_path: Path
+) -> None:
+    packed = disguised(write_tar(tmp_path / "p.tar.gz", files_of(folders["wikimel"])))
+    path = packed.rename(tmp_path / "preprocessed.mp4")
+    os.truncate(path, keep if keep > 1 else int(keep * path.stat().st_size))
+    error = refused(path, tmp_path / "s.h5")
+    assert "the download is incomplete or damaged" in error.what
+    assert (error.where, error.hint) == (str(path), "download it again")
+
+
 def test_a_flipped_byte_is_found_by_gzip(folders: dict[str, Path], tmp_path: Path) -> None:
     path = write_tar(tmp_path / "p.tar.gz", files_of(folders["wikimel"]))
     for place in (0.4, 0.9):

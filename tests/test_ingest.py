@@ -9,16 +9,21 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 import featurestore
+from featurestore.encoders.raw import READS
 from featurestore.errors import ConfigError, EncoderError, SourceError, WriteError
 from featurestore.ingest import ingest, recognise
 from featurestore.options import IngestOptions
+from featurestore.progress import Silent
+from featurestore.sources.mimic import RawMimic
+from featurestore.sources.wikidiverse import RawWikidiverse
+from featurestore.sources.wikimel import RawWikimel
 from tests import golden_for_tests, pipeline_parity
 from tests.golden_for_tests import ENCODERS, PIPELINE, PREPROCESSED, TINY
 
@@ -326,6 +331,52 @@ def test_options_that_only_raw_data_needs_are_said_to_have_no_effect(tmp_path: P
     summary = ingest(WIKIMEL, tmp_path / "s.h5", options=replace(IngestOptions(), clip="nosuch"))
     assert summary.notes[0].endswith("--clip had no effect")
     assert not ingest(WIKIMEL, tmp_path / "t.h5").notes
+
+
+@pytest.mark.parametrize(
+    ("dataset", "ignored"),
+    [("wikimel", "--title-match, --candidates"), ("wikidiverse", "--candidates")],
+)
+def test_options_for_another_raw_dataset_are_said_to_have_no_effect(
+    dataset: str, ignored: str, tmp_path: Path
+):
+    nothing = IngestOptions(
+        text_encoder="none", image_encoder="none", clip="none", detector="none", device="cpu"
+    )
+    said: list[str] = []
+
+    class Told(Silent):
+        def note(self, text: str) -> None:
+            said.append(text)
+
+    chosen = replace(nothing, candidates=7, title_match="normalised")
+    summary = ingest(RAW.parent / dataset, tmp_path / "s.h5", options=chosen, progress=Told())
+    note = f"not every option is for raw {dataset}: {ignored} had no effect"
+    assert f"WARNING: {note}" in said
+    assert summary.notes[0] == note
+    with featurestore.open(tmp_path / "s.h5") as store:
+        assert store.provenance["notes"][0] == note
+        assert store.provenance["options"]["candidates"] == 100
+    plain = ingest(RAW.parent / dataset, tmp_path / "t.h5", options=nothing)
+    assert not [text for text in plain.notes if "no effect" in text]
+
+
+def test_every_option_is_read_by_some_dataset():
+    own = [*RawWikimel.reads, *RawWikidiverse.reads, *RawMimic.reads]
+    assert {"dataset", *READS, *own} == set(asdict(IngestOptions()))
+
+
+def test_the_folder_of_an_ingest_is_recorded_and_no_content(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    (tmp_path / "there").mkdir()
+    fingerprints = set()
+    for folder in (tmp_path, tmp_path / "there"):
+        monkeypatch.chdir(folder)
+        fingerprints.add(ingest(WIKIMEL, "s.h5").fingerprint)
+        with featurestore.open(folder / "s.h5") as store:
+            assert store.provenance["run"]["working_folder"] == str(folder)
+    assert len(fingerprints) == 1
 
 
 def test_a_truncated_array_is_named_with_the_row_where_it_ends(dataset, tmp_path: Path):

@@ -52,10 +52,78 @@ def test_an_encoder_that_was_moved_is_asked_for(moved: tuple[Path, Path]) -> Non
     with pytest.raises(EncoderError, match="not where it was") as caught:
         load(store, "text")
     assert caught.value.where == str(now.with_name("then"))
-    assert caught.value.hint == "say where it is now: --text-encoder FOLDER"
+    assert caught.value.hint == (
+        "say where it is now: --text-encoder FOLDER (Python: encoders=EncoderChoice(text=FOLDER))"
+    )
     encoders, notes = load(store, "text", text=str(now))
     assert encoders.text is not None
     assert (encoders.image, encoders.clip, encoders.detector, notes) == (None, None, None, [])
+
+
+@pytest.fixture
+def relative(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of an ingest that was given its encoder relative to it; we are elsewhere now."""
+    folder, elsewhere = tmp_path / "then", tmp_path / "elsewhere"
+    shutil.copytree(ENCODERS / "bert", folder / "encoders" / "bert")
+    elsewhere.mkdir()
+    options = IngestOptions(
+        text_encoder="encoders/bert", image_encoder="none", clip="none", device="cpu"
+    )
+    monkeypatch.chdir(folder)
+    ingest(RAW / "wikimel", "store.h5", options=options)
+    monkeypatch.chdir(elsewhere)
+    return folder
+
+
+def test_a_relative_name_counts_from_the_folder_of_the_ingest(relative: Path) -> None:
+    encoders, notes = load(relative / "store.h5", "text")
+    assert encoders.text.info.name == str(relative / "encoders" / "bert")
+    assert notes == []
+
+
+def test_where_a_relative_name_was_looked_for_is_said(relative: Path, tmp_path: Path) -> None:
+    (relative / "encoders").rename(relative / "gone")
+    with pytest.raises(EncoderError, match="not where it was") as caught:
+        load(relative / "store.h5", "text")
+    here, then = tmp_path / "elsewhere" / "encoders" / "bert", relative / "encoders" / "bert"
+    assert caught.value.where == f"{here} and {then}"
+
+
+def test_a_store_that_does_not_say_where_it_was_made_is_looked_up_here(
+    relative: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with featurestore.open(relative / "store.h5") as store:
+        provenance = {key: value for key, value in store.provenance.items() if key != "run"}
+    monkeypatch.setattr(featurestore.Store, "provenance", provenance)
+    with pytest.raises(EncoderError, match="not where it was") as caught:
+        load(relative / "store.h5", "text")
+    assert caught.value.where == str(Path.cwd() / "encoders" / "bert")
+    monkeypatch.chdir(relative)
+    assert load(relative / "store.h5", "text")[0].text.info.name == "encoders/bert"
+
+
+def test_a_hub_name_is_no_path_to_look_for(recorded: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    was = {"kind": "text", "name": "nobody/nosuch", "revision": "abc", "files": {}, "options": {}}
+    monkeypatch.setattr(featurestore.Store, "provenance", {"encoders": {"text": was}})
+    with pytest.raises(EncoderError, match="cannot be loaded") as caught:
+        load(recorded, "text")
+    assert caught.value.where == "nobody/nosuch"
+
+
+def test_weights_of_a_detector_that_are_gone_are_asked_for(
+    recorded: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    was = {"kind": "detector", "name": "fasterrcnn_resnet50_fpn", "files": {"w.pth": "0"}}
+    provenance = {
+        "encoders": {"detector": was},
+        "options": {"detector_weights": "w.pth"},
+        "run": {"working_folder": "/nowhere"},
+    }
+    monkeypatch.setattr(featurestore.Store, "provenance", provenance)
+    with pytest.raises(EncoderError, match="not where they were") as caught:
+        load(recorded, "detector")
+    assert caught.value.where == f"{Path.cwd() / 'w.pth'} and /nowhere/w.pth"
+    assert "--detector-weights FILE" in caught.value.hint
 
 
 def test_another_encoder_is_refused_unless_asked_for(

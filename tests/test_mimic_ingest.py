@@ -55,6 +55,13 @@ def text_only(source: str, target: Path, **options: Any) -> Path:
     return target
 
 
+def test_a_title_rule_is_said_to_have_no_effect(sample: SampleSummary, tmp_path: Path) -> None:
+    store = text_only(sample.root, tmp_path / "s.h5", title_match="normalised", candidates=8)
+    note = "not every option is for mimic wikimel: --title-match had no effect"
+    with featurestore.open(store) as opened:
+        assert opened.provenance["notes"][0] == note
+
+
 class TestStore:
     def test_every_field_of_a_raw_dataset_is_there(
         self, ingested: tuple[Path, IngestSummary]

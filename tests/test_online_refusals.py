@@ -68,7 +68,30 @@ def test_an_encoder_that_is_not_where_it_was(tmp_path: Path) -> None:
         assert prepare_job(store, read_config({**online, "text": chosen})).online
         shutil.rmtree(bert)
         text = refused(store, EncoderError, **online)
-        assert "no such folder with a text encoder" in text
+        assert "the text encoder that made the store is not where it was" in text
+        assert "--set text.encoder=FOLDER" in text
+
+
+def test_a_relative_name_counts_from_the_folder_of_the_ingest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bert = Path(shutil.copytree(ENCODERS / "bert", tmp_path / "then" / "raw" / "encoders" / "bert"))
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    name = "raw/encoders/bert"
+    monkeypatch.chdir(tmp_path / "then")
+    ingest(RAW / "wikimel", "store.h5", options=replace(TEXT_ONLY, text_encoder=name))
+    online = {**ONLINE, "model": {"name": "text"}}
+    with featurestore.open(tmp_path / "then" / "store.h5") as store:
+        job = prepare_job(store, read_config(online))
+        assert job.config.text.encoder == name
+        monkeypatch.chdir(elsewhere)
+        for config in (read_config(online), job.config):  # a new run, and the one from before
+            assert prepare_job(store, config).config.text.encoder == str(bert)
+        shutil.rmtree(bert)
+        text = refused(store, EncoderError, **online)
+        assert "the text encoder that made the store is not where it was" in text
+        assert f"where: {elsewhere / name} and {bert}" in text
         assert "--set text.encoder=FOLDER" in text
 
 

@@ -28,6 +28,13 @@ from featurestore.writer import StoreWriter
 #: Distinct texts that are sorted by length and encoded together.
 WINDOW = 1024
 
+#: Options that every raw dataset reads.
+READS = (
+    *("text_encoder", "image_encoder", "clip", "detector", "detector_weights", "boxes"),
+    *("device", "encoder_dtype", "dtype", "compression", "padding", "limit"),
+    *("mention_tokens", "entity_tokens", "mention_objects", "entity_objects"),
+)
+
 #: Writes rows of the store: row ``rows[i]`` gets the text at ``places[i]`` of the batch.
 _TextWriter = Callable[[np.ndarray, TokenBatch, np.ndarray], None]
 
@@ -46,6 +53,7 @@ class RawSource:
         self._keep_padding = options.padding == "keep"
         self._raw = raw
         self.dataset = raw.name
+        self.reads = (*READS, *raw.reads)
         self.notes = list(raw.notes)
         recorded = None
         if options.boxes is not None:

@@ -21,6 +21,7 @@ from featurestore.sources.disguise import (
     Original,
     Piece,
     disguise,
+    incomplete,
     kind_of,
     open_pieces,
     recognise,
@@ -138,6 +139,9 @@ def archives(originals: Iterable[Original]) -> list[list[Original]]:
     """
     groups: dict[str, dict[str, Original]] = {}
     for original in originals:
+        if original.kind == "other" and original.disguised:
+            otherwise = "; if it is no archive, --restore writes the original as it is"
+            raise incomplete(original.path, hint=f"download it again{otherwise}")
         if original.kind == "other":
             raise SourceError(
                 f"{original.name} is neither a tar nor a zip, nor a part of one",

@@ -24,7 +24,7 @@ from featurestore.errors import SourceError
 from featurestore.progress import Progress
 from featurestore.sources.archive import RELEASED, Checked, compare
 from featurestore.sources.arrays import Header, load, missing
-from featurestore.sources.disguise import Kind, Original, kind_of, recognise
+from featurestore.sources.disguise import Kind, Original, incomplete, kind_of, recognise
 from featurestore.sources.feeds import Feed
 from featurestore.sources.members import Content, members
 from featurestore.sources.meter import megabytes
@@ -79,6 +79,8 @@ def _readable(path: Path) -> Original:
             where=str(path),
             hint=f"run {_unpack_command(path)}, then ingest the folder",
         )
+    if original.kind not in _TARS and original.disguised:
+        raise incomplete(path, hint="download it again")
     if original.kind not in _TARS:
         raise SourceError(
             "neither a folder nor a tar archive",

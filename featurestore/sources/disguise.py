@@ -142,14 +142,17 @@ def recognise(path: Path) -> Original:
     bytes do, and the name gets the ending that belongs to them.
 
     Raises:
-        SourceError: no such file, or an ``.mp4`` file without the header of the release.
+        SourceError: no such file, an ``.mp4`` file without the header of the release, or one that
+            ends before the original's first bytes.
     """
     if not path.is_file():
         what = "a folder, not a file" if path.is_dir() else "no such file"
         raise SourceError(what, where=str(path), hint="name the downloaded files themselves")
     size, moved = path.stat().st_size, len(MP4_HEADER)
     with open_pieces([Piece(path, 0, size)]) as file:
-        disguised = file.read(moved) == MP4_HEADER and size >= 2 * moved
+        disguised = file.read(moved) == MP4_HEADER
+    if disguised and size < 2 * moved:
+        raise incomplete(path, hint="download it again")
     is_mp4 = path.suffix.lower() == ".mp4"
     if is_mp4 and not disguised:
         raise SourceError(
@@ -161,6 +164,19 @@ def recognise(path: Path) -> Original:
     size -= moved if disguised else 0
     named = Original(path, name, kind_of(name), size, disguised)
     return named if named.kind != "other" else _by_content(named)
+
+
+def incomplete(path: Path, *, hint: str) -> SourceError:
+    """For a disguised file that restores to no archive.
+
+    The original's first bytes stand at its end, so a download that was broken off lacks them.
+    """
+    return SourceError(
+        "the download is incomplete or damaged: it begins as a disguised archive does, but does not "
+        "end with the beginning of one",
+        where=str(path),
+        hint=hint,
+    )
 
 
 def kind_of(name: str) -> Kind:

@@ -59,6 +59,7 @@ class RawMimic(RawDataset):
     """A folder in MIMIC's layout, read and checked; entities stand in the order of their ``id``."""
 
     entity_text = "tokens"
+    reads = ("candidates",)
 
     @classmethod
     def open(cls, root: Path, *, candidates: int = 100, limit: int | None = None) -> RawMimic:

@@ -65,6 +65,7 @@ class Preprocessed:
     """
 
     layout = "preprocessed"
+    reads = ("dtype", "compression", "padding", "limit")
 
     def __init__(
         self,

@@ -103,6 +103,7 @@ class RawDataset:
     """A raw dataset folder, read and checked."""
 
     entity_text: ClassVar[EntityTextForm]
+    reads: ClassVar[tuple[str, ...]] = ()  # options of ingest for this dataset beside those for all
 
     name: str
     root: Path

@@ -45,6 +45,7 @@ class RawWikidiverse(RawDataset):
     """A raw WikiDiverse folder, read and checked; pages stand in the order of first reference."""
 
     entity_text = "pooled"
+    reads = ("title_match",)
 
     @classmethod
     def open(
