@@ -1,0 +1,120 @@
+"""``python -m benchmarks NAME…``: measure, print a table a question, save the figures."""
+
+from __future__ import annotations
+
+import json
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import click
+import torch
+
+from benchmarks import machine
+from benchmarks.data import FULL, QUICK, TINY, Sizes, Workspace
+from benchmarks.report import Report
+from cli.console import plain_text, show, stderr
+from cli.progress import progress_on
+from cli.render_parts import grid
+
+#: Question → what it answers; each is ``benchmarks/<name>.py`` with ``measure(workspace)``.
+QUESTIONS = {
+    "gather": "loading a DRIN batch of entity views, warm and cold",
+    "records": "reading whole token and region records of mentions",
+    "step": "one DRIN training step",
+    "epoch": "a whole DRIN epoch: loading and steps",
+    "memory": "memory of training against the size of the dataset",
+    "open": "opening a store of a million entities, and finding ids in it",
+    "ingest": "writing a store from .npy arrays",
+    "size": "bytes on disk in every form",
+    "scale": "the cost of a gather from ten thousand to ten million entities",
+    "precision": "float32, float16, bfloat16 and int8 views: size, speed, error",
+}
+_SIZES: dict[str, Sizes] = {"full": FULL, "quick": QUICK, "tiny": TINY}
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.argument("names", nargs=-1, metavar="[NAME]…")
+@click.option("--list", "listing", is_flag=True, help="Name the benchmarks.")
+@click.option("--quick", is_flag=True, help="Sizes that finish in about a minute each.")
+@click.option("--tiny", is_flag=True, hidden=True, help="Sizes for tests; figures mean nothing.")
+@click.option("--json", "target", type=click.Path(path_type=Path), help="Save the figures here.")
+@click.option(
+    "--data",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Keep the data in this folder and use it again; otherwise it is removed afterwards.",
+)
+@click.option("--threads", type=click.IntRange(min=1), help="Threads of torch; default: torch's.")
+def main(
+    names: Sequence[str],
+    listing: bool,
+    quick: bool,
+    tiny: bool,
+    target: Path | None,
+    data: Path | None,
+    threads: int | None,
+) -> None:
+    """Measure drin-fs beside the alternatives. Without names: all benchmarks."""
+    if listing:
+        _list()
+        return
+    unknown = [name for name in names if name not in QUESTIONS]
+    if unknown:
+        raise click.UsageError(
+            f"no benchmark {unknown[0]!r}; there are: {', '.join(QUESTIONS)} (or --list)"
+        )
+    if threads:
+        torch.set_num_threads(threads)
+    size = "tiny" if tiny else "quick" if quick else "full"
+    described = machine.describe()
+    show(plain_text(machine.line(described)), "")
+    reports: dict[str, Report] = {}
+    with _folder(data) as folder:
+        workspace = Workspace(folder, _SIZES[size], progress_on(stderr()))
+        for name in names or QUESTIONS:
+            reports[name] = import_module(f"benchmarks.{name}").measure(workspace)
+            show(*reports[name].views())
+    if target is not None:
+        _save(target, described, size, reports)
+    states = [t.state for report in reports.values() for t in report.targets]
+    summary = [f"{states.count(s)} {s}" for s in dict.fromkeys(states)]
+    if summary:
+        show(plain_text("targets: " + ", ".join(summary)))
+
+
+def _list() -> None:
+    table = grid("", "benchmark", "what it measures")
+    for name, what in QUESTIONS.items():
+        table.add_row(name, what)
+    show(table)
+
+
+@contextmanager
+def _folder(data: Path | None) -> Iterator[Path]:
+    if data is not None:
+        data.mkdir(parents=True, exist_ok=True)
+        yield data
+        return
+    with tempfile.TemporaryDirectory(prefix="drin-fs-benchmarks-") as name:
+        yield Path(name)
+
+
+def _save(target: Path, described: dict[str, Any], size: str, reports: dict[str, Report]) -> None:
+    saved = {
+        "measured": datetime.now(UTC).isoformat(timespec="seconds"),
+        "sizes": size,
+        "torch_threads": torch.get_num_threads(),
+        "machine": described,
+        "benchmarks": {name: report.as_json() for name, report in reports.items()},
+    }
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_text(json.dumps(saved, indent=2, ensure_ascii=False) + "\n")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,81 @@
+"""Time contestants side by side, so that a machine whose speed drifts favours none of them."""
+
+from __future__ import annotations
+
+import gc
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from statistics import median
+
+#: What a contestant does in one round, given the number of the round: a batch, an epoch.
+Act = Callable[[int], object]
+
+
+@dataclass(frozen=True, slots=True)
+class Times:
+    """Seconds of each round."""
+
+    seconds: tuple[float, ...]
+
+    @property
+    def median(self) -> float:
+        return median(self.seconds)
+
+    @property
+    def fastest(self) -> float:
+        return min(self.seconds)
+
+
+def in_turn(
+    acts: Mapping[str, Act],
+    *,
+    rounds: int,
+    warmup: int = 1,
+    fewer: Mapping[str, int] | None = None,
+) -> dict[str, Times]:
+    """Run the contestants A B C, A B C, … and time each turn.
+
+    What an act returns is dropped before the clock of the next starts; Python's garbage collector
+    waits for the gaps.
+
+    Args:
+        rounds: counted turns of each.
+        warmup: turns before that are not counted.
+        fewer: contestants too slow for all rounds → how many they take part in, without warm-up.
+    """
+    fewer = fewer or {}
+    taken: dict[str, list[float]] = {name: [] for name in acts}
+    for turn in range(-warmup, rounds):
+        for name, act in acts.items():
+            if name in fewer and not 0 <= turn < fewer[name]:
+                continue
+            seconds = timed(act, turn)
+            if turn >= 0:
+                taken[name].append(seconds)
+    return {name: Times(tuple(seconds)) for name, seconds in taken.items()}
+
+
+def timed(act: Act, turn: int = 0) -> float:
+    """Seconds of one call."""
+    gc.collect()
+    gc.disable()
+    try:
+        started = time.perf_counter()
+        result = act(turn)
+        spent = time.perf_counter() - started
+    finally:
+        gc.enable()
+    del result
+    return spent
+
+
+def ratio(slower: Times, faster: Times) -> float:
+    """How many times as long ``slower`` takes: the median of the rounds, each with its neighbour.
+
+    Contestants of the same number of rounds are compared round by round; others by their medians.
+    """
+    if len(slower.seconds) != len(faster.seconds):
+        return slower.median / faster.median
+    pairs = zip(slower.seconds, faster.seconds, strict=True)
+    return median(a / b for a, b in pairs)
