@@ -76,6 +76,7 @@ _KEYS = {
 @click.option("--print-config", is_flag=True, help="Print the configuration and stop.")
 @click.option("--resume", is_flag=True, help="Continue RUN after its last finished epoch.")
 @click.option("--overwrite", is_flag=True, help="Replace RUN if it is there.")
+@click.option("--profile", is_flag=True, help="Measure where the time of training goes.")
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
 def train(
     store: Path | None,
@@ -87,6 +88,7 @@ def train(
     print_config: bool,
     resume: bool,
     overwrite: bool,
+    profile: bool,
     as_json: bool,
     **flags: Any,
 ) -> None:
@@ -106,6 +108,7 @@ def train(
     $ drin-fs train --preset drin-wikimel --print-config > mine.yaml
     $ drin-fs train wikimel.h5 -o runs/drin --resume --epochs 30
     $ drin-fs train wikimel.h5 -o runs/bert --text online --finetune --batch-size 8
+    $ drin-fs train wikimel.h5 -o runs/once --epochs 1 --profile
     $ drin-fs train --model
 
     The same in Python: linker.train.train.
@@ -136,7 +139,7 @@ def train(
         return
     assert store is not None
     from cli.progress import progress_on
-    from linker.report import run_table
+    from linker.report import profile_table, run_table
     from linker.train import train as run_training
 
     folder = run or Path("runs") / f"{store.stem}-{config.model.name}"
@@ -146,6 +149,10 @@ def train(
         run=folder,
         resume=resume,
         overwrite=overwrite,
+        profile=profile,
         progress=progress_on(stderr()),
     )
-    show_json(summary) if as_json else show(run_table(summary))
+    if as_json:
+        show_json(summary)
+    else:
+        show(run_table(summary), *([profile_table(summary["profile"])] if profile else []))

@@ -4,20 +4,32 @@ from __future__ import annotations
 
 import mmap
 import os
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
 
+from featurestore import threads
 from featurestore.catalog import Extent, StoredField, read_chunk_table
 from featurestore.errors import StoreError
+from featurestore.machine import disk_bytes
+
+#: Share of what was read that had to come from disk, from which on rows are announced to the kernel
+#: beforehand (chosen here: announcing a row costs about a microsecond, waiting for its page 80).
+_COLD = 1 / 32
+
+#: Fewer rows than this are read without a look at where they come from.
+_FEW = 16
 
 
 class FileMap:
     """A read-only memory map of a whole file.
 
     Random access is announced to the kernel: its default read-ahead of 128 KB would multiply what a
-    cold gather of single rows reads from disk.
+    cold gather of single rows reads from disk. Where the last rows had to come from disk, the next
+    ones are announced before they are touched, so that the disk works on all of them at once instead
+    of on one page after the other.
     """
 
     def __init__(self, path: Path) -> None:
@@ -31,6 +43,7 @@ class FileMap:
         if hasattr(mmap, "MADV_RANDOM"):
             self._map.madvise(mmap.MADV_RANDOM)
         self._bytes: np.ndarray | None = np.frombuffer(self._map, np.uint8)
+        self._cold = False
 
     @property
     def bytes(self) -> np.ndarray:
@@ -47,6 +60,39 @@ class FileMap:
         """A read-only view of a contiguous array; nothing is read yet."""
         part = self.bytes[extent.offset : extent.offset + extent.nbytes]
         return part.view(extent.dtype).reshape(extent.shape)
+
+    @contextmanager
+    def reading(self, starts: np.ndarray, sizes: np.ndarray | int) -> Iterator[None]:
+        """Around the reading of scattered pieces of the file.
+
+        Args:
+            starts: (n,) bytes where they begin.
+            sizes: (n,) bytes of each, or of every one.
+        """
+        if len(starts) < _FEW:
+            yield
+            return
+        before = disk_bytes()
+        if self._cold:
+            self._announce(starts, starts + sizes)
+        yield
+        wanted = int(np.sum(np.broadcast_to(sizes, starts.shape)))
+        self._cold = disk_bytes() - before > _COLD * wanted
+
+    def _announce(self, starts: np.ndarray, ends: np.ndarray) -> None:
+        """Have the kernel begin to read these pieces; it does not wait for them."""
+        if not hasattr(mmap, "MADV_WILLNEED"):
+            return
+        first, last = starts // mmap.PAGESIZE, (ends - 1) // mmap.PAGESIZE + 1
+        order = np.argsort(first)
+        first, last = first[order], np.maximum.accumulate(last[order])
+        heads = np.flatnonzero(np.concatenate([[True], first[1:] > last[:-1]]))
+        tails = np.concatenate([heads[1:], [len(first)]]) - 1
+        pages = zip(first[heads].tolist(), last[tails].tolist(), strict=True)
+        for begin, end in pages:
+            self._map.madvise(
+                mmap.MADV_WILLNEED, begin * mmap.PAGESIZE, (end - begin) * mmap.PAGESIZE
+            )
 
     def refuse_replaced(self) -> None:
         """Make sure that the path still leads to the file in the map, before it is read by path.
@@ -70,6 +116,77 @@ class FileMap:
 
 def _identity(status: os.stat_result) -> tuple[int, int]:
     return status.st_dev, status.st_ino
+
+
+#: Bytes from which on rows are copied by several threads (chosen here: a thread is handed its part
+#: in some ten microseconds, in which one copies 100 KB).
+_PARALLEL = 4 << 20
+
+
+class RowColumn:
+    """Rows of one column or view: one contiguous array in the map."""
+
+    def __init__(self, file: FileMap, extent: Extent) -> None:
+        self.array = file.array(extent)
+        self._file = file
+        self._start = extent.offset
+        self._row_bytes = extent.nbytes // max(extent.shape[0], 1)
+
+    def gather(self, rows: np.ndarray, out: np.ndarray | None) -> np.ndarray:
+        """(len(rows), …) the rows, which are inside the array; into ``out`` if there is one.
+
+        Raises:
+            ValueError: ``out`` has another shape or dtype.
+        """
+        shape = (len(rows), *self.array.shape[1:])
+        if out is None:
+            out = np.empty(shape, self.array.dtype)
+        if out.shape != shape or out.dtype != self.array.dtype:
+            raise ValueError(
+                f"out is {out.dtype}{list(out.shape)}, the rows are {self.array.dtype}{list(shape)}"
+            )
+        with self._file.reading(self._start + rows * self._row_bytes, self._row_bytes):
+            if out.nbytes < _PARALLEL:
+                self._copy(rows, out)
+            else:
+                parts = np.array_split(np.arange(len(rows)), threads.count())
+                threads.each(
+                    lambda part: self._copy(rows[part], out[part[0] : part[-1] + 1]), parts
+                )
+        return out
+
+    def each_block(
+        self, rows: np.ndarray, size: int, take: Callable[[slice, np.ndarray], object]
+    ) -> None:
+        """Hand out the rows in blocks of ``size`` bytes at most, one row at least.
+
+        Args:
+            take: is called by several threads with places among ``rows`` and the rows of these,
+                whose memory the thread's next block has again.
+        """
+        step = max(1, size // max(self._row_bytes, 1))
+
+        def work(part: np.ndarray) -> None:
+            memory = np.empty((min(step, len(part)), *self.array.shape[1:]), self.array.dtype)
+            for first in range(0, len(part), step):
+                places = part[first : first + step]
+                block = memory[: len(places)]
+                self._copy(rows[places], block)
+                take(slice(int(places[0]), int(places[-1]) + 1), block)
+
+        with self._file.reading(self._start + rows * self._row_bytes, self._row_bytes):
+            threads.each(work, self._parts(rows))
+
+    def _parts(self, rows: np.ndarray) -> list[np.ndarray]:
+        """The places of the rows, in one part for each thread where that is worth it."""
+        places = np.arange(len(rows))
+        if len(rows) * self._row_bytes < _PARALLEL:
+            return [places]
+        return np.array_split(places, threads.count())
+
+    def _copy(self, rows: np.ndarray, out: np.ndarray) -> None:
+        # rows are inside: mode="clip" only keeps take() from buffering the whole output
+        np.take(self.array, rows, axis=0, out=out, mode="clip")
 
 
 class TextColumn:
@@ -102,19 +219,40 @@ class RecordColumn:
 
     def gather(self, rows: np.ndarray, length: int) -> np.ndarray:
         """(len(rows), length, …) records; beyond a record's own count it is zero."""
+        counts = np.full(len(rows), length)
+        if self._counts is not None:
+            counts = np.minimum(self._counts[rows], length)
         out = np.empty((len(rows), length, *self._field.shape[2:]), self._field.dtype)
-        for place, row in enumerate(rows.tolist()):
-            count = length if self._counts is None else min(int(self._counts[row]), length)
-            self._read(row, out[place, :count])
-            out[place, count:] = 0
+        self._read_all(rows, counts, out)
         return out
 
     def whole(self, rows: np.ndarray) -> np.ndarray:
         """(len(rows), S, …) records with whatever was stored beyond their count."""
         out = np.empty((len(rows), *self._field.shape[1:]), self._field.dtype)
-        for place, row in enumerate(rows.tolist()):
-            self._read(row, out[place])
+        self._read_all(rows, np.full(len(rows), self._field.shape[1]), out)
         return out
+
+    def _read_all(self, rows: np.ndarray, counts: np.ndarray, out: np.ndarray) -> None:
+        """Fill ``out`` with the first ``counts`` rows of each record, and zeros behind them."""
+
+        def read(part: np.ndarray) -> None:
+            for place in part.tolist():
+                count = int(counts[place])
+                self._read(int(rows[place]), out[place, :count])
+                out[place, count:] = 0
+
+        with self._file.reading(*self._pieces(rows)):
+            threads.each(
+                read, _shares(counts) if out.nbytes >= _PARALLEL else [np.arange(len(rows))]
+            )
+
+    def _pieces(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Where the stored records begin, and their sizes."""
+        if self._field.extent is not None:
+            size = self._field.extent.nbytes // max(self._field.shape[0], 1)
+            return self._field.extent.offset + rows * size, np.full(len(rows), size)
+        table = self._chunk_table()[rows]
+        return table[:, 0], table[:, 1]
 
     def _read(self, row: int, out: np.ndarray) -> None:
         """Fill ``out`` with the first rows of one record."""
@@ -129,11 +267,26 @@ class RecordColumn:
 
     def _chunk(self, row: int) -> tuple[np.ndarray, str]:
         path = self._field.schema.path
-        if self._table is None:
-            self._file.refuse_replaced()
-            self._table = read_chunk_table(self._file.path, path, self._field.shape[0])
-        offset, size = self._table[row].tolist()
+        offset, size = self._chunk_table()[row].tolist()
         where = f"{self._file.path}::/{path}[{row}]"
         if not size:
             raise StoreError("the record was never written", where=where, hint="ingest again")
         return self._file.bytes[offset : offset + size], where
+
+    def _chunk_table(self) -> np.ndarray:
+        if self._table is None:
+            self._file.refuse_replaced()
+            path = self._field.schema.path
+            self._table = read_chunk_table(self._file.path, path, self._field.shape[0])
+        return self._table
+
+
+def _shares(counts: np.ndarray) -> list[np.ndarray]:
+    """The places of records, cut into runs of about equal work, a few for each thread."""
+    ends = np.cumsum(counts)
+    wanted = ends[-1] * np.arange(1, 4 * threads.count()) // (4 * threads.count())
+    return [
+        part
+        for part in np.split(np.arange(len(counts)), np.searchsorted(ends, wanted))
+        if len(part)
+    ]

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from featurestore.catalog import Catalog, StoredField
-from featurestore.chunks import FileMap, RecordColumn, TextColumn
+from featurestore.chunks import FileMap, RecordColumn, RowColumn, TextColumn
 from featurestore.errors import FieldMissing, UnknownId
 from featurestore.ids import IdIndex
 from featurestore.schema import BY_PATH
@@ -47,7 +47,7 @@ class Table:
         self._splits = catalog.splits if name == "mentions" else {}
         self._file = file
         self._where = f"{catalog.path}::/{name}"
-        self._columns: dict[str, np.ndarray | TextColumn | RecordColumn] = {}
+        self._columns: dict[str, RowColumn | TextColumn | RecordColumn] = {}
         self._index_extents = catalog.index[name]
         self._opened_index: IdIndex | None = None
 
@@ -145,8 +145,32 @@ class Table:
             return column.at(index)
         if isinstance(column, RecordColumn):
             return column.gather(index, self._longest(stored, index))
-        # rows are checked above: mode="clip" only keeps take() from buffering the whole output
-        return np.take(column, index, axis=0, out=out, mode="clip")
+        return column.gather(index, out)
+
+    def each_block(
+        self,
+        field: str,
+        rows: Sequence[int] | np.ndarray,
+        take: Callable[[slice, np.ndarray], object],
+        *,
+        size: int,
+    ) -> None:
+        """What :meth:`gather` gives for a column or view, a few rows at a time.
+
+        For values that are turned into something else while they are in the processor's cache.
+
+        Args:
+            take: is called, by several threads, with places among ``rows`` and an array of their
+                values, whose memory is used again when it returns.
+            size: bytes of a block, which holds one row at least.
+
+        Raises:
+            FieldMissing: the store has no such field, or it is text or compressed.
+            UnknownId: a row outside the table.
+        """
+        index = np.asarray(rows, np.int64).reshape(-1)
+        self._check_rows(index)
+        self._rows_of(field).each_block(index, size, take)
 
     def view(self, field: str) -> np.ndarray:
         """The whole of a column or view as a read-only array over the file; nothing is read yet.
@@ -154,8 +178,11 @@ class Table:
         Raises:
             FieldMissing: the store has no such field, or it is text or compressed.
         """
+        return self._rows_of(field).array
+
+    def _rows_of(self, field: str) -> RowColumn:
         column = self._column(self.stored(field))
-        if isinstance(column, np.ndarray):
+        if isinstance(column, RowColumn):
             return column
         raise FieldMissing(
             f"{self.name}/{field} is not stored as one array",
@@ -191,8 +218,8 @@ class Table:
 
     def _counts(self, stored: StoredField) -> np.ndarray:
         counts = self._column(self.stored(stored.schema.ragged))
-        assert isinstance(counts, np.ndarray)
-        return counts
+        assert isinstance(counts, RowColumn)
+        return counts.array
 
     @property
     def _index(self) -> IdIndex:
@@ -201,19 +228,19 @@ class Table:
             self._opened_index = IdIndex(hashes, rows, id_at=self._ids_at, where=self._where)
         return self._opened_index
 
-    def _column(self, stored: StoredField) -> np.ndarray | TextColumn | RecordColumn:
+    def _column(self, stored: StoredField) -> RowColumn | TextColumn | RecordColumn:
         if stored.name not in self._columns:
             self._columns[stored.name] = self._open_column(stored)
         return self._columns[stored.name]
 
-    def _open_column(self, stored: StoredField) -> np.ndarray | TextColumn | RecordColumn:
+    def _open_column(self, stored: StoredField) -> RowColumn | TextColumn | RecordColumn:
         if stored.offsets is not None and stored.extent is not None:
             return TextColumn(self._file.array(stored.extent), self._file.array(stored.offsets))
         if stored.schema.layout == "record":
             counts = self._counts(stored) if stored.schema.ragged else None
             return RecordColumn(self._file, stored, counts)
         assert stored.extent is not None
-        return self._file.array(stored.extent)
+        return RowColumn(self._file, stored.extent)
 
     def _ids_at(self, rows: np.ndarray) -> list[str]:
         column = self._column(self.stored("id"))

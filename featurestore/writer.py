@@ -23,6 +23,7 @@ from typing import Any, Self
 import h5py
 import numpy as np
 
+from featurestore import threads
 from featurestore.catalog import INDEX_GROUP
 from featurestore.codecs import Codec, Compression
 from featurestore.disk import DiskFile, sync_folder, write_errors
@@ -53,7 +54,9 @@ class StoreWriter:
         self._ids: dict[str, list[str]] = {}
         self._features: list[FeatureWriter] = []
         self._digest = blake2b(digest_size=16)
-        self._pool = ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="compress")
+        self._pool = ThreadPoolExecutor(
+            threads.available_processors(), thread_name_prefix="compress"
+        )
         self._disk = DiskFile(self._temporary)
         self._file = h5py.File(
             self._disk, "w", alignment_threshold=ALIGNMENT, alignment_interval=ALIGNMENT

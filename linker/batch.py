@@ -14,11 +14,13 @@ D     text width    V   visual width    H   width of the model
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, Self
 
 import torch
 from torch import Tensor
+
+from linker.reading import ReadCost
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,6 +97,10 @@ class Batch:
 
     # what the text features above are made of, where they do not come from the store
     texts: Texts | None = None
+
+    cost: ReadCost = field(
+        default_factory=ReadCost
+    )  # what reading it took; nothing where it was not read
 
     def __len__(self) -> int:
         return self.candidates.shape[0]

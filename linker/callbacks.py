@@ -16,9 +16,9 @@ from featurestore.progress import Progress, Stage
 from linker.batch import Batch
 from linker.checkpoint import save_weights
 from linker.config import MetricsConfig
-from linker.data import Requests
 from linker.machine import anonymous_memory
 from linker.module import LinkerModule
+from linker.requests import Requests
 from linker.run_folder import RunFolder, replacing
 from linker.summary import figures, split_metrics
 

@@ -30,6 +30,7 @@ TextSource: TypeAlias = Literal["stored", "online"]
 EntityTextType: TypeAlias = Literal["attr", "name", "brief"]
 Precision: TypeAlias = Literal["32", "bf16-mixed", "16-mixed"]
 Device: TypeAlias = Literal["auto", "cpu", "cuda"]
+Order: TypeAlias = Literal["random", "local"]
 
 #: Value of ``model.edges`` that leaves the choice to the store.
 AUTO = "auto"
@@ -218,6 +219,17 @@ class TrainConfig(Section):
     )
     epochs: int = Field(default=30, ge=1, description="Default: the reference's.")
     batch_size: int = Field(default=64, ge=1, description="Mentions. Default: the reference's.")
+    order: Order = Field(
+        default="random",
+        description="Mentions of a training batch: random, or local = blocks of mentions that share "
+        "candidates, so that a batch reads fewer entities. Default: the reference's random.",
+    )
+    order_block: int = Field(
+        default=8,
+        ge=2,
+        description="Mentions of a block under order=local. Default chosen here: an eighth of a "
+        "batch, which leaves eight names in it.",
+    )
     lr: float = Field(
         default=1e-3, gt=0, description="Learning rate of Adam. Default: the reference's."
     )

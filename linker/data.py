@@ -6,7 +6,7 @@ many workers read them, or how they were started.
 
 from __future__ import annotations
 
-import math
+import time
 from collections import deque
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -15,12 +15,16 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset
 
 from featurestore import Store
+from featurestore.machine import disk_bytes
 from featurestore.schema import NO_ROW
 from linker.batch import Batch
+from linker.buffers import Buffers
 from linker.fields import PER_CANDIDATE, WHOLE_RECORDS
+from linker.reading import ReadCost
+from linker.requests import Requests
 from linker.tables import Tables
 
 if TYPE_CHECKING:
@@ -36,38 +40,12 @@ ScoringProtocol: TypeAlias = Literal["strict", "paper", "full-kb"]
 #: Mentions whose candidates are marked at once: a few megabytes of them.
 _MARKED = 8192
 
+#: Bytes of float16 that are widened at once: torch copies up to 32,768 values without waking threads
+#: of its own, which would compete with those of the training step.
+_WIDENED_AT_ONCE = 2 * 32_767
+
 #: Columns that index into something are handed to models as int64, torch's type of an index.
 _INDEX_KINDS = "iu"
-
-
-class Requests(Sampler[np.ndarray]):
-    """Yields the mention rows of each batch; the order is a function of (seed, epoch) alone.
-
-    Args:
-        rows: the mention rows to go through once an epoch.
-        batch_size: mentions a batch; the last one holds what is left.
-        seed: of the shuffling; None = as they stand.
-    """
-
-    def __init__(self, *, rows: range, batch_size: int, seed: int | None = None) -> None:
-        self.rows = rows
-        self.batch_size = batch_size
-        self.seed = seed
-        self.epoch = 0
-
-    def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch whose order the next pass has."""
-        self.epoch = epoch
-
-    def __iter__(self) -> Iterator[np.ndarray]:
-        order = np.arange(self.rows.start, self.rows.stop)
-        if self.seed is not None:
-            np.random.default_rng([self.seed, self.epoch]).shuffle(order)
-        for first in range(0, len(order), self.batch_size):
-            yield order[first : first + self.batch_size]
-
-    def __len__(self) -> int:
-        return math.ceil(len(self.rows) / self.batch_size)
 
 
 class BatchReader(Dataset[Batch]):
@@ -80,6 +58,9 @@ class BatchReader(Dataset[Batch]):
         store: a store, or its entities with mentions of another origin.
         paths: batch field → ``table/field`` of the store; nothing else is read.
         texts: reads the texts themselves, where an encoder inside training makes their features.
+        widen: give float16 features as float32, which they become while they are still in the
+            processor's cache. Leave them as they are where they travel on, to a GPU.
+        pinned: give large features in memory that a GPU copies from without waiting.
     """
 
     def __init__(
@@ -89,36 +70,51 @@ class BatchReader(Dataset[Batch]):
         paths: Mapping[str, str],
         protocol: Protocol,
         texts: TextReader | None = None,
+        widen: bool = False,
+        pinned: bool = False,
     ) -> None:
         self.store = store
         self.paths = dict(paths)
         self.protocol = protocol
         self.texts = texts
+        self.widen = widen
+        self.buffers = Buffers(pinned=pinned)
 
     def __getitem__(self, rows: np.ndarray) -> Batch:
+        started, from_disk = time.perf_counter(), disk_bytes()
         candidates = self._candidates(rows)
         retrieved = candidates.shape[1] - (self.protocol == "paper")
         distinct, places = np.unique(candidates, return_inverse=True)
         features: dict[str, Tensor] = {}
+        read = 0
         for name, path in self.paths.items():
             table, _, field = path.partition("/")
             if table == "entities":
-                values = self._entity_feature(field, distinct)
+                features[name], size = self._entity_feature(field, distinct)
             else:
-                values = mention_feature(self.store, name, field, rows)
+                features[name], size = self._mention_feature(name, field, rows)
             if name in PER_CANDIDATE:
-                values = values[:, : candidates.shape[1]]
-            features[name] = as_tensor(values)
+                features[name] = features[name][:, : candidates.shape[1]]
+            read += size
         texts = None
         if self.texts is not None:
             texts, counted = self.texts.read(rows, distinct)
             features |= counted
+        answer = as_tensor(self.store.mentions.gather("answer", rows))
         return Batch(
             texts=texts,
             mention_rows=torch.from_numpy(np.asarray(rows, np.int64)),
-            answer=as_tensor(self.store.mentions.gather("answer", rows)),
+            answer=answer,
             candidates=torch.from_numpy(places.reshape(candidates.shape)),
             retrieved=retrieved,
+            cost=ReadCost(
+                batches=1,
+                slots=candidates.size,
+                distinct=len(distinct),
+                bytes=read,
+                disk_bytes=disk_bytes() - from_disk,
+                seconds=time.perf_counter() - started,
+            ),
             **features,
         )
 
@@ -139,16 +135,35 @@ class BatchReader(Dataset[Batch]):
             candidates = np.concatenate([candidates, gold[:, None]], axis=1)
         return candidates
 
-    def _entity_feature(self, field: str, distinct: np.ndarray) -> np.ndarray:
-        """(U, …) one feature of the distinct entities, zero for the one that is no entity."""
+    def _entity_feature(self, field: str, distinct: np.ndarray) -> tuple[Tensor, int]:
+        """(U, …) one feature of the distinct entities, zero for the one that is no entity; its bytes."""
         entities = self.store.entities
-        if distinct[0] != NO_ROW:
-            return entities.gather(field, distinct)
         stored = entities.stored(field)
-        values = np.empty((len(distinct), *stored.shape[1:]), stored.dtype)
-        values[0] = 0
-        entities.gather(field, distinct[1:], out=values[1:])
-        return values
+        widened = self.widen and stored.dtype == np.float16
+        values = self.buffers.array(
+            (len(distinct), *stored.shape[1:]), np.dtype(np.float32) if widened else stored.dtype
+        )
+        absent = int(distinct[0] == NO_ROW)
+        values[:absent] = 0
+        rows, found = distinct[absent:], values[absent:]
+        if widened:
+            target = torch.from_numpy(found)
+
+            def widen(places: slice, block: np.ndarray) -> None:
+                target[places].copy_(torch.from_numpy(block))  # NumPy widens ten times as slowly
+
+            entities.each_block(field, rows, widen, size=_WIDENED_AT_ONCE)
+        else:
+            entities.gather(field, rows, out=found)
+        return as_tensor(values), found.size * stored.dtype.itemsize
+
+    def _mention_feature(self, name: str, field: str, rows: np.ndarray) -> tuple[Tensor, int]:
+        """(B, …) one feature of the mentions; its bytes."""
+        values = mention_feature(self.store, name, field, rows)
+        if not self.widen or values.dtype != np.float16:
+            return as_tensor(values), values.nbytes
+        target = torch.from_numpy(self.buffers.array(values.shape, np.dtype(np.float32)))
+        return target.copy_(torch.from_numpy(values)), values.nbytes
 
 
 class BatchLoader:
@@ -170,9 +185,18 @@ class BatchLoader:
         self.requests = requests
         self.workers = workers
         self.pin_memory = pin_memory
+        self.waited = 0.0  # seconds in which the caller had to wait for batches
 
     def __iter__(self) -> Iterator[Batch]:
-        yield from self._from_workers() if self.workers else self._prefetched()
+        batches = iter(self._from_workers()) if self.workers else self._prefetched()
+        while True:
+            started = time.perf_counter()
+            batch = next(batches, None)
+            self.waited += time.perf_counter() - started
+            if batch is None:
+                return
+            yield batch
+            del batch  # nothing here holds on to a batch handed out
 
     def __len__(self) -> int:
         return len(self.requests)
@@ -188,7 +212,7 @@ class BatchLoader:
         )
 
     def _prefetched(self) -> Iterator[Batch]:
-        reading: deque[Future[Batch]] = deque()  # nothing here holds on to a batch handed out
+        reading: deque[Future[Batch]] = deque()
         with ThreadPoolExecutor(1, thread_name_prefix="next-batch") as thread:
             for rows in self.requests:
                 reading.append(thread.submit(self._read, rows))

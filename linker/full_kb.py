@@ -20,12 +20,14 @@ from featurestore.errors import DataError, FieldMissing
 from featurestore.progress import Progress
 from featurestore.schema import BY_PATH, NO_ENTITIES, NO_ROW, SIMILARITIES
 from linker.batch import Batch
-from linker.data import Requests, as_tensor, mention_feature
+from linker.data import as_tensor, mention_feature
 from linker.job import Job
 from linker.machine import autocast
 from linker.metrics import Ranks, rank_gold_in_blocks
 from linker.models.base import Model
 from linker.module import diverged
+from linker.reading import ReadCost
+from linker.requests import Requests
 
 #: hits@k that are reported: the columns of MIMIC's tables.
 KS = (1, 3, 5, 10, 20)
@@ -145,6 +147,7 @@ class KnowledgeBase:
         }
         batch = Batch(
             texts=None,
+            cost=ReadCost(),
             mention_rows=self._on_device(np.asarray(rows)),
             answer=self._on_device(place),
             candidates=torch.empty(len(rows), 0, dtype=torch.int64, device=self.device),
@@ -174,6 +177,7 @@ class KnowledgeBase:
         return replace(
             mentions.batch,
             texts=None,
+            cost=ReadCost(),
             answer=place.where((place >= 0) & (place < len(rows)), len(rows)),
             candidates=candidates.expand(len(mentions.batch), -1),
             retrieved=len(rows),

@@ -12,11 +12,12 @@ from torch import nn
 from featurestore import Store
 from featurestore.errors import DataError
 from linker.config import TrainConfig
-from linker.data import BatchLoader, BatchReader, Requests
+from linker.data import BatchLoader, BatchReader
 from linker.machine import resolve_device
 from linker.matching import Match, match_model
 from linker.metrics import Ranks
 from linker.module import LinkerModule
+from linker.requests import Requests, sharing_candidates
 from linker.trainer import interruptible, make_trainer
 
 if TYPE_CHECKING:
@@ -83,6 +84,7 @@ class Job:
             UnknownId, DataError: as ``rows``.
         """
         config, online = self.config, self.online
+        rows, on_gpu = self.rows(split), self.device.type == "cuda"
         return BatchLoader(
             reader=BatchReader(
                 store=self.store,
@@ -93,14 +95,19 @@ class Job:
                 else online.reader(
                     self.match.made, with_entities=shuffled and config.text.finetune
                 ),
+                widen=self.device.type == "cpu",
+                pinned=on_gpu and not config.workers,  # a worker must not start the GPU
             ),
             requests=Requests(
-                rows=self.rows(split),
+                rows=rows,
                 batch_size=config.batch_size,
                 seed=config.seed if shuffled else None,
+                neighbours=sharing_candidates(self.store, rows, block=config.order_block)
+                if shuffled and config.order == "local"
+                else None,
             ),
             workers=config.workers,
-            pin_memory=self.device.type == "cuda",
+            pin_memory=on_gpu,
         )
 
     def score(self, module: LinkerModule, split: str) -> Ranks:

@@ -7,6 +7,7 @@ RUN/
   environment.json       versions, device, threads, and which store
   metrics.csv            one line an epoch
   summary.json           the figures, and what one has to know to read them
+  profile.json           where the time of training went, with --profile
   ranks/{split}.csv      the rank of every mention's gold, by the best weights
   checkpoints/best.ckpt  the best epoch, as Lightning can continue it
   checkpoints/last.ckpt  the last finished epoch, for --resume
@@ -38,7 +39,7 @@ class RunError(DataError):
 
 
 #: All that a run writes; ``--overwrite`` removes these and nothing else.
-_FILES = ("config.yaml", "environment.json", "metrics.csv", "summary.json")
+_FILES = ("config.yaml", "environment.json", "metrics.csv", "summary.json", "profile.json")
 _FOLDERS = ("checkpoints", "ranks", "tensorboard")
 
 
@@ -51,6 +52,7 @@ class RunFolder:
         self.environment = self.path / "environment.json"
         self.metrics = self.path / "metrics.csv"
         self.summary = self.path / "summary.json"
+        self.profile = self.path / "profile.json"
         self.best = self.path / "checkpoints" / "best.ckpt"
         self.best_weights = self.path / "checkpoints" / "best.safetensors"
         self.last = self.path / "checkpoints" / "last.ckpt"
@@ -122,6 +124,9 @@ class RunFolder:
 
     def write_summary(self, summary: Mapping[str, Any]) -> None:
         _write(self.summary, json.dumps(summary, indent=2, allow_nan=False) + "\n")
+
+    def write_profile(self, profile: Mapping[str, Any]) -> None:
+        _write(self.profile, json.dumps(profile, indent=2) + "\n")
 
     def write_metrics(self, history: Sequence[Mapping[str, Any]]) -> None:
         """One line an epoch; written anew each time, so that it never disagrees with ``last``."""

@@ -19,11 +19,12 @@ from linker.callbacks import PeakMemory, RecordEpochs, ReportProgress, StartEpoc
 from linker.checkpoint import finished_epochs, load_weights
 from linker.config import TrainConfig
 from linker.config_text import read_config, to_yaml
-from linker.data import golds_outside_table
+from linker.data import BatchLoader, golds_outside_table
 from linker.job import Job, prepare_job
 from linker.machine import check_same_store, environment, store_identity
 from linker.metrics import Ranks
 from linker.module import LinkerModule
+from linker.profiling import Profile
 from linker.run_folder import RunFolder
 from linker.summary import conditions, figures, split_metrics, store_line
 from linker.trainer import interruptible, make_trainer, quiet_lightning, reproducible
@@ -39,6 +40,7 @@ def train(
     run: str | os.PathLike[str],
     resume: bool = False,
     overwrite: bool = False,
+    profile: bool = False,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Train, or continue training, and return what ``RUN/summary.json`` then holds.
@@ -48,6 +50,8 @@ def train(
         run: the run folder; new or empty, unless ``resume`` or ``overwrite``.
         resume: continue after the last finished epoch; only ``MAY_CHANGE`` keys may differ.
         overwrite: replace a run that is there.
+        profile: also measure where the time goes; written to ``RUN/profile.json``, and returned
+            beside the summary as ``profile``.
 
     Raises:
         ConfigError: options that cannot work, a model with nothing to train, a folder that is not
@@ -70,7 +74,7 @@ def train(
         folder.write_environment(environment(job.device, opened) | job.encoder_identity())
         folder.write_config(to_yaml(job.config))
         with reproducible(config.seed, job.device), quiet_lightning():
-            return _Run(job, folder, progress).complete(resume=resume)
+            return _Run(job, folder, progress).complete(resume=resume, profiled=profile)
 
 
 class _Run:
@@ -89,10 +93,12 @@ class _Run:
             progress=progress,
         )
 
-    def complete(self, *, resume: bool) -> dict[str, Any]:
-        """Fit, score the best weights, and write ranks and summary."""
+    def complete(self, *, resume: bool, profiled: bool) -> dict[str, Any]:
+        """Fit, score the best weights, and write ranks, summary and profile."""
+        batches = self.job.loader("train", shuffled=True)
+        profile = Profile(batches, self.job.device) if profiled else None
         try:
-            self._fit(resume=resume)
+            self._fit(batches, profile, resume=resume)
         except KeyboardInterrupt:
             self.progress.note(self._where_it_stopped())
             raise
@@ -100,13 +106,15 @@ class _Run:
         scored = {split: self._score(split) for split in ("valid", "test") if self._has(split)}
         summary = self._summary(scored)
         self.folder.write_summary(summary)
-        return summary
+        if profile is None:
+            return summary
+        self.folder.write_profile(profile.as_json())
+        return {**summary, "profile": profile.as_json()}
 
-    def _fit(self, *, resume: bool) -> None:
+    def _fit(self, batches: BatchLoader, profile: Profile | None, *, resume: bool) -> None:
         job, epochs = self.job, self.job.config.epochs
         done = finished_epochs(self.folder.last) if resume else 0
         total = (epochs - done) * (len(job.rows("train")) + len(job.rows("valid")))
-        batches = job.loader("train", shuffled=True)
         with self.progress.stage("training", total, "mentions") as stage:
             trainer = make_trainer(
                 device=job.device,
@@ -118,6 +126,7 @@ class _Run:
                     self.memory,
                     self.recorder,
                     WriteEvents(folder=self.folder.tensorboard, recorder=self.recorder),
+                    *([] if profile is None else [profile]),
                 ],
             )
             self.module.train()

@@ -20,9 +20,11 @@ from featurestore.errors import DataError, FieldMissing
 from featurestore.schema import BY_PATH, NO_ROW
 from linker.batch import Batch
 from linker.config_text import read_config
-from linker.data import BatchLoader, BatchReader, Protocol, Requests
+from linker.data import BatchLoader, BatchReader, Protocol
 from linker.fields import ENTITY_TEXT, PER_CANDIDATE, SOURCES, stored_paths
 from linker.matching import Match, match_model
+from linker.reading import total
+from linker.requests import Requests
 from tests.stores_for_tests import D, V, planted_store
 
 #: Every feature that the planted store can fill.
@@ -131,17 +133,40 @@ def test_features_keep_the_stored_dtype_and_indices_are_int64(planted: Store) ->
         assert index.dtype == torch.int64
 
 
+@pytest.mark.parametrize("protocol", ["strict", "paper"])
+def test_a_widened_batch_is_the_stored_one_as_float32(planted: Store, protocol: Protocol) -> None:
+    rows = np.arange(40)
+    stored = reader_of(planted, protocol)
+    widened = BatchReader(store=planted, paths=stored.paths, protocol=protocol, widen=True)
+    assert_same(widened[rows], stored[rows].float())
+
+
+def test_a_batch_says_what_reading_it_took(planted: Store) -> None:
+    rows = np.arange(20)
+    path = "entities/text_mean"
+    batch = BatchReader(store=planted, paths={"entity_text": path}, protocol="strict")[rows]
+    candidates = planted.mentions.gather("candidates", rows)
+    distinct = np.unique(candidates)
+    assert (batch.cost.batches, batch.cost.slots) == (1, candidates.size)
+    assert batch.cost.distinct == len(distinct)
+    assert batch.cost.bytes == (distinct != NO_ROW).sum() * D * 2
+    assert batch.cost.seconds > 0
+    both = total([batch.cost, batch.cost])
+    assert (both.batches, both.bytes) == (2, 2 * batch.cost.bytes)
+
+
 def test_only_what_was_asked_for_is_read(planted: Store) -> None:
     reader = BatchReader(
         store=planted, paths={"entity_text": "entities/text_mean"}, protocol="strict"
     )
     batch = reader[np.arange(2)]
     filled = {f.name for f in fields(Batch) if getattr(batch, f.name) is not None}
-    assert filled == {"mention_rows", "answer", "candidates", "retrieved", "entity_text"}
+    always = {"mention_rows", "answer", "candidates", "retrieved", "cost"}
+    assert filled == always | {"entity_text"}
 
 
 def test_every_feature_of_a_batch_has_a_source_in_the_schema() -> None:
-    own = {"mention_rows", "answer", "candidates", "retrieved", "texts"}
+    own = {"mention_rows", "answer", "candidates", "retrieved", "texts", "cost"}
     assert {f.name for f in fields(Batch)} - own == {*SOURCES, "entity_text"}
     for source in (*SOURCES.values(), *ENTITY_TEXT.values()):
         for choice in source.choices:
