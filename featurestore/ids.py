@@ -8,17 +8,18 @@ one comparison with the id itself, so that colliding hashes are harmless.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from hashlib import blake2b
 
 import numpy as np
 
+from featurestore.chunks import TextColumn
 from featurestore.errors import UnknownId
 
 
 def hash_ids(ids: Sequence[str]) -> np.ndarray:
     """(n,) uint64 hashes of ids."""
-    digests = b"".join(blake2b(text.encode(), digest_size=8).digest() for text in ids)
+    digests = b"".join([blake2b(text.encode(), digest_size=8).digest() for text in ids])
     return np.frombuffer(digests, "<u8").astype(np.uint64)
 
 
@@ -35,7 +36,7 @@ class IdIndex:
     Args:
         hashes: (n,) uint64, ascending.
         rows: (n,) int32, the row of each hash.
-        id_at: gives the ids of rows, to tell colliding hashes apart.
+        ids: of all rows, to tell colliding hashes apart.
         where: ``file::/table``, for errors.
     """
 
@@ -44,12 +45,12 @@ class IdIndex:
         hashes: np.ndarray,
         rows: np.ndarray,
         *,
-        id_at: Callable[[np.ndarray], list[str]],
+        ids: TextColumn,
         where: str,
     ) -> None:
         self._hashes = hashes
         self._rows = rows
-        self._id_at = id_at
+        self._ids = ids
         self._where = where
 
     def find(self, ids: Sequence[str]) -> np.ndarray:
@@ -57,20 +58,22 @@ class IdIndex:
         if not len(self._hashes):
             return np.full(len(ids), -1, np.int64)
         wanted = hash_ids(ids)
-        places = np.searchsorted(self._hashes, wanted)
+        order = np.argsort(wanted)  # neighbours in the table are searched for one after the other
+        places = np.empty(len(ids), np.int64)
+        places[order] = np.searchsorted(self._hashes, wanted[order])
         inside = np.minimum(places, len(self._hashes) - 1)
         found = np.where(self._hashes[inside] == wanted, self._rows[inside], -1).astype(np.int64)
         hits = np.flatnonzero(found >= 0)
-        for place, actual in zip(hits.tolist(), self._id_at(found[hits]), strict=True):
-            if actual != ids[place]:
-                found[place] = self._among_equal_hashes(ids[place], int(inside[place]))
+        equal = self._ids.equal(found[hits], [ids[place] for place in hits.tolist()])
+        for place in hits[~equal].tolist():
+            found[place] = self._among_equal_hashes(ids[place], int(inside[place]))
         return found
 
     def _among_equal_hashes(self, wanted: str, first: int) -> int:
         place = first
         while place < len(self._hashes) and self._hashes[place] == self._hashes[first]:
             row = int(self._rows[place])
-            if self._id_at(np.array([row])) == [wanted]:
+            if self._ids.at(np.array([row])) == [wanted]:
                 return row
             place += 1
         return -1
@@ -93,7 +96,7 @@ class IdIndex:
 
     def _suggestion(self, wanted: str) -> str:
         sample = np.arange(min(len(self._rows), 200_000))
-        near = difflib.get_close_matches(wanted, self._id_at(sample), n=3, cutoff=0.5)
+        near = difflib.get_close_matches(wanted, self._ids.at(sample), n=3, cutoff=0.5)
         if near:
             return f"nearest ids: {', '.join(near)}"
         return "see some ids with: drin-fs inspect STORE"

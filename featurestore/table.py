@@ -225,7 +225,9 @@ class Table:
     def _index(self) -> IdIndex:
         if self._opened_index is None:
             hashes, rows = map(self._file.array, self._index_extents)
-            self._opened_index = IdIndex(hashes, rows, id_at=self._ids_at, where=self._where)
+            ids = self._column(self.stored("id"))
+            assert isinstance(ids, TextColumn)
+            self._opened_index = IdIndex(hashes, rows, ids=ids, where=self._where)
         return self._opened_index
 
     def _column(self, stored: StoredField) -> RowColumn | TextColumn | RecordColumn:
@@ -241,11 +243,6 @@ class Table:
             return RecordColumn(self._file, stored, counts)
         assert stored.extent is not None
         return RowColumn(self._file, stored.extent)
-
-    def _ids_at(self, rows: np.ndarray) -> list[str]:
-        column = self._column(self.stored("id"))
-        assert isinstance(column, TextColumn)
-        return column.at(rows)
 
     def drop_views(self) -> None:
         """Forget every view of the file; reading opens them again, or says that it is closed."""

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from featurestore import ids as ids_module
+from featurestore.chunks import TextColumn
 from featurestore.errors import UnknownId
 from featurestore.ids import IdIndex, build_index, hash_ids
 
@@ -19,12 +20,10 @@ DISTINCT_IDS = st.lists(ID, unique=True, max_size=40)
 
 def index_of(ids: list[str]) -> IdIndex:
     hashes, rows = build_index(ids)
-    return IdIndex(
-        hashes,
-        rows,
-        id_at=lambda found: [ids[row] for row in found.tolist()],
-        where="x.h5::/entities",
-    )
+    encoded = [text.encode() for text in ids]
+    offsets = np.cumsum([0, *map(len, encoded)])
+    column = TextColumn(np.frombuffer(b"".join(encoded), np.uint8), offsets)
+    return IdIndex(hashes, rows, ids=column, where="x.h5::/entities")
 
 
 @given(DISTINCT_IDS, st.lists(ID, max_size=5))
