@@ -107,6 +107,11 @@ class FileMap:
                 hint="open it again",
             )
 
+    def release_pages(self) -> None:
+        """Give back the memory that pages read so far occupy; views stay valid and read them again."""
+        if self._bytes is not None and hasattr(mmap, "MADV_DONTNEED"):
+            self._map.madvise(mmap.MADV_DONTNEED)
+
     def close(self) -> None:
         """Drop the map. Views handed out earlier keep it alive until they are gone."""
         self._bytes = None

@@ -83,6 +83,14 @@ class Store:
         table, _, name = path.partition("/")
         return int(self.table(table).stored(name).shape[-1])
 
+    def release_pages(self) -> None:
+        """Give back the memory of what was read so far, for who passes over a whole store once.
+
+        Pages of the map count as this program's memory as long as there is room for them. They stay
+        in the page cache, and all that was gathered or viewed stays valid.
+        """
+        self._file.release_pages()
+
     def close(self) -> None:
         """Drop the memory map: reading is a StoreError from here on. Gathered arrays stay valid."""
         self.entities.drop_views()

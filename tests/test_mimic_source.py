@@ -239,6 +239,14 @@ DAMAGES: list[tuple[Callable[[Path], object], str, str]] = [
     (lambda root: write(root / LIST, [3]), "an object, found a number", "train.json, item 0"),
     (lambda root: (root / LIST).write_text("[{"), "malformed JSON", "WIKIMEL_train.json, line 1"),
     (
+        lambda root: (root / LIST).write_text('[{"sentence": "\\ud83d alone"}]'),
+        "half of a character",
+        "WIKIMEL_train.json",
+    ),
+    (lambda root: (root / LIST).write_text("[" * 100_000), "nested too deeply", "train.json"),
+    (lambda root: (root / LIST).write_text(f"[{'9' * 5000}]"), "malformed JSON", "train.json"),
+    (lambda root: write(root / "kb_entity.json", []), "holds no entity", "kb_entity.json"),
+    (
         lambda root: (root / "qid2id.json").write_text('{"Q1": 0, "Q1": 1}'),
         "key 'Q1' stands twice",
         "qid2id.json",

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from featurestore.export.folder import ExportSummary, new_folder, written
+from featurestore.export.folder import ExportSummary, new_folder, passing, written
 from featurestore.progress import Progress, Silent
 from featurestore.schema import NO_ROW
 from featurestore.store import Store
@@ -40,8 +40,8 @@ def export_jsonl(
     """
     folder, progress = Path(folder), progress or Silent()
     with new_folder(folder) as part:
-        _write(part / "entities.jsonl", store.entities, _entities(store), progress)
-        _write(part / "mentions.jsonl", store.mentions, _mentions(store), progress)
+        _write(part / "entities.jsonl", store.entities, passing(store, _entities(store)), progress)
+        _write(part / "mentions.jsonl", store.mentions, passing(store, _mentions(store)), progress)
         size = written(part)
     return ExportSummary(
         folder=str(folder),

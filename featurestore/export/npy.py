@@ -14,7 +14,7 @@ import numpy as np
 
 from featurestore.arrayfile import ArrayFile
 from featurestore.errors import FieldMissing
-from featurestore.export.folder import ExportSummary, new_folder, written
+from featurestore.export.folder import ExportSummary, new_folder, passing, written
 from featurestore.export.release import ReleaseArray, release_arrays, repeats_entities
 from featurestore.progress import Progress, Silent
 from featurestore.schema import BY_PATH, FEATURE
@@ -29,7 +29,7 @@ def export_npy(
 
     Raises:
         FieldMissing: the store lacks fields that the release has; names all of them.
-        SourceError: a mention has no gold entity, which the release's last slot must name.
+        SourceError: a mention lacks its gold entity or a candidate, which a slot must name.
         WriteError: the folder is not empty, or the disk is full.
     """
     folder, progress = Path(folder), progress or Silent()
@@ -37,7 +37,7 @@ def export_npy(
     _refuse_missing(store, arrays)
     with new_folder(folder) as part:
         for array in arrays:
-            _write(part, array, progress)
+            _write(part, array, store, progress)
         if not repeats_entities(store):
             rows = {qid: row for row, qid in enumerate(store.entities.texts("id"))}
             (part / "qid2idx.json").write_text(json.dumps(rows), encoding="utf-8")
@@ -52,10 +52,10 @@ def export_npy(
     )
 
 
-def _write(folder: Path, array: ReleaseArray, progress: Progress) -> None:
+def _write(folder: Path, array: ReleaseArray, store: Store, progress: Progress) -> None:
     """One file; written, not mapped: a full disk is then an error rather than the end of the process."""
     with progress.stage(array.name, array.rows, "rows") as stage:
-        blocks = array.blocks()
+        blocks = passing(store, array.blocks())
         block = next(blocks)
         shape = (array.rows, *block.shape[1:])
         with ArrayFile(folder / f"{array.name}.npy", shape, block.dtype) as file:

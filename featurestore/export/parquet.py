@@ -10,7 +10,7 @@ import numpy as np
 
 from featurestore.derive import block_rows
 from featurestore.errors import ConfigError
-from featurestore.export.folder import ExportSummary, new_folder, written
+from featurestore.export.folder import ExportSummary, new_folder, passing, written
 from featurestore.export.projection import Projection, principal_plane
 from featurestore.progress import Progress, Silent
 from featurestore.schema import BY_PATH
@@ -61,13 +61,13 @@ def export_parquet(
     numbers = [("vector", vector), ("x", pa.float32()), ("y", pa.float32())]
     schema = pa.schema([(column, pa.string()) for column in texts] + numbers)
     with new_folder(folder) as part:
-        plane = _plane(table, name, progress)
+        plane = _plane(store, table, name, progress)
         path = part / f"{table.name}.parquet"
         with (
             progress.stage(path.name, len(table), table.name) as stage,
             parquet.ParquetWriter(path, schema) as writer,
         ):
-            for rows, values in _blocks(table, name):
+            for rows, values in passing(store, _blocks(table, name)):
                 columns = [pa.array(table.gather(text, rows)) for text in texts.values()]
                 columns.append(pa.FixedSizeListArray.from_arrays(values.reshape(-1), type=vector))
                 columns += [pa.array(axis) for axis in plane(values).T]
@@ -100,12 +100,12 @@ def _vectors_of(store: Store, path: str) -> tuple[Table, str]:
     return table, schema.name
 
 
-def _plane(table: Table, name: str, progress: Progress) -> Projection:
+def _plane(store: Store, table: Table, name: str, progress: Progress) -> Projection:
     """The plane of a feature's two principal components; reads the feature twice."""
     with progress.stage("projection", 2 * len(table), "rows") as stage:
 
         def blocks() -> Iterator[np.ndarray]:
-            for rows, values in _blocks(table, name):
+            for rows, values in passing(store, _blocks(table, name)):
                 yield values
                 stage.advance(len(rows))
 

@@ -58,7 +58,7 @@ def release_arrays(store: Store) -> Iterator[ReleaseArray]:
     Reading the blocks of an array raises FieldMissing where the store lacks a field it needs.
 
     Raises:
-        SourceError: a mention has no gold entity, which the release's last slot must name.
+        SourceError: a mention lacks its gold entity or a candidate, which a slot must name.
     """
     repeated = repeats_entities(store)
     for split, rows in store.mentions.splits.items():
@@ -132,16 +132,25 @@ def _repeated_entities(store: Store, split: str, rows: range) -> Iterator[Releas
 
 
 def _slots(store: Store, rows: range) -> np.ndarray:
-    """(n, K+1) entity rows: the candidates, then the gold."""
+    """(n, K+1) entity rows: the candidates, then the gold; each names an entity."""
     span = slice(rows.start, rows.stop)
     gold = store.mentions.view("gold")[span]
-    strays = np.flatnonzero(gold == NO_ROW)
-    if len(strays):
-        raise SourceError(
-            f"{len(strays)} mentions have no gold entity for the release's last slot",
-            where=f"{store.path}::/mentions/gold[{rows.start + int(strays[0])}]",
-        )
-    return np.column_stack([store.mentions.view("candidates")[span], gold])
+    candidates = store.mentions.view("candidates")[span]
+    for field, strays, lack in (
+        ("gold", gold == NO_ROW, "no gold entity for the release's last slot"),
+        (
+            "candidates",
+            (candidates == NO_ROW).any(axis=1),
+            f"fewer than the {candidates.shape[1]} candidates that the release has of each",
+        ),
+    ):
+        if strays.any():
+            raise SourceError(
+                f"{int(strays.sum())} mentions have {lack}",
+                where=f"{store.path}::/mentions/{field}[{rows.start + int(strays.argmax())}]",
+                hint="the release's layout has an entity in every slot; --format jsonl has null there",
+            )
+    return np.column_stack([candidates, gold])
 
 
 def _steps(rows: int, step: int) -> Iterator[slice]:

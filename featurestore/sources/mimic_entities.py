@@ -36,11 +36,13 @@ def read_entities(root: Path, notes: list[str]) -> list[Entity]:
     """The knowledge base in the order of its numbers.
 
     Raises:
-        SourceError: a malformed item, an entity without QID or with two, or a number or QID that
-            stands twice.
+        SourceError: a malformed item, no item, an entity without QID or with two, or a number or
+            QID that stands twice.
     """
     qid_of = _read_numbers(root / NUMBERS)
     entities = [_entity(item, qid_of, where) for where, item in objects(root / KNOWLEDGE_BASE)]
+    if not entities:
+        raise SourceError("the knowledge base holds no entity", where=str(root / KNOWLEDGE_BASE))
     _check_unique(entities, "id", [str(entity.number) for entity in entities])
     _check_unique(entities, "QID", [entity.qid for entity in entities])
     unknown = qid_of.keys() - {entity.number for entity in entities}

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
 from featurestore.errors import SourceError
+
+#: The escape of half of a character beyond U+FFFF, of which JSON needs two together.
+_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 
 
 def numbered_lines(path: Path) -> Iterator[tuple[int, str]]:
@@ -34,7 +38,7 @@ def read_json_object(path: Path, *, where: str | None = None) -> dict[str, objec
         where: how messages name the file, if not by its path.
 
     Raises:
-        SourceError: malformed JSON, not an object, not UTF-8, or a key that stands twice in one
+        SourceError: malformed JSON, not an object, not Unicode, or a key that stands twice in one
             object (which Python's reader would silently resolve to the last).
     """
     where = where or str(path)
@@ -48,7 +52,7 @@ def read_json_list(path: Path) -> list[object]:
     """The JSON list in ``path``.
 
     Raises:
-        SourceError: malformed JSON, not a list, not UTF-8, or a key that stands twice in one object.
+        SourceError: malformed JSON, not a list, not Unicode, or a key that stands twice in one object.
     """
     value = _read_json(path, str(path))
     if not isinstance(value, list):
@@ -65,12 +69,26 @@ def _read_json(path: Path, where: str) -> object:
         return found
 
     try:
-        return json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=with_unique_keys)
+        content = path.read_text(encoding="utf-8")
+        value = json.loads(content, object_pairs_hook=with_unique_keys)
+        if _SURROGATE.search(content):
+            json.dumps(value, ensure_ascii=False).encode()  # fails where half of a pair is alone
     except json.JSONDecodeError as error:
         place = f"{where}, line {error.lineno}, column {error.colno}"
         raise SourceError(f"malformed JSON: {error.msg}", where=place) from error
     except UnicodeDecodeError as error:
         raise SourceError(f"the file is not UTF-8: {error.reason}", where=where) from error
+    except UnicodeEncodeError as error:
+        half = error.object[error.start]
+        what = f"malformed JSON: \\u{ord(half):04x} is half of a character, without the other half"
+        raise SourceError(
+            what, where=where, hint="write the character in full, or U+FFFD"
+        ) from error
+    except RecursionError as error:
+        raise SourceError("malformed JSON: nested too deeply", where=where) from error
+    except ValueError as error:
+        raise SourceError(f"malformed JSON: {error}", where=where) from error
+    return value
 
 
 def json_kind(value: object) -> str:
