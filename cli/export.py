@@ -35,7 +35,7 @@ def export(store: Path, folder: Path, form: str, field: str | None, as_json: boo
     streams: memory stays flat, whatever the size of the store.
 
     npy is the preprocessed layout of the DRIN authors, for programs that were written for it. It is
-    bit-exact for a store ingested from that layout with --dtype float32 --padding keep; for others
+    bit-exact for a store ingested from that layout with --dtype float32; for others
     a note says what differs. jsonl has entities.jsonl and mentions.jsonl. parquet has id, title,
     text, vector, and x, y: the vector's two principal components.
 

@@ -80,10 +80,11 @@ from cli.console import count, percent, plain_text, show, show_json, size, stder
 )
 @click.option(
     "--padding",
-    type=click.Choice(["drop", "keep"]),
-    default="drop",
+    type=click.Choice(["auto", "drop", "keep"]),
+    default="auto",
     show_default=True,
-    help="keep: store features at padded positions too, for a bit-exact way back to .npy.",
+    help="keep: store features at padded positions too, for a bit-exact way back to .npy; auto: "
+    "with --dtype float32 from .npy.",
 )
 @click.option(
     "--mention-tokens",

@@ -191,9 +191,8 @@ def _open(source: Path, dataset: str, layout: str, options: IngestOptions) -> So
 
 
 def _preprocessed(arrays: RecordedArrays, dataset: str, options: IngestOptions) -> Preprocessed:
-    return Preprocessed(
-        arrays, dataset=dataset, limit=options.limit, keep_padding=options.padding == "keep"
-    )
+    keep = options.keeps_padding(Preprocessed.layout)
+    return Preprocessed(arrays, dataset=dataset, limit=options.limit, keep_padding=keep)
 
 
 def _without_effect(options: IngestOptions, source: Source) -> list[str]:
@@ -220,6 +219,7 @@ def _content_options(options: IngestOptions, source: Source) -> dict[str, Any]:
     What the source does not read has decided nothing, and is recorded as its default.
     """
     values = {key: str(v) if isinstance(v, Path) else v for key, v in asdict(options).items()}
+    values["padding"] = "keep" if options.keeps_padding(source.layout) else "drop"
     if source.layout == "preprocessed":
         return {key: values[key] for key in source.reads}
     read = {key: values[key] for key in ("dataset", *source.reads)}

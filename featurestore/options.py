@@ -13,6 +13,7 @@ FeatureDtype = Literal["float16", "float32"]
 DeviceName = Literal["auto", "cpu", "cuda"]
 DetectorName = Literal["fasterrcnn", "maskrcnn", "none"]
 TitleMatch = Literal["exact", "normalised"]
+Padding = Literal["auto", "drop", "keep"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +34,7 @@ class IngestOptions:
     compression: Compression = "lz4"
     device: DeviceName = "auto"
     encoder_dtype: Literal["float32", "bfloat16"] = "float32"
-    padding: Literal["drop", "keep"] = "drop"  # features at padded positions: keep for exact export
+    padding: Padding = "auto"  # features at padded positions; see keeps_padding
     mention_tokens: int = 128  # T
     entity_tokens: int = 64  # S
     mention_objects: int = 3
@@ -41,6 +42,15 @@ class IngestOptions:
     title_match: TitleMatch = "exact"  # raw WikiDiverse: when a gold is a candidate
     candidates: int = 100  # MIMIC's layout, which has none: so many are made for each mention
     limit: int | None = None
+
+    def keeps_padding(self, layout: str) -> bool:
+        """Whether what stands at padded positions is stored, for an exact way back to ``.npy``.
+
+        ``auto``: where every other number is exact too, in a float32 store of recorded arrays.
+        """
+        if self.padding == "auto":
+            return layout == "preprocessed" and self.dtype == "float32"
+        return self.padding == "keep"
 
 
 def recorded_option(provenance: Mapping[str, Any], name: str) -> Any:

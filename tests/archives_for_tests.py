@@ -20,7 +20,7 @@ from featurestore.options import IngestOptions
 from featurestore.progress import Silent, Stage
 from featurestore.sources import archive
 
-EXACT = IngestOptions(dtype="float32", padding="keep")
+EXACT = IngestOptions(dtype="float32")
 
 
 def files_of(folder: Path, seed: int | None = None) -> list[Path]:

@@ -33,7 +33,7 @@ from featurestore.store import Store
 from tests.tiny_store import TinyStore, write_tiny_store
 
 RELEASES = Path(__file__).parent / "golden" / "pipeline" / "preprocessed"
-EXACT = IngestOptions(dtype="float32", padding="keep")
+EXACT = IngestOptions(dtype="float32")
 FILES = {"wikimel": 42, "wikidiverse": 54}
 OBJECTS = {
     f"{table}/object{rest}" for table in ("entities", "mentions") for rest in ("s", "_scores")
@@ -139,7 +139,7 @@ def test_what_was_read_of_the_store_does_not_stay_in_memory(
     [
         (IngestOptions(dtype="float16", padding="keep"), ["float16"]),
         (IngestOptions(dtype="float32", padding="drop"), ["beyond a text's end"]),
-        (IngestOptions(dtype="float32", padding="keep", limit=3), ["not complete"]),
+        (IngestOptions(dtype="float32", limit=3), ["not complete"]),
         (IngestOptions(), ["float16", "beyond a text's end"]),
     ],
 )

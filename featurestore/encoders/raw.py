@@ -50,7 +50,7 @@ class RawSource:
     def __init__(self, raw: RawDataset, *, layout: str, options: IngestOptions) -> None:
         self.layout = layout
         self._options = options
-        self._keep_padding = options.padding == "keep"
+        self._keep_padding = options.keeps_padding(layout)
         self._raw = raw
         self.dataset = raw.name
         self.reads = (*READS, *raw.reads)

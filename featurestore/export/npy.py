@@ -1,6 +1,6 @@
 """A store as the folder of ``.npy`` files that the DRIN authors release (DATASETS.md, "Preprocessed").
 
-A float32 store that was ingested from such a folder with ``--padding keep`` gives back the very same
+A float32 store that was ingested from such a folder gives back the very same
 arrays: names, shapes, types and every bit. Where that cannot be, the summary says why.
 """
 
