@@ -116,7 +116,7 @@ def train(
     if flags["model"] == "":
         show_models(as_json=as_json)
         return
-    from linker.config_layers import layered_config
+    from linker.config_layers import layered_config, preset_notes
     from linker.config_text import to_yaml
     from linker.run_folder import RunFolder
 
@@ -135,7 +135,7 @@ def train(
         ablate=ablate,
     )
     if print_config:
-        sys.stdout.write(to_yaml(config))
+        sys.stdout.write(to_yaml(config, notes=preset_notes(preset, config) if preset else None))
         return
     assert store is not None
     from cli.progress import progress_on

@@ -12,7 +12,7 @@ from featurestore.errors import ConfigError
 from linker.ablations import ablated
 from linker.config import TrainConfig
 from linker.config_text import model_name, read_config
-from linker.presets import preset
+from linker.presets import preset, preset_sources
 
 Values = dict[str, Any]
 
@@ -58,6 +58,31 @@ def layered_config(
         name = model_name(values)
         values = merged(values, {"model": {"name": name, **ablated(name, ablate)}})
     return read_config(values)
+
+
+def preset_notes(name: str, config: TrainConfig) -> dict[str, str]:
+    """Key with dots → where the preset's value comes from, of the values that ``config`` has kept.
+
+    Raises:
+        ConfigError: no such preset.
+    """
+    kept = layered_config(preset_name=name).model_dump(mode="json")
+    values = config.model_dump(mode="json")
+    if values["model"]["name"] != kept["model"]["name"]:
+        kept["model"] = {}
+    sources = preset_sources(name)
+    return {
+        key: f"Preset: {source}."
+        for key, source in sources.items()
+        if _at(kept, key) is not None and _at(kept, key) == _at(values, key)
+    }
+
+
+def _at(values: Mapping[str, Any], key: str) -> Any:
+    """The value at a key with dots; None where there is none."""
+    for part in key.split("."):
+        values = values.get(part) if isinstance(values, Mapping) else None  # type: ignore[assignment]
+    return values
 
 
 def merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> Values:

@@ -168,28 +168,46 @@ def nearest(key: str, known: list[str]) -> str | None:
 # writing ------------------------------------------------------------------------------------------
 
 
-def to_yaml(config: TrainConfig) -> str:
-    """The configuration as YAML, each key with its description; :func:`read_config` reads it back."""
-    return "".join(_yaml_lines(config, config.model_dump(mode="json"), indent=""))
+def to_yaml(config: TrainConfig, *, notes: Mapping[str, str] | None = None) -> str:
+    """The configuration as YAML, each key with its description; :func:`read_config` reads it back.
+
+    Args:
+        notes: key with dots → what is said of its value behind the description.
+    """
+    values = config.model_dump(mode="json")
+    return "".join(_yaml_lines(config, values, indent="", prefix="", notes=notes or {}))
 
 
-def _yaml_lines(section: BaseModel, values: Mapping[str, Any], *, indent: str) -> Iterator[str]:
+def _yaml_lines(
+    section: BaseModel,
+    values: Mapping[str, Any],
+    *,
+    indent: str,
+    prefix: str,
+    notes: Mapping[str, str],
+) -> Iterator[str]:
     fields = type(section).model_fields
     for key, value in values.items():
         description = fields[key].description or ""
+        if prefix + key in notes:
+            description = f"{description} {notes[prefix + key]}"
         for line in textwrap.wrap(description, 98 - len(indent)):
             yield f"{indent}# {line}\n"
         inner = getattr(section, key)
         if isinstance(inner, ModelChoice):
             yield f"{indent}{key}:\n{indent}  name: {inner.name}\n"
             options = {k: v for k, v in value.items() if k not in ("name", WITHOUT)}
-            yield from _yaml_lines(inner.options, options, indent=f"{indent}  ")
+            yield from _yaml_lines(
+                inner.options, options, indent=f"{indent}  ", prefix=f"{prefix}{key}.", notes=notes
+            )
             if inner.without:
                 yield f"{indent}  # Edges that are off even where the store serves them.\n"
                 yield f"{indent}  {WITHOUT}: [{', '.join(inner.without)}]\n"
         elif isinstance(inner, BaseModel):
             yield f"{indent}{key}:\n"
-            yield from _yaml_lines(inner, value, indent=f"{indent}  ")
+            yield from _yaml_lines(
+                inner, value, indent=f"{indent}  ", prefix=f"{prefix}{key}.", notes=notes
+            )
         else:
             text = yaml.safe_dump(value, default_flow_style=True, allow_unicode=True, width=10_000)
             yield f"{indent}{key}: {text.splitlines()[0]}\n"  # a scalar ends with a line of "..."

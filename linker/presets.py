@@ -87,6 +87,32 @@ _WIKIDIVERSE: Values = {
 
 _MODELS = (_DRIN, _GHMFC, _MELHI, _HIECOATT, _JMEL, _TEXT, _IMAGE)
 
+#: The same in the words that ``--print-config`` shows: key with dots → where its value comes from.
+_SCRIPT = "the training script of DRIN's authors"
+_TABLE = "table 2 of the DRIN paper (arXiv 2310.05589)"
+_SOURCES: Mapping[str, str] = {
+    "text.source": f"{_SCRIPT}, where online_bert and finetune_bert are off",
+    "protocol": "the released candidate lists end with the gold, and the model sees it",
+    "loss.negatives": _SCRIPT,
+    "loss.margin": _SCRIPT,
+    "epochs": _SCRIPT,
+    "batch_size": _SCRIPT,
+    "lr": _SCRIPT,
+    "precision": _SCRIPT,
+    "entity_pooling": f"{_SCRIPT} for WikiMEL, BERT's pooled output in the release for WikiDiverse",
+    "metrics.ks": f"{_TABLE}, and hits@50, which the script prints for WikiMEL",
+    "metrics.tie_rule": f"{_SCRIPT}, which counts a tie with the gold as a hit",
+    "metrics.denominator": f"{_TABLE}, all mentions of WikiMEL and the retrieved golds of WikiDiverse",
+    "metrics.select": "chosen here, the published figure that comes first",
+    "model.maximum": "chosen here, the script's is padded (docs/decisions/ghmfc-maximum.md)",
+}
+_OPTION_SOURCES: Mapping[str, str] = {
+    "drin": "arXiv 2310.05589, section 4, and the training script its authors released",
+    "ghmfc": _SCRIPT,
+    "melhi": _SCRIPT,
+    "hiecoatt": "chosen here, because DRIN's authors do not publish it",
+}
+
 #: ``<model>-<dataset>`` → values.
 PRESETS: Mapping[str, Values] = {
     f"{model['name']}-{dataset}": {"model": model, **values}
@@ -106,3 +132,23 @@ def preset(name: str) -> Values:
             f"no preset {name!r}", where="--preset", hint=f"presets: {', '.join(PRESETS)}"
         )
     return deepcopy(PRESETS[name])
+
+
+def preset_sources(name: str) -> dict[str, str]:
+    """Key with dots → where the value comes from, for every value that a preset sets.
+
+    Raises:
+        ConfigError: no such preset; lists them.
+    """
+    values = preset(name)
+    model = values["model"]["name"]
+    keys = [
+        f"{key}.{inner}" if inner else key
+        for key, value in values.items()
+        for inner in (value if isinstance(value, Mapping) else ("",))
+    ]
+    return {
+        key: _SOURCES[key] if key in _SOURCES else _OPTION_SOURCES[model]
+        for key in keys
+        if key != "model.name"
+    }

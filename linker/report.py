@@ -46,7 +46,7 @@ def read_summaries(runs: Sequence[str | os.PathLike[str]]) -> dict[str, dict[str
 
 
 def run_table(summary: Mapping[str, Any], splits: Sequence[str] = SPLITS) -> Table:
-    """The figures of one run or evaluation: a row a split."""
+    """The figures of one run or evaluation: a row a split; n is what they are means over."""
     present = [split for split in splits if split in summary]
     names = _figure_names([summary[split] for split in present])
     seed = "" if summary["seed"] is None else f"; seed {summary['seed']}"
@@ -55,7 +55,8 @@ def run_table(summary: Mapping[str, Any], splits: Sequence[str] = SPLITS) -> Tab
     for split in present:
         values = summary[split]
         cells = [_cell(name, values.get(name)) for name in names]
-        figures.add_row(split, *cells, f"{values['mentions']:,}")
+        counted = "retrieved" if summary["denominator"] == "retrieved" else "mentions"
+        figures.add_row(split, *cells, f"{values[counted]:,}")
     return figures
 
 
@@ -179,10 +180,14 @@ def _caption(summary: Mapping[str, Any]) -> str:
 def _model(summary: Mapping[str, Any]) -> str:
     """``text``, ``drin (tt it)`` with the edges that are on, ``clip (sum)`` with its options.
 
-    An encoder inside training is named behind.
+    Options of a trained model that are not the defaults stand there too, so that an ablation is not
+    taken for the whole model. An encoder inside training is named behind.
     """
-    words = summary.get("edges", list(summary.get("options", {}).values()) or None)
-    name = summary["model"] if words is None else f"{summary['model']} ({' '.join(words)})"
+    words = list(summary.get("options", {}).values())
+    if "edges" in summary:
+        words = [*summary["edges"]] or ["no edges"]
+    words += [f"{key}={value}" for key, value in summary.get("changed", {}).items()]
+    name = f"{summary['model']} ({' '.join(words)})" if words else summary["model"]
     text = summary.get("text", "stored")
     return name if text == "stored" else f"{name}, text {text}"
 

@@ -8,6 +8,7 @@ from typing import Any
 from linker.config import MetricsConfig, TrainConfig
 from linker.matching import Match
 from linker.metrics import Metrics, Ranks, summarise
+from linker.models import model_class
 
 
 def split_metrics(ranks: Ranks, config: MetricsConfig) -> Metrics:
@@ -27,7 +28,10 @@ def figures(metrics: Metrics) -> dict[str, float | int | None]:
 
 
 def conditions(config: TrainConfig, match: Match) -> dict[str, Any]:
-    """What one has to know to read the figures; a model that learns nothing has options, no seed."""
+    """What one has to know to read the figures; a model that learns nothing has options, no seed.
+
+    Of one that learns, ``changed`` holds the options that are not the defaults.
+    """
     values: dict[str, Any] = {
         "model": match.name,
         "text": config.text.words,
@@ -38,7 +42,10 @@ def conditions(config: TrainConfig, match: Match) -> dict[str, Any]:
     }
     if not match.learns:
         values["options"] = match.config.model_dump(mode="json")
-    if match.edges or match.edges_off:
+    else:
+        changed = match.config.model_dump(mode="json", exclude_defaults=True)
+        values["changed"] = {key: value for key, value in changed.items() if key != "edges"}
+    if model_class(match.name)[0].edge_fields:
         values["edges"] = list(match.edges)
         values["edges_off"] = dict(match.edges_off)
     return values

@@ -15,10 +15,10 @@ from cli.main import main
 from cli.train import train as train_command
 from featurestore.errors import ConfigError
 from linker.config import Section, TextSection, TrainConfig
-from linker.config_layers import layered_config, merged, parse_setting
+from linker.config_layers import layered_config, merged, parse_setting, preset_notes
 from linker.config_text import FLAGS, known_keys, read_config, to_yaml
 from linker.models import MODELS
-from linker.presets import PRESETS, preset
+from linker.presets import PRESETS, preset, preset_sources
 
 
 def refused(values: dict[str, Any]) -> str:
@@ -273,6 +273,24 @@ def test_print_config_prints_what_would_be_used(capsys: pytest.CaptureFixture[st
     assert (status, printed.err) == (0, "")
     config = read_config(yaml.safe_load(printed.out))
     assert config == layered_config(preset_name="drin-wikimel", flags={"epochs": 2})
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_print_config_says_where_each_value_of_a_preset_comes_from(name: str) -> None:
+    sources = preset_sources(name)
+    assert sources.keys() == flat(preset(name)) - {"model.name"}
+    config = layered_config(preset_name=name)
+    assert preset_notes(name, config) == {key: f"Preset: {of}." for key, of in sources.items()}
+    assert to_yaml(config, notes=preset_notes(name, config)).count("Preset:") == len(sources)
+
+
+def test_a_value_that_is_not_the_presets_is_not_said_to_be() -> None:
+    changed = layered_config(preset_name="drin-wikimel", settings=["loss.margin=1"])
+    notes = preset_notes("drin-wikimel", changed)
+    assert "loss.margin" not in notes
+    assert "model.layers" in notes
+    other = layered_config(preset_name="drin-wikimel", flags={"model.name": "ghmfc"})
+    assert not [key for key in preset_notes("drin-wikimel", other) if key.startswith("model.")]
 
 
 def test_a_wrong_key_on_the_command_line_is_a_usage_error(

@@ -72,3 +72,17 @@ def test_80_columns_hold_a_run_under_full_kb() -> None:
     shown = lines(run_table(full))
     assert "…" not in "".join(shown)
     assert "protocol full-kb (18,880 entities)" in " ".join(" ".join(shown).split())
+
+
+def test_n_is_what_the_figures_are_means_over() -> None:
+    shown = run_table(summary("text", denominator="retrieved"))
+    assert [list(column.cells) for column in shown.columns][-1] == ["1,400", "1,400"]
+    assert list(list(run_table(summary("text")).columns)[-1].cells) == ["1,570", "1,570"]
+
+
+def test_an_ablation_is_not_shown_as_the_whole_model() -> None:
+    static = summary("drin", edges=["tt", "ii"], changed={"edge_update": "static"})
+    assert str(run_table(static).caption).startswith("drin (tt ii edge_update=static); ")
+    assert str(run_table(summary("drin", edges=[])).caption).startswith("drin (no edges); ")
+    ghmfc = summary("ghmfc", changed={"heads": 4})
+    assert str(run_table(ghmfc).caption).startswith("ghmfc (heads=4); ")
