@@ -7,20 +7,29 @@ into float32, and the rows already written are carried over: they were within th
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import Executor
+from concurrent.futures import Executor, Future
+from typing import NamedTuple
 
 import h5py
 import numpy as np
 
 from featurestore.codecs import Codec
 from featurestore.errors import NotFinite, SourceError
+from featurestore.halves import FLOAT16_BOUND, to_float16
 from featurestore.schema import Field
 
-#: Largest relative L2 error of a stored vector. float16 rounds each value within 2⁻¹¹ = 4.9e-4, so
-#: 1e-3 is kept unless values overflow (above 65504) or vanish (chosen here, because the models'
-#: cosines then change by at most 1e-6, far under float32 training noise).
-FLOAT16_BOUND = 1e-3
+#: Records on their way from the caller to the disk (chosen here: enough for every core to have the
+#: next one, little beside the caller's block).
+_UNDERWAY = 64
+
+
+class _Cast(NamedTuple):
+    """Vectors in the dtype of their field, and how far that is from the exact ones."""
+
+    values: np.ndarray
+    error: float
 
 
 class FeatureWriter:
@@ -88,31 +97,39 @@ class FeatureWriter:
         self._written[index] = True
 
     def _write_rows(self, index: np.ndarray, values: np.ndarray) -> None:
-        stored = self._cast(index, values)
+        stored = self._settled(index, values, self._cast(index, values, self.dtype))
         breaks = np.flatnonzero(np.diff(index) != 1) + 1  # runs of consecutive rows: one write each
         for run, block in zip(np.split(index, breaks), np.split(stored, breaks), strict=True):
             if len(run):
                 self._dataset[run[0] : run[-1] + 1] = block
 
     def _write_records(self, index: np.ndarray, values: Sequence[np.ndarray] | np.ndarray) -> None:
-        for first in range(0, len(index), 256):  # bounds what waits in memory for the disk
-            part = index[first : first + 256]
-            records = [
-                self._cast(part[i : i + 1], np.asarray(record)[None])[0]
-                for i, record in enumerate(values[first : first + 256])
-            ]
-            records = [r.astype(self.dtype, copy=False) for r in records]  # after a late fall-back
-            self._store_records(part.tolist(), records)
-            self._written[part] = True  # a fall-back in the next part carries these over
+        """Records are read, cast and compressed by every core, and written here in their order."""
+        underway: deque[tuple[int, np.ndarray, Future[tuple[_Cast, bytes]]]] = deque()
+        for row, record in zip(index.tolist(), values, strict=True):
+            made = self._pool.submit(self._make, row, record, self.dtype)
+            underway.append((row, record, made))
+            if len(underway) >= _UNDERWAY:
+                self._store(*underway.popleft())
+        while underway:
+            self._store(*underway.popleft())
 
-    def _store_records(self, rows: list[int], records: list[np.ndarray]) -> None:
+    def _make(self, row: int, record: np.ndarray, dtype: np.dtype) -> tuple[_Cast, bytes]:
+        """A record in a dtype, and its chunk, which is empty where the record is written as it is."""
+        cast = self._cast(np.array([row]), np.asarray(record)[None], dtype)
+        fits = self._is_chunked and cast.error <= FLOAT16_BOUND
+        return cast, self._encode(cast.values[0]) if fits else b""
+
+    def _store(self, row: int, record: np.ndarray, made: Future[tuple[_Cast, bytes]]) -> None:
+        cast, chunk = made.result()
+        values = self._settled(np.array([row]), np.asarray(record)[None], cast)[0]
         if not self._is_chunked:
-            for row, record in zip(rows, records, strict=True):
-                self._dataset[row, : len(record)] = record
-            return
-        chunks = self._pool.map(self._encode, records)
-        for row, chunk in zip(rows, chunks, strict=True):
+            self._dataset[row, : len(values)] = values
+        else:
+            if values.dtype != cast.values.dtype or not chunk:  # the field is float32 by now
+                chunk = self._encode(values)
             self._dataset.id.write_direct_chunk((row, *[0] * (len(self.shape) - 1)), chunk)
+        self._written[row] = True  # a fall-back at a later record carries this one over
 
     def _encode(self, record: np.ndarray) -> bytes:
         whole = self.shape[1:]
@@ -122,10 +139,17 @@ class FeatureWriter:
             record = padded
         return self._codec.encode(np.ascontiguousarray(record))
 
-    def _cast(self, index: np.ndarray, values: np.ndarray) -> np.ndarray:
-        """The values in the field's dtype, which this may have turned into float32."""
-        flat = values.reshape(len(values), -1)
-        finite = np.isfinite(flat).all(axis=1)
+    def _cast(self, index: np.ndarray, values: np.ndarray, dtype: np.dtype) -> _Cast:
+        """The values in ``dtype``. Reads nothing that another thread may change.
+
+        Raises:
+            NotFinite: names the row.
+        """
+        if dtype == np.float16 and values.dtype == np.float32:
+            cast = _Cast(*to_float16(values.reshape(-1, values.shape[-1])))
+            if np.isfinite(cast.error):  # then the values are
+                return _Cast(cast.values.reshape(values.shape), cast.error)
+        finite = np.isfinite(values.reshape(len(values), -1)).all(axis=1)
         if not finite.all():
             row = int(index[np.flatnonzero(~finite)[0]])
             raise NotFinite(
@@ -134,16 +158,20 @@ class FeatureWriter:
                 hint="look at that row of the source; a feature must be finite",
                 row=row,
             )
-        if self.dtype == np.float32 or values.dtype == np.float16:
-            return values.astype(self.dtype, copy=False)
-        with np.errstate(over="ignore"):
-            small = values.astype(np.float16)
-        worst = _relative_error(values.reshape(-1, values.shape[-1]), small)
-        if worst > FLOAT16_BOUND:
+        if dtype == np.float32 or values.dtype == np.float16:
+            return _Cast(values.astype(dtype, copy=False), 0.0)
+        if values.dtype != np.float32:  # float64
+            return self._cast(index, values.astype(np.float32), dtype)
+        return cast
+
+    def _settled(self, index: np.ndarray, values: np.ndarray, cast: _Cast) -> np.ndarray:
+        """The cast values, or the exact ones where the field is, or hereby becomes, float32."""
+        if cast.error > FLOAT16_BOUND and self.dtype == np.float16:
             self._fall_back()
-            return values.astype(np.float32, copy=False)
-        self._worst = max(self._worst, worst)
-        return small
+        if cast.values.dtype != self.dtype:
+            return self._cast(index, values, self.dtype).values
+        self._worst = max(self._worst, cast.error)
+        return cast.values
 
     def _fall_back(self) -> None:
         """Turn the field into float32, carrying over what was written."""
@@ -184,17 +212,3 @@ class FeatureWriter:
         attributes["doc"] = self._field.doc
         if self.dtype == np.float16:
             attributes["float16_error"] = self._worst
-
-
-def _relative_error(exact: np.ndarray, stored: np.ndarray) -> float:
-    """Largest ‖exact − stored‖ / ‖exact‖ over the vectors of a block; inf where one overflowed."""
-    back = stored.reshape(exact.shape).astype(np.float32)
-    if not np.isfinite(back).all():
-        return float("inf")
-    error = back
-    error -= exact
-    norms = np.sqrt(np.einsum("ij,ij->i", exact, exact, dtype=np.float64))
-    errors = np.sqrt(np.einsum("ij,ij->i", error, error, dtype=np.float64))
-    return float(
-        np.divide(errors, norms, out=np.zeros_like(errors), where=norms > 0).max(initial=0.0)
-    )

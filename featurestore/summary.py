@@ -36,8 +36,8 @@ class FieldSummary:
     """How one field is stored.
 
     ``shape`` includes the rows. ``logical_bytes`` are those of the whole decoded array, padding
-    included; ``ratio`` is logical / stored, ``None`` for an empty field. ``float16_error`` is the
-    largest relative error that storing as float16 made, ``None`` where nothing was rounded.
+    included; ``ratio`` is logical / stored, ``None`` for an empty field. ``float16_error``
+    bounds the relative error that storing as float16 made, ``None`` where nothing was rounded.
     """
 
     name: str

@@ -1,0 +1,74 @@
+"""float16 as NumPy makes it, bit by bit, and an error that is never understated."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+
+from featurestore.halves import FLOAT16_BOUND, to_float16
+
+#: Every float32 that float16 can hold, zeros and those that vanish included.
+HELD = st.floats(-65504, 65504, width=32)
+
+
+def same_bits(one: np.ndarray, other: np.ndarray) -> bool:
+    return one.dtype == other.dtype == np.float16 and one.tobytes() == other.tobytes()
+
+
+def true_error(values: np.ndarray) -> float:
+    exact = values.astype(np.float64)
+    norms = np.linalg.norm(exact, axis=1)
+    errors = np.linalg.norm(values.astype(np.float16).astype(np.float64) - exact, axis=1)
+    return float((errors[norms > 0] / norms[norms > 0]).max(initial=0.0))
+
+
+@given(arrays.arrays(np.float32, st.tuples(st.integers(1, 4), st.integers(1, 9)), elements=HELD))
+def test_values_are_numpys_and_their_error_is_not_understated(values: np.ndarray) -> None:
+    stored, error = to_float16(values)
+    assert same_bits(stored, values.astype(np.float16))
+    assert error >= true_error(values) * (1 - 1e-9)
+
+
+def test_every_way_of_rounding_is_numpys() -> None:
+    """All float16 neighbours and what lies between them: halves, and a bit beside the halves."""
+    halves = np.arange(0, 0x7BFF, dtype=np.uint16).view(np.float16).astype(np.float32)
+    above = np.arange(1, 0x7C00, dtype=np.uint16).view(np.float16).astype(np.float32)
+    between = (halves + above) / 2
+    values = np.stack([
+        halves, between, np.nextafter(between, np.float32(0)), np.nextafter(between, above)
+    ])  # fmt: skip
+    for signed in (values, -values):
+        rows = signed.T[: len(signed.T) // 64 * 64].reshape(-1, 256)
+        one_large = np.where(np.arange(257) == 256, np.float32(60000), np.float32(0))
+        rows = np.concatenate([rows, np.tile(one_large[256:], (len(rows), 1))], axis=1)
+        rows = rows[np.linalg.norm(rows, axis=1) < 65504]
+        assert same_bits(to_float16(rows)[0], rows.astype(np.float16))
+
+
+@pytest.mark.parametrize("bad", [65520.0, 1e30, np.inf, np.nan])
+def test_what_float16_cannot_hold_has_an_infinite_error(bad: float) -> None:
+    values = np.ones((3, 8), np.float32)
+    values[1, 2] = bad
+    assert to_float16(values)[1] == np.inf
+
+
+def test_a_vector_that_vanishes_breaks_the_bound_and_one_that_does_not_keeps_it() -> None:
+    values = np.full((2, 768), 1e-8, np.float32)
+    assert to_float16(values)[1] > FLOAT16_BOUND
+    values[:, 0] = 1
+    assert to_float16(values)[1] < FLOAT16_BOUND
+
+
+def test_zeros_are_exact() -> None:
+    values = np.array([[0.0, -0.0, 1.0]], np.float32)
+    assert same_bits(to_float16(values)[0], values.astype(np.float16))
+    stored, error = to_float16(np.zeros((2, 3), np.float32))
+    assert (stored.tolist(), error) == ([[0.0] * 3] * 2, 0.0)
+
+
+def test_nothing_is_nothing() -> None:
+    stored, error = to_float16(np.empty((0, 5), np.float32))
+    assert (stored.shape, stored.dtype, error) == ((0, 5), np.float16, 0.0)
