@@ -113,6 +113,8 @@ def link(
     if target is None:
         raise click.UsageError("--input: say where the answers go with -o FILE, or -o -")
     assert source is not None
+    if target.exists() and source.exists() and target.samefile(source):
+        raise click.UsageError(f"-o {target} is the --input: name another file for the answers")
     _link_many(run, source, target, overwrite, top, as_json, options)
 
 

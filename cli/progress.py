@@ -18,6 +18,7 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.table import Column
 from rich.text import Text
 
 from featurestore.progress import Progress as ProgressProtocol
@@ -36,6 +37,10 @@ def _rate(done: float, seconds: float, unit: str) -> str:
     return f"{done / seconds:,.0f} {unit}/s" if seconds > 0 else ""
 
 
+def _whole() -> Column:
+    return Column(no_wrap=True)
+
+
 class _Rate(ProgressColumn):
     """Units a second since the stage began."""
 
@@ -52,13 +57,13 @@ class Bars:
     @contextmanager
     def stage(self, name: str, total: int, unit: str) -> Iterator[Stage]:
         bars = Progress(
-            TextColumn("{task.description:<28}"),
-            BarColumn(bar_width=24),
-            MofNCompleteColumn(),
-            _Rate(),
-            TimeElapsedColumn(),
+            TextColumn("{task.description:<20}"),
+            BarColumn(bar_width=24),  # the only one that gives way where a terminal has no room
+            MofNCompleteColumn(table_column=_whole()),
+            _Rate(table_column=_whole()),
+            TimeElapsedColumn(table_column=_whole()),
             TextColumn("left"),
-            TimeRemainingColumn(),
+            TimeRemainingColumn(table_column=_whole()),
             console=self._console,
         )
         with bars:

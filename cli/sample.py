@@ -111,9 +111,12 @@ def _next(summary: dict[str, Any]) -> str:
     encoders = {name: quote(folder) for name, folder in summary["encoders"].items()}
     parts = [f"drin-fs ingest {root} -o {quote(summary['root'].rstrip('/') + '.h5')}"]
     if encoders:
-        parts.append(f"--text-encoder {encoders['bert']} --image-encoder {encoders['resnet']}")
-        boxes = f"--boxes {quote(summary['boxes'])}" if summary["boxes"] else "--detector none"
-        parts.append(f"--clip {encoders['clip']} {boxes}")
+        parts.append(f"--text-encoder {encoders['bert']}")
+        parts.append(f"--image-encoder {encoders['resnet']}")
+        parts.append(f"--clip {encoders['clip']}")
+        parts.append(
+            f"--boxes {quote(summary['boxes'])}" if summary["boxes"] else "--detector none"
+        )
     if summary["layout"] == "mimic":
         parts.append(f"--candidates {summary['candidates']}")
     return " \\\n      ".join(parts)

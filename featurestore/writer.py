@@ -252,7 +252,13 @@ def check_target(target: Path, *, overwrite: bool) -> None:
             "the target folder does not exist", where=str(target.parent), hint="create it"
         )
     if target.is_dir():
-        raise WriteError("the target is a folder", where=str(target), hint="name a file: STORE.h5")
+        raise WriteError(
+            "the target is a folder", where=str(target), hint="name a file that is to stand in it"
+        )
+    if target.exists() and not target.is_file():  # a rename would put a file in place of /dev/null
+        raise WriteError(
+            "the target is a device or a pipe, which a file cannot replace", where=str(target)
+        )
     if target.exists() and not overwrite:
         raise WriteError(
             "the target exists", where=str(target), hint="pass --overwrite to replace it"

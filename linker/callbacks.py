@@ -161,10 +161,10 @@ class RecordEpochs(pl.Callback):
     def _line(self, epoch: Epoch, epochs: int | None, *, is_best: bool) -> str:
         names = dict.fromkeys((self.metrics.select, "mrr"))
         shown = "  ".join(f"{name} {epoch[f'valid_{name}']:.4f}" for name in names)
-        mark = "  best so far" if is_best else ""
+        mark = "  best" if is_best else ""
         return (
             f"epoch {epoch['epoch']}/{epochs}  loss {epoch['train_loss']:.4f}  valid: {shown}  "
-            f"({epoch['mentions_per_s']:,.0f} mentions/s){mark}"
+            f"{epoch['mentions_per_s']:,.0f} mentions/s{mark}"
         )
 
     # Lightning puts these into each checkpoint

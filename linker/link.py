@@ -301,4 +301,4 @@ def _mention_notes(fresh: FreshMentions, place: int, candidates: int) -> Iterato
     if not candidates:
         yield "no title is like the mention: there are no candidates"
     if fresh.columns.get("span_empty", np.zeros(place + 1))[place]:
-        yield "the mention stands behind the last token that is read: [CLS] stands for it"
+        yield "no token that is read belongs to the mention: [CLS] stands for it"

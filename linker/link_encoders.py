@@ -155,7 +155,8 @@ def _detector(
             else "the store does not say which detector found its objects",
             where=str(store.path),
             hint="name a detector: --detector fasterrcnn|maskrcnn with --other-encoder, or "
-            "--detector none: as if it found no object",
+            "--detector none: as if it found no object "
+            '(Python: encoders=EncoderChoice(detector="none"))',
         )
     weights = choice.detector_weights or _recorded_weights(store)
     return TorchvisionDetector.load(name, weights=weights or "DEFAULT", device=device)

@@ -13,7 +13,7 @@ from time import perf_counter
 from typing import Any, BinaryIO, TextIO
 
 from featurestore.disk import sync_folder, write_errors
-from featurestore.errors import SourceError
+from featurestore.errors import SourceError, WriteError
 from featurestore.progress import Progress, Silent
 from featurestore.writer import check_target, remove_leftovers
 from linker.link import Linker
@@ -111,8 +111,9 @@ def new_file(target: Path, *, overwrite: bool = False) -> Iterator[TextIO]:
     remove_leftovers(target)
     part = target.with_name(f".{target.name}.{os.getpid()}.part")
     with write_errors(target, when_full="free some space, or name a file on another disk"):
+        file = _created(part)
         try:
-            with part.open("w", encoding="utf-8", newline="\n") as file:
+            with file:
                 yield file
                 file.flush()
                 os.fsync(file.fileno())
@@ -120,6 +121,17 @@ def new_file(target: Path, *, overwrite: bool = False) -> Iterator[TextIO]:
             sync_folder(target.parent)
         finally:
             part.unlink(missing_ok=True)
+
+
+def _created(path: Path) -> TextIO:
+    try:
+        return path.open("w", encoding="utf-8", newline="\n")
+    except OSError as error:
+        raise WriteError(
+            f"cannot create the file ({error.strerror})",
+            where=str(path.parent),
+            hint="choose a folder that you may write to, and a name that is not too long",
+        ) from error
 
 
 @contextmanager

@@ -36,7 +36,7 @@ class MentionInput:
         where: names the mention in errors, such as ``file:line``.
 
     Raises:
-        MentionError: the span is empty or not inside the sentence, the sentence holds half
+        MentionError: the span is empty, blank or not inside the sentence, the sentence holds half
             characters, or the list of candidates is empty.
     """
 
@@ -61,6 +61,12 @@ class MentionInput:
                 f"{len(self.sentence)}",
                 where=self.where,
                 hint="start counts from 0, end is exclusive",
+            )
+        if not self.mention.strip():
+            raise MentionError(
+                f"the mention is blank: characters {self.start} to {self.end}",
+                where=self.where,
+                hint="it is a name in the sentence: … [[Jordan]] scored 63 …",
             )
         if self.candidates is not None and not len(self.candidates):
             raise MentionError(

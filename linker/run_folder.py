@@ -157,12 +157,14 @@ class RunFolder:
     def _read(self, path: Path) -> str:
         try:
             return path.read_text(encoding="utf-8")
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             raise RunError(
                 self._what_is_missing(path), where=str(path), hint=self._next()
             ) from None
 
     def _what_is_missing(self, path: Path) -> str:
+        if self.path.is_file():
+            return "this is a file, and a run is a folder"
         if not self.path.is_dir():
             return "no such run folder"
         if not self.config.is_file():

@@ -53,7 +53,7 @@ def lines(tmp_path: Path):
 # mentions ---------------------------------------------------------------------------------------
 
 
-@given(plain, plain.filter(bool), plain)
+@given(plain, plain.filter(str.strip), plain)
 def test_a_marked_mention_stands_where_its_brackets_were(left: str, name: str, right: str) -> None:
     mention = MentionInput.marked(f"{left}[[{name}]]{right}")
     assert mention.sentence == left + name + right
@@ -74,6 +74,12 @@ def test_a_sentence_needs_exactly_one_mention(text: str) -> None:
 def test_a_span_lies_in_its_sentence(start: int, end: int) -> None:
     with pytest.raises(MentionError, match=f"characters {start} to {end} of a sentence of 5"):
         MentionInput(sentence="Paris", start=start, end=end)
+
+
+@pytest.mark.parametrize("text", ["a [[ ]] b", "[[\t\n]]", "[[\u00a0]]"])
+def test_a_mention_is_not_blank(text: str) -> None:
+    with pytest.raises(MentionError, match="the mention is blank: characters"):
+        MentionInput.marked(text)
 
 
 @pytest.mark.parametrize(
@@ -208,6 +214,15 @@ def test_a_new_file_stands_at_its_place_when_it_is_complete(tmp_path: Path) -> N
     assert [path.name for path in tmp_path.iterdir()] == ["out.jsonl"]
 
 
+def test_a_file_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    with (
+        pytest.raises(WriteError, match=r"cannot create the file \(File name too long") as caught,
+        new_file(tmp_path / ("a" * 250)),
+    ):
+        pytest.fail("nothing can be written")
+    assert caught.value.where == str(tmp_path)
+
+
 # the command ------------------------------------------------------------------------------------
 
 
@@ -264,6 +279,15 @@ def test_a_bad_line_leaves_no_file(
     assert [path.name for path in tmp_path.iterdir()] == [source.name]
 
 
+def test_the_answers_do_not_replace_the_mentions(
+    lines: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = lines({"sentence": "[[Georgia]]"})
+    assert link("run", "--input", source, "-o", source, "--overwrite") == 2
+    assert "is the --input: name another file" in capsys.readouterr().err
+    assert json.loads(source.read_text()) == {"sentence": "[[Georgia]]"}
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -280,6 +304,13 @@ def test_options_that_do_not_go_together_are_refused(
 ) -> None:
     assert link("run", *arguments) == 2
     assert message in capsys.readouterr().err
+
+
+def test_a_store_is_no_run(
+    golden_stores: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert link(golden_stores("wikimel"), "--sentence", "[[Georgia]]") == 3
+    assert capsys.readouterr().err.startswith("error: this is a file, and a run is a folder\n")
 
 
 def test_notes_go_to_stderr(

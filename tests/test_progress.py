@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 
 import pytest
 from rich.console import Console
@@ -56,3 +57,14 @@ def test_a_bar_names_its_stage_whatever_the_name() -> None:
         stage.advance(2)
     assert "[red]text" in stream.getvalue()
     assert "2/2" in stream.getvalue()
+
+
+def test_a_bar_keeps_its_numbers_and_units_on_one_line() -> None:
+    stream = io.StringIO()
+    narrow = Console(file=stream, force_terminal=True, color_system=None, width=80)
+    with Bars(narrow).stage("ranking all entities", 25_106, "mentions") as stage:
+        stage.advance(25_106)
+    lines = [
+        line for line in re.sub(r"\x1b\S*?[A-Za-z]|\r", "", stream.getvalue()).split("\n") if line
+    ]
+    assert all("25106" in line and "mentions/s" in line and "left" in line for line in lines)

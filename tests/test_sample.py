@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cli.main import main
 from featurestore.errors import ConfigError, SourceError, WriteError
 from featurestore.progress import Stage
 from featurestore.sources import sample_words
@@ -201,3 +202,13 @@ def test_a_folder_that_cannot_be_made_is_said(tmp_path: Path) -> None:
         write_sample(tmp_path / "file" / "x", layout="preprocessed", mentions=20, entities=20)
     with pytest.raises(SourceError, match="a file, not a folder"):
         write_sample(tmp_path / "file", layout="preprocessed", mentions=20, entities=20)
+
+
+def test_the_next_command_fits_a_terminal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["sample", "demo/raw", "--mentions", "40", "--entities", "40"]) == 0
+    lines = capsys.readouterr().out.partition("next\n")[2].splitlines()
+    assert all(line.endswith(" \\") for line in lines[:-1])
+    assert max(map(len, lines)) <= 80

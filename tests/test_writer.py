@@ -21,7 +21,7 @@ import featurestore
 from featurestore import ids as ids_module
 from featurestore.codecs import COMPRESSIONS, Compression
 from featurestore.errors import SourceError, WriteError
-from featurestore.writer import ALIGNMENT, StoreWriter, remove_leftovers
+from featurestore.writer import ALIGNMENT, StoreWriter, check_target, remove_leftovers
 from tests.tiny_store import PROVENANCE, write_tiny_store
 
 VIEW, RECORD = "entities/text_mean", "entities/text_tokens"
@@ -245,6 +245,11 @@ def test_a_target_that_appears_meanwhile_is_not_replaced(tmp_path: Path) -> None
             publish(writer)
     assert target.read_text() == "somebody else's"
     assert folder(tmp_path) == ["s.h5"]
+
+
+def test_a_device_is_no_target() -> None:
+    with pytest.raises(WriteError, match="a device or a pipe"):
+        check_target(Path(os.devnull), overwrite=True)
 
 
 def test_a_folder_is_no_target(tmp_path: Path) -> None:

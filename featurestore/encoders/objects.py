@@ -180,7 +180,7 @@ def _downloaded(build: Callable[..., nn.Module]) -> nn.Module:
         raise EncoderError(
             f"the detector's weights cannot be downloaded: {error}",
             where=build.__name__,
-            hint="give a file with its weights (--detector-weights), or ingest with --detector none",
+            hint="give a file with its weights (--detector-weights), or choose --detector none",
         ) from error
 
 
