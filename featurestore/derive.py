@@ -35,6 +35,12 @@ def recorded_status(paths: Sequence[str]) -> np.ndarray:
     return np.array([missing if default_picture(path) else ok for path in paths], np.uint8)
 
 
+def _views(text: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Token 0, mean and maximum of a text of ``count`` tokens."""
+    tokens = text[:count]
+    return tokens[0], token_mean(tokens), token_max(tokens)
+
+
 class EntityText:
     """Token features of entity texts: records, counts, and the views of MODELS.md."""
 
@@ -51,11 +57,10 @@ class EntityText:
     ) -> None:
         """``tokens``: one (≥ count, D) array a row; what lies beyond the count is stored with it."""
         self._counts[rows] = counts
-        real = [text[:count] for text, count in zip(tokens, counts.tolist(), strict=True)]
         self._records.write(rows, tokens)
-        self._cls.write(rows, np.stack([text[0] for text in real]))
-        self._mean.write(rows, np.stack([token_mean(text) for text in real]))
-        self._max.write(rows, np.stack([token_max(text) for text in real]))
+        views = zip(*self._writer.every(_views, tokens, counts.tolist()), strict=True)
+        for field, values in zip((self._cls, self._mean, self._max), views, strict=True):
+            field.write(rows, np.stack(values))
 
     def finish(self) -> None:
         self._writer.column("entities/token_count", self._counts)
@@ -80,12 +85,11 @@ class MentionText:
     ) -> None:
         """``tokens``: one (≥ count, D) array a row; what lies beyond the count is stored with it."""
         self._counts[rows] = counts
-        spans = []
-        for row, text, count in zip(rows.tolist(), tokens, counts.tolist(), strict=True):
-            span, empty = span_mean(text[:count], int(self._starts[row]), int(self._ends[row]))
-            spans.append(span)
-            self._empty[row] = empty
         self._records.write(rows, tokens)
+        real = [text[:count] for text, count in zip(tokens, counts.tolist(), strict=True)]
+        ends = (self._starts[rows].tolist(), self._ends[rows].tolist())
+        spans, empty = zip(*self._writer.every(span_mean, real, *ends), strict=True)
+        self._empty[rows] = empty
         self._cls.write(rows, np.stack([text[0] for text in tokens]))
         self._span.write(rows, np.stack(spans))
 
@@ -103,10 +107,11 @@ class MentionImages:
     """Region features of mention pictures and their mean."""
 
     def __init__(self, writer: StoreWriter, *, regions: int, width: int) -> None:
+        self._writer = writer
         self._regions = writer.feature("mentions/image_regions", (regions, width))
         self._mean = writer.feature("mentions/image_mean", (width,))
 
     def write(self, rows: np.ndarray, regions: np.ndarray) -> None:
         """``regions``: (len(rows), R, V)."""
         self._regions.write(rows, regions)
-        self._mean.write(rows, region_mean(regions))
+        self._mean.write(rows, np.stack(self._writer.every(region_mean, regions)))

@@ -11,14 +11,14 @@ import os
 import platform
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from glob import escape
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import h5py
 import numpy as np
@@ -32,6 +32,8 @@ from featurestore.features import FeatureWriter
 from featurestore.ids import build_index
 from featurestore.options import FeatureDtype
 from featurestore.schema import BY_PATH, FORMAT, FORMAT_VERSION, Field
+
+Result = TypeVar("Result")
 
 #: Alignment of arrays and records in the file, one cache line: rows are copied without crossing it.
 ALIGNMENT = 64
@@ -167,6 +169,10 @@ class StoreWriter:
         )
         self._features.append(writer)
         return writer
+
+    def every(self, derive: Callable[..., Result], *items: Iterable[Any]) -> list[Result]:
+        """``derive`` of each of the items, worked out by every core, in their order."""
+        return list(self._pool.map(derive, *items))
 
     @contextmanager
     def scratch(self, shape: tuple[int, ...]) -> Iterator[np.ndarray]:
