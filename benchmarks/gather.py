@@ -94,7 +94,7 @@ def _contestants(workspace: Workspace) -> list[Alternative]:
         NpyFancy(place("gather-npy")),
         NpyRows(place("gather-npy-rows")),
         H5Fancy(store, table="entities"),
-        H5Rows(store, table="entities", rounds=1),
+        H5Rows(store, table="entities"),
         H5Coalesced(store, table="entities", gap=8),
         PyfiveStore(store, table="entities"),
         Hidefix(place("gather-hidefix.h5"), gzip=False),
