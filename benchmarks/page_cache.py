@@ -1,0 +1,58 @@
+"""Empty the page cache of one file, without special rights, and see what is in it."""
+
+from __future__ import annotations
+
+import ctypes
+import mmap
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+
+from featurestore.catalog import Extent
+
+
+class StaysWarm(Exception):
+    """The system does not let go of the file: nothing cold can be measured."""
+
+
+def drop(path: Path) -> None:
+    """Ask the kernel to forget the file; pages that are dirty, or in someone's map, stay.
+
+    Raises:
+        StaysWarm: this system has no such call.
+    """
+    if not hasattr(os, "posix_fadvise"):
+        raise StaysWarm("this system has no posix_fadvise")
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+        os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+    finally:
+        os.close(descriptor)
+
+
+def resident_bytes(path: Path, extents: Iterable[Extent]) -> int:
+    """Bytes of these arrays' pages that are in the page cache; asking reads none of them.
+
+    Raises:
+        StaysWarm: this system cannot tell.
+    """
+    mincore = getattr(ctypes.CDLL(None, use_errno=True), "mincore", None)
+    if mincore is None:
+        raise StaysWarm("this system has no mincore")
+    with path.open("rb") as file:
+        mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    start = np.frombuffer(mapped, np.uint8).ctypes.data
+    pages = np.zeros(-(-len(mapped) // mmap.PAGESIZE), np.uint8)
+    code = mincore(
+        ctypes.c_void_p(start), ctypes.c_size_t(len(mapped)), ctypes.c_void_p(pages.ctypes.data)
+    )
+    if code:
+        raise StaysWarm(f"mincore fails: {os.strerror(ctypes.get_errno())}")
+    wanted = np.zeros(len(pages), bool)
+    for extent in extents:
+        last = extent.offset + extent.nbytes - 1
+        wanted[extent.offset // mmap.PAGESIZE : last // mmap.PAGESIZE + 1] = True
+    return int((pages[wanted] & 1).sum()) * mmap.PAGESIZE
