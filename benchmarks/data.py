@@ -37,6 +37,11 @@ class Sizes:
     rounds: int = 9
 
     @property
+    def thorough(self) -> bool:
+        """Whether there is time for what takes minutes."""
+        return self.rounds > QUICK.rounds
+
+    @property
     def words(self) -> str:
         return (
             f"{self.entities:,} entities, {self.mentions:,} mentions × {self.candidates} "
@@ -57,7 +62,7 @@ TINY = Sizes(
     text_width=32,
     image_width=32,
     mention_tokens=32,
-    entity_tokens=24,
+    entity_tokens=40,
     regions=4,
     batch=8,
     rounds=2,
