@@ -37,6 +37,11 @@ class Sizes:
     rounds: int = 9
 
     @property
+    def thorough(self) -> bool:
+        """Whether there is time for what takes minutes."""
+        return self.rounds > QUICK.rounds
+
+    @property
     def words(self) -> str:
         return (
             f"{self.entities:,} entities, {self.mentions:,} mentions × {self.candidates} "

@@ -1,0 +1,230 @@
+"""A whole DRIN epoch over the train split: loading and steps, validation left out."""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from statistics import median
+
+import lightning.pytorch as pl
+import torch
+from torch.profiler import ProfilerActivity, profile
+
+from benchmarks.data import Workspace
+from benchmarks.reference_run import BatchTimes, train_reference
+from benchmarks.report import Cell, Report, Row, Target
+from benchmarks.step import finish, training_config
+from benchmarks.timing import Times, ratio
+from featurestore.progress import Silent
+from linker.batch import Batch
+from linker.callbacks import PeakMemory, ReportProgress, StartEpoch
+from linker.data import BatchLoader
+from linker.job import Job, prepare_job
+from linker.trainer import make_trainer, quiet_lightning, reproducible
+
+COLUMNS = ("seconds an epoch", "mentions/s", "× faster", "waiting s", "waiting %", "GPU busy %")
+REFERENCE = "reference: .npy mapped into memory, direct step"
+WORKERS = (0, 1, 2, 4)
+
+#: Epochs of each of ours, quick and otherwise.
+_QUICK_EPOCHS, _EPOCHS = 2, 3
+
+#: What is said of an epoch without validation, and of more workers than there are cores.
+_EXPECTED_WARNINGS = (".*no.*val_dataloader.*", r"This DataLoader will create [0-9]+ worker.*")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Epoch:
+    """What one pass over the train split took."""
+
+    seconds: float
+    waiting: float  # of these, until the next batch was there
+
+
+class Waiting:
+    """Hands on the batches of a loader, and adds up how long they are waited for."""
+
+    def __init__(self, loader: BatchLoader) -> None:
+        self.loader = loader
+        self.seconds = 0.0
+
+    def __iter__(self) -> Iterator[Batch]:
+        batches = iter(self.loader)
+        while True:
+            started = time.perf_counter()
+            batch = next(batches, None)
+            self.seconds += time.perf_counter() - started
+            if batch is None:
+                return
+            yield batch
+            del batch  # not kept while the next one is waited for
+
+    def __len__(self) -> int:
+        return len(self.loader)
+
+
+class EpochClock(pl.Callback):
+    """Times what stands between the two ends of an epoch, the start of a loader's workers included."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+        self._started = 0.0
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        self._started = time.perf_counter()
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        finish(module.device)
+        self.seconds = time.perf_counter() - self._started
+
+
+def measure(workspace: Workspace) -> Report:
+    """The reference and ours, with several numbers of workers; on a GPU, on it."""
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    sizes = workspace.sizes
+    epochs = _EPOCHS if sizes.thorough else _QUICK_EPOCHS
+    with workspace.store() as store:
+        jobs = {
+            _name(workers, precision): prepare_job(
+                store,
+                training_config(workspace, device=device, workers=workers, precision=precision),
+            )
+            for precision in (("32", "bf16-mixed") if device == "cuda" else ("32",))
+            for workers in WORKERS
+        }
+        mentions = len(jobs[_name(0, "32")].rows("train"))
+        reference = train_reference(
+            workspace.arrays,
+            batches=1 + epochs,
+            batch_size=sizes.batch,
+            in_memory=False,
+            device=torch.device(device),
+        )
+        passes = _in_turn(jobs, reference, mentions=mentions, epochs=epochs)
+        busy = {name: gpu_busy(job) for name, job in jobs.items()} if device == "cuda" else {}
+    rows = [_row(name, passes, mentions=mentions, busy=busy.get(name)) for name in passes]
+    return Report(
+        question="a whole DRIN epoch, validation left out",
+        columns=COLUMNS if busy else COLUMNS[:-1],
+        rows=rows,
+        targets=_targets(passes, busy),
+        conditions=_conditions(workspace, mentions, epochs),
+    )
+
+
+def _name(workers: int, precision: str) -> str:
+    reading = "a thread reads" if workers == 0 else f"{workers} workers"
+    return f"drin-fs, {'float32' if precision == '32' else precision}, {reading}"
+
+
+def _in_turn(
+    jobs: Mapping[str, Job], reference: Iterator[BatchTimes], *, mentions: int, epochs: int
+) -> dict[str, list[Epoch]]:
+    """A batch of the reference and an epoch of each of ours, again and again, after a first turn.
+
+    In that one the reference touches its pages for the first time; one of ours is enough for ours.
+    """
+    taken: dict[str, list[Epoch]] = {REFERENCE: [], **{name: [] for name in jobs}}
+    next(reference)
+    one_epoch(next(iter(jobs.values())))
+    for _ in range(epochs):
+        taken[REFERENCE].append(scaled(next(reference), mentions=mentions))
+        for name, job in jobs.items():
+            taken[name].append(one_epoch(job))
+    return taken
+
+
+def one_epoch(job: Job) -> Epoch:
+    """One epoch with fresh weights, through the classes that ``drin-fs train`` goes through."""
+    clock = EpochClock()
+    batches = job.loader("train", shuffled=True)
+    waiting = Waiting(batches)
+    with reproducible(job.config.seed, job.device), quiet_lightning(), warnings.catch_warnings():
+        for expected in _EXPECTED_WARNINGS:
+            warnings.filterwarnings("ignore", expected)
+        trainer = make_trainer(
+            device=job.device,
+            precision=job.config.precision,
+            callbacks=[
+                StartEpoch(seed=job.config.seed, requests=batches.requests),
+                ReportProgress(Silent()),
+                PeakMemory(),
+                clock,
+            ],
+        )
+        trainer.fit(job.module().train(), train_dataloaders=waiting)
+    return Epoch(seconds=clock.seconds, waiting=waiting.seconds)
+
+
+def gpu_busy(job: Job) -> float:
+    """The share of an epoch's time in which the GPU computes; copies to it do not count."""
+    with profile(activities=[ProfilerActivity.CUDA]) as profiler:
+        epoch = one_epoch(job)
+    computing = sum(
+        event.self_device_time_total
+        for event in profiler.key_averages()
+        if not event.key.startswith(("Memcpy", "Memset"))
+    )
+    return computing / 1e6 / epoch.seconds
+
+
+def scaled(batch: BatchTimes, *, mentions: int) -> Epoch:
+    """The epoch that a batch stands for, by the number of mentions."""
+    batches = mentions / batch.mentions
+    return Epoch(seconds=(batch.loading + batch.step) * batches, waiting=batch.loading * batches)
+
+
+def _times(passes: Sequence[Epoch]) -> Times:
+    return Times(tuple(epoch.seconds for epoch in passes))
+
+
+def _row(
+    name: str, passes: Mapping[str, Sequence[Epoch]], *, mentions: int, busy: float | None
+) -> Row:
+    times = _times(passes[name])
+    waiting = median(epoch.waiting for epoch in passes[name])
+    cells: dict[str, Cell] = {
+        "seconds an epoch": times.median,
+        "mentions/s": mentions / times.median,
+        "× faster": ratio(_times(passes[REFERENCE]), times),
+        "waiting s": waiting,
+        "waiting %": 100 * median(e.waiting / e.seconds for e in passes[name]),
+        "GPU busy %": None if busy is None else 100 * busy,
+    }
+    return Row(name=name, figures=cells, ours=name != REFERENCE)
+
+
+def _targets(passes: Mapping[str, Sequence[Epoch]], busy: Mapping[str, float]) -> list[Target]:
+    targets = [
+        Target(
+            what="a float32 epoch against the reference",
+            bound=10.0,
+            measured=ratio(_times(passes[REFERENCE]), _times(passes[_name(0, "32")])),
+        )
+    ]
+    if busy:
+        best = max(busy, key=lambda name: busy[name])
+        targets.append(
+            Target(
+                what=f"time that the GPU computes ({best})",
+                bound=90.0,
+                measured=100 * busy[best],
+                unit="%",
+            )
+        )
+    return targets
+
+
+def _conditions(workspace: Workspace, mentions: int, epochs: int) -> list[str]:
+    sizes = workspace.sizes
+    return [
+        sizes.words,
+        f"{mentions:,} mentions of the train split in batches of {sizes.batch}, gold slot included "
+        "(protocol paper)",
+        f"ours: medians of {epochs} epochs in turn, files in the page cache, "
+        f"{torch.get_num_threads()} threads",
+        f"reference: {epochs} batches, each between epochs of ours, scaled to an epoch",
+        "waiting: the training process has no batch to go on with",
+    ]
