@@ -18,9 +18,7 @@ from benchmarks.report import Cell, Report, Row, Target
 from benchmarks.step import finish, training_config
 from benchmarks.timing import Times, ratio
 from featurestore.progress import Silent
-from linker.batch import Batch
 from linker.callbacks import PeakMemory, ReportProgress, StartEpoch
-from linker.data import BatchLoader
 from linker.job import Job, prepare_job
 from linker.trainer import make_trainer, quiet_lightning, reproducible
 
@@ -41,28 +39,6 @@ class Epoch:
 
     seconds: float
     waiting: float  # of these, until the next batch was there
-
-
-class Waiting:
-    """Hands on the batches of a loader, and adds up how long they are waited for."""
-
-    def __init__(self, loader: BatchLoader) -> None:
-        self.loader = loader
-        self.seconds = 0.0
-
-    def __iter__(self) -> Iterator[Batch]:
-        batches = iter(self.loader)
-        while True:
-            started = time.perf_counter()
-            batch = next(batches, None)
-            self.seconds += time.perf_counter() - started
-            if batch is None:
-                return
-            yield batch
-            del batch  # not kept while the next one is waited for
-
-    def __len__(self) -> int:
-        return len(self.loader)
 
 
 class EpochClock(pl.Callback):
@@ -140,7 +116,6 @@ def one_epoch(job: Job) -> Epoch:
     """One epoch with fresh weights, through the classes that ``drin-fs train`` goes through."""
     clock = EpochClock()
     batches = job.loader("train", shuffled=True)
-    waiting = Waiting(batches)
     with reproducible(job.config.seed, job.device), quiet_lightning(), warnings.catch_warnings():
         for expected in _EXPECTED_WARNINGS:
             warnings.filterwarnings("ignore", expected)
@@ -154,8 +129,8 @@ def one_epoch(job: Job) -> Epoch:
                 clock,
             ],
         )
-        trainer.fit(job.module().train(), train_dataloaders=waiting)
-    return Epoch(seconds=clock.seconds, waiting=waiting.seconds)
+        trainer.fit(job.module().train(), train_dataloaders=batches)
+    return Epoch(seconds=clock.seconds, waiting=batches.waited)
 
 
 def gpu_busy(job: Job) -> float:

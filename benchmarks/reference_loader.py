@@ -10,6 +10,7 @@ WikiMEL.
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TypeAlias
 
@@ -94,7 +95,7 @@ def reference_loader(
     )
 
 
-def collated(dataset: ReferenceDataset, rows: range) -> ReferenceBatch:
+def collated(dataset: ReferenceDataset, rows: Iterable[int]) -> ReferenceBatch:
     """The batch of these mentions, as a loader hands it over."""
     return torch.utils.data.default_collate([dataset[row] for row in rows])
 

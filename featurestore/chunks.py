@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import mmap
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -43,7 +43,7 @@ class FileMap:
         if hasattr(mmap, "MADV_RANDOM"):
             self._map.madvise(mmap.MADV_RANDOM)
         self._bytes: np.ndarray | None = np.frombuffer(self._map, np.uint8)
-        self._cold = False
+        self._cold = True  # until something was read
 
     @property
     def bytes(self) -> np.ndarray:
@@ -164,28 +164,6 @@ class RowColumn:
                     lambda part: self._copy(rows[part], out[part[0] : part[-1] + 1]), parts
                 )
         return out
-
-    def each_block(
-        self, rows: np.ndarray, size: int, take: Callable[[slice, np.ndarray], object]
-    ) -> None:
-        """Hand out the rows in blocks of ``size`` bytes at most, one row at least.
-
-        Args:
-            take: is called by several threads with places among ``rows`` and the rows of these,
-                whose memory the thread's next block has again.
-        """
-        step = max(1, size // max(self._row_bytes, 1))
-
-        def work(part: np.ndarray) -> None:
-            memory = np.empty((min(step, len(part)), *self.array.shape[1:]), self.array.dtype)
-            for first in range(0, len(part), step):
-                places = part[first : first + step]
-                block = memory[: len(places)]
-                self._copy(rows[places], block)
-                take(slice(int(places[0]), int(places[-1]) + 1), block)
-
-        with self._file.reading(self._start + rows * self._row_bytes, self._row_bytes):
-            threads.each(work, self._parts(rows))
 
     def _parts(self, rows: np.ndarray) -> list[np.ndarray]:
         """The places of the rows, in one part for each thread where that is worth it."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -146,31 +146,6 @@ class Table:
         if isinstance(column, RecordColumn):
             return column.gather(index, self._longest(stored, index))
         return column.gather(index, out)
-
-    def each_block(
-        self,
-        field: str,
-        rows: Sequence[int] | np.ndarray,
-        take: Callable[[slice, np.ndarray], object],
-        *,
-        size: int,
-    ) -> None:
-        """What :meth:`gather` gives for a column or view, a few rows at a time.
-
-        For values that are turned into something else while they are in the processor's cache.
-
-        Args:
-            take: is called, by several threads, with places among ``rows`` and an array of their
-                values, whose memory is used again when it returns.
-            size: bytes of a block, which holds one row at least.
-
-        Raises:
-            FieldMissing: the store has no such field, or it is text or compressed.
-            UnknownId: a row outside the table.
-        """
-        index = np.asarray(rows, np.int64).reshape(-1)
-        self._check_rows(index)
-        self._rows_of(field).each_block(index, size, take)
 
     def view(self, field: str) -> np.ndarray:
         """The whole of a column or view as a read-only array over the file; nothing is read yet.

@@ -40,10 +40,6 @@ ScoringProtocol: TypeAlias = Literal["strict", "paper", "full-kb"]
 #: Mentions whose candidates are marked at once: a few megabytes of them.
 _MARKED = 8192
 
-#: Bytes of float16 that are widened at once: torch copies up to 32,768 values without waking threads
-#: of its own, which would compete with those of the training step.
-_WIDENED_AT_ONCE = 2 * 32_767
-
 #: Columns that index into something are handed to models as int64, torch's type of an index.
 _INDEX_KINDS = "iu"
 
@@ -58,8 +54,7 @@ class BatchReader(Dataset[Batch]):
         store: a store, or its entities with mentions of another origin.
         paths: batch field → ``table/field`` of the store; nothing else is read.
         texts: reads the texts themselves, where an encoder inside training makes their features.
-        widen: give float16 features as float32, which they become while they are still in the
-            processor's cache. Leave them as they are where they travel on, to a GPU.
+        widen: give float16 features as float32. Where they travel on to a GPU they widen there.
         pinned: give large features in memory that a GPU copies from without waiting.
     """
 
@@ -139,31 +134,24 @@ class BatchReader(Dataset[Batch]):
         """(U, …) one feature of the distinct entities, zero for the one that is no entity; its bytes."""
         entities = self.store.entities
         stored = entities.stored(field)
-        widened = self.widen and stored.dtype == np.float16
-        values = self.buffers.array(
-            (len(distinct), *stored.shape[1:]), np.dtype(np.float32) if widened else stored.dtype
-        )
+        values = self.buffers.array((len(distinct), *stored.shape[1:]), stored.dtype)
         absent = int(distinct[0] == NO_ROW)
         values[:absent] = 0
-        rows, found = distinct[absent:], values[absent:]
-        if widened:
-            target = torch.from_numpy(found)
-
-            def widen(places: slice, block: np.ndarray) -> None:
-                target[places].copy_(torch.from_numpy(block))  # NumPy widens ten times as slowly
-
-            entities.each_block(field, rows, widen, size=_WIDENED_AT_ONCE)
-        else:
-            entities.gather(field, rows, out=found)
-        return as_tensor(values), found.size * stored.dtype.itemsize
+        entities.gather(field, distinct[absent:], out=values[absent:])
+        return self._ready(values), values[absent:].nbytes
 
     def _mention_feature(self, name: str, field: str, rows: np.ndarray) -> tuple[Tensor, int]:
         """(B, …) one feature of the mentions; its bytes."""
         values = mention_feature(self.store, name, field, rows)
+        return self._ready(values), values.nbytes
+
+    def _ready(self, values: np.ndarray) -> Tensor:
+        """The tensor of a feature, widened if that was asked for."""
         if not self.widen or values.dtype != np.float16:
-            return as_tensor(values), values.nbytes
-        target = torch.from_numpy(self.buffers.array(values.shape, np.dtype(np.float32)))
-        return target.copy_(torch.from_numpy(values)), values.nbytes
+            return as_tensor(values)
+        # at once: in blocks that stay in the cache it takes longer, for their number
+        wide = torch.from_numpy(self.buffers.array(values.shape, np.dtype(np.float32)))
+        return wide.copy_(torch.from_numpy(values))
 
 
 class BatchLoader:

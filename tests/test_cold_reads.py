@@ -63,22 +63,24 @@ def announced(file: FileMap) -> list[tuple[int, int]]:
 def test_rows_are_announced_while_the_file_is_cold(file: FileMap, disk: Disk) -> None:
     starts = np.arange(20) * 3 * mmap.PAGESIZE
     disk.step = 1 << 20
-    with file.reading(starts, 100):
-        assert announced(file) == []  # nothing is known of the file yet
-    with file.reading(starts, 100):
-        assert announced(file) == [(start, mmap.PAGESIZE) for start in starts.tolist()]
+    for _ in range(2):
+        with file.reading(starts, 100):
+            assert announced(file) == [(start, mmap.PAGESIZE) for start in starts.tolist()]
     disk.step = 0
     with file.reading(starts, 100):
         assert len(announced(file)) == 20
     with file.reading(starts, 100):
         assert announced(file) == []  # nothing came from disk any more
+    disk.step = 1 << 20
+    with file.reading(starts, 100):
+        assert announced(file) == []
+    with file.reading(starts, 100):
+        assert len(announced(file)) == 20  # again it did
 
 
-def test_a_few_rows_change_nothing(file: FileMap, disk: Disk) -> None:
+def test_a_few_rows_are_not_announced(file: FileMap, disk: Disk) -> None:
     disk.step = 1 << 20
     with file.reading(np.arange(15), 100):
-        pass
-    with file.reading(np.arange(40), 100):
         assert announced(file) == []
 
 
@@ -113,16 +115,6 @@ def test_several_threads_give_what_one_gives(
     monkeypatch.setattr(threads, "available_processors", lambda: 3)
     for name, values in alone.items():
         np.testing.assert_array_equal(planted.mentions.gather(name, rows), values, err_msg=name)
-    found = np.full_like(alone["text_span"], np.nan)
-    calls = []
-
-    def take(places: slice, block: np.ndarray) -> None:
-        calls.append(len(block))
-        found[places] = block
-
-    planted.mentions.each_block("text_span", rows, take, size=5 * found[0].nbytes)
-    np.testing.assert_array_equal(found, alone["text_span"])
-    assert max(calls) == 5
 
 
 def test_an_error_of_a_thread_reaches_the_caller(monkeypatch: pytest.MonkeyPatch) -> None:
