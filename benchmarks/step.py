@@ -32,7 +32,7 @@ BF16, COMPILED = "drin-fs, bf16-mixed", "drin-fs, float32, torch.compile"
 COLUMNS = ("ms a step", "× faster", "mentions/s", "compiling")
 
 #: Rounds of a contestant that emulates its arithmetic: it is slow, and is not what is aimed at.
-_FEW = 2
+_FEW = 1
 
 
 @dataclass(frozen=True, kw_only=True)
