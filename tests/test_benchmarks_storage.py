@@ -80,7 +80,7 @@ def test_gather_measures_ours_and_every_installed_alternative(workspace: Workspa
     assert {gather.BATCH, gather.WIDENED, gather.VIEWS, gather.TAKE, gather.COPY} <= taken.keys()
     assert all(value > 0 for value in taken.values())
     assert figures(report, "× time of ours")[gather.VIEWS] == 1
-    assert len(report.targets) == 5
+    assert len(report.targets) == 4
     assert ("cold reads" in report.left_out) != (cold.OURS in taken)
 
 
@@ -266,4 +266,4 @@ def test_what_stays_in_memory_is_not_called_cold(
         path, extents={"values": extent}, batches=[np.arange(3)], megabytes=1.0
     )
     assert "stay in the page cache" in measured.left_out["cold reads"]
-    assert [target.state for target in measured.targets] == ["not measured"] * 2
+    assert [target.state for target in measured.targets] == ["not measured"]

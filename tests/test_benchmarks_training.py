@@ -140,6 +140,7 @@ def test_what_compiling_is_worth() -> None:
     assert step._worth(30.0, -0.1) == "30 s, no gain"
 
 
+@pytest.mark.filterwarnings("ignore:.*lance is not fork-safe.*")  # if it was imported before
 def test_epoch_has_the_reference_and_workers(
     workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
