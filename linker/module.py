@@ -69,12 +69,12 @@ class LinkerModule(pl.LightningModule):
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """One Adam for the whole fit (the reference's optimiser; it restarts it, we do not)."""
         if not isinstance(self.network, OnlineNetwork):
-            return torch.optim.Adam(self.network.parameters(), lr=self.lr)
+            return torch.optim.Adam(self.network.parameters(), lr=self.lr, fused=True)
         groups: list[dict[str, Any]] = [{"params": list(self.network.network.parameters())}]
         learning = [weight for weight in self.network.text.parameters() if weight.requires_grad]
         if learning:
             groups.append({"params": learning, "lr": self.encoder_lr or self.lr})
-        return torch.optim.Adam(groups, lr=self.lr)
+        return torch.optim.Adam(groups, lr=self.lr, fused=True)
 
     def transfer_batch_to_device(
         self, batch: Batch, device: torch.device, dataloader_idx: int

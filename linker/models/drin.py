@@ -17,7 +17,8 @@ correct each other:
 The defaults are the paper's: the linear layers, two graph layers, dynamic scalar edges.
 
 A formula is computed where it is cheapest, which changes its rounding only: entity layers run once
-a distinct entity, and ``plan_layers`` leaves out each vertex and edge that cannot reach the score.
+a distinct entity, if at all (``drin_entities``), and ``plan_layers`` leaves out each vertex and edge
+that cannot reach the score.
 """
 
 from __future__ import annotations
@@ -31,18 +32,21 @@ from torch import Tensor, nn
 from featurestore.errors import ConfigError
 from linker.models.base import Blocks, Model, ModelConfig
 from linker.models.drin_blocks import score_in_blocks
+from linker.models.drin_entities import EntityVertex, first_vertex
 from linker.models.drin_graph import (
     ENDS,
     Edge,
     Edges,
+    Entities,
+    Mentions,
     ScalarLayer,
     VectorLayer,
     Vertex,
-    Vertices,
     plan_layers,
 )
 from linker.models.layers import (
     cosine,
+    cosine_of_pairs,
     padding_mask,
     sentence_transformer,
     span_mean,
@@ -169,8 +173,6 @@ class Drin(Model[DrinConfig]):
             }
         ),
     }
-    #: The picture that each image vertex is made of.
-    image_fields: ClassVar[dict[Vertex, str]] = {"mi": "mention_image_mean", "ei": "entity_image"}
 
     def __init__(self, *, config: DrinConfig, text_width: int, image_width: int | None) -> None:
         super().__init__(config=config, text_width=text_width, image_width=image_width)
@@ -187,7 +189,7 @@ class Drin(Model[DrinConfig]):
         linear_entity = config.entity_text == "linear"
         self.entity_text = nn.Linear(text_width, width) if linear_entity else nn.Identity()
         self.images = nn.ModuleDict()
-        for vertex in self.image_fields:
+        for vertex in ("mi", "ei"):
             if vertex not in plans[0].inputs:
                 continue
             if image_width is None:
@@ -209,13 +211,12 @@ class Drin(Model[DrinConfig]):
         return text.union(*(cls.edge_fields[edge] for edge in edges))
 
     def forward(self, batch: Batch) -> Float[Tensor, "B C"]:
-        vertices: Vertices = {**self.first_mentions(batch), **self.first_entities(batch)}
+        mentions: Mentions = self.first_mentions(batch)
+        entities: Entities = self.first_entities(batch)
         edges: Edges = self.first_edges(batch)
-        candidates: Tensor | None = batch.candidates
         for layer in self.graph:
-            vertices, edges = layer(vertices, edges, candidates)
-            candidates = None
-        return cosine(vertices["mt"].unsqueeze(1), vertices["et"]).squeeze(1)
+            mentions, entities, edges = layer(mentions, entities, edges)
+        return cosine(mentions["mt"].unsqueeze(1), entities["et"].pairs()).squeeze(1)
 
     def score_in_blocks(self, blocks: Blocks) -> Iterator[Float[Tensor, "B C"]]:
         return score_in_blocks(self, blocks)
@@ -232,17 +233,18 @@ class Drin(Model[DrinConfig]):
             )
         else:
             vertices["mt"] = self.mention_text(batch.need("mention_text_span"))
-        return vertices | self._first_image(batch, "mi")
+        if "mi" in self.images:
+            vertices["mi"] = self.images["mi"](batch.need("mention_image_mean"))
+        return vertices
 
-    def first_entities(self, batch: Batch) -> dict[Vertex, Tensor]:
-        """et⁰, ei⁰ (U, H), once a distinct entity."""
-        vertices: dict[Vertex, Tensor] = {"et": self.entity_text(batch.need("entity_text"))}
-        return vertices | self._first_image(batch, "ei")
-
-    def _first_image(self, batch: Batch, vertex: Vertex) -> dict[Vertex, Tensor]:
-        if vertex not in self.images:
-            return {}
-        return {vertex: self.images[vertex](batch.need(self.image_fields[vertex]))}
+    def first_entities(self, batch: Batch) -> dict[Vertex, EntityVertex]:
+        """et⁰, ei⁰, once a distinct entity."""
+        text = first_vertex(self.entity_text, batch.need("entity_text"), batch.candidates)
+        vertices: dict[Vertex, EntityVertex] = {"et": text}
+        if "ei" in self.images:
+            picture = batch.need("entity_image")
+            vertices["ei"] = first_vertex(self.images["ei"], picture, batch.candidates)
+        return vertices
 
     def first_edges(self, batch: Batch) -> dict[Edge, Tensor]:
         """tt⁰, ti⁰, it⁰, ii⁰, as far as they are on; (B, C), or (B, C, 1) for vector edges."""
@@ -264,14 +266,13 @@ class Drin(Model[DrinConfig]):
 def text_similarity(batch: Batch) -> Float[Tensor, "B C"]:
     """tt⁰: cosine of the mention's span and token 0 of the entity's text, both untrained."""
     span = batch.need("mention_text_span").unsqueeze(1)
-    return cosine(span, spread(batch.need("entity_text_cls"), batch.candidates)).squeeze(1)
+    return cosine_of_pairs(span, batch.need("entity_text_cls"), batch.candidates).squeeze(1)
 
 
 def object_similarity(batch: Batch) -> Float[Tensor, "B C"]:
     """ii⁰: cosine of every two detected objects, averaged with the product of their scores."""
-    objects = spread(batch.need("entity_objects"), batch.candidates)  # (B, C, P, V)
-    cosines = cosine(batch.need("mention_objects"), objects.flatten(1, 2))  # (B, O, C·P)
-    cosines = cosines.unflatten(2, objects.shape[1:3])
+    objects = batch.need("entity_objects")  # (U, P, V)
+    cosines = cosine_of_pairs(batch.need("mention_objects"), objects, batch.candidates)
     entity_scores = spread(batch.need("entity_object_scores"), batch.candidates)
     weights = batch.need("mention_object_scores")[:, :, None, None] * entity_scores[:, None]
     return (weights * cosines).sum(dim=(1, 3)) / (weights.sum(dim=(1, 3)) + OBJECT_EPS)

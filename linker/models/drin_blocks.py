@@ -19,11 +19,11 @@ from typing import TYPE_CHECKING, NamedTuple, cast
 from torch import Tensor
 
 from linker.models.base import Blocks
-from linker.models.drin_graph import Edge, Edges, GraphLayer, Vertices, entities_per_pair
+from linker.models.drin_graph import Edge, Edges, Entities, GraphLayer, Mentions
 from linker.models.layers import cosine
 
 if TYPE_CHECKING:
-    from jaxtyping import Float, Int
+    from jaxtyping import Float
 
     from linker.batch import Batch
     from linker.models.drin import Drin
@@ -32,21 +32,12 @@ if TYPE_CHECKING:
 class EntitySide(NamedTuple):
     """What a block has between two layers."""
 
-    vertices: Vertices  # (U, H) with candidates, (B, C, H) without
+    entities: Entities
     edges: Edges
-    candidates: Int[Tensor, "B C"] | None
 
-    @property
-    def pairs(self) -> Vertices:
-        """The vertices as (B, C, H)."""
-        return entities_per_pair(self.vertices, self.candidates)
-
-    def after(self, layer: GraphLayer, mentions: Vertices) -> EntitySide:
+    def after(self, layer: GraphLayer, mentions: Mentions) -> EntitySide:
         """What it has after ``layer``, out of this and the ``mentions`` before the layer."""
-        vertices = {**mentions, **self.vertices}
-        return EntitySide(
-            *layer.update_entities(vertices, self.pairs, self.edges, self.candidates), None
-        )
+        return EntitySide(*layer.update_entities(mentions, self.entities, self.edges))
 
 
 class Means:
@@ -73,26 +64,28 @@ class Means:
 def score_in_blocks(model: Drin, blocks: Blocks) -> Iterator[Float[Tensor, "B C"]]:
     """The scores of each block; see ``Model.score_in_blocks``."""
     layers = cast(list[GraphLayer], list(model.graph))
-    mentions: list[Vertices] = []  # by layer, the first ones in front
+    mentions: list[Mentions] = []  # by layer, the first ones in front
     for number, layer in enumerate(layers):
         means = Means()
         for block in blocks():
             if not mentions:
                 mentions.append(model.first_mentions(block))
             side = _through(model, block, layers[:number], mentions)
-            means.add(layer.sum_over_candidates(side.pairs, side.edges), len(block.candidates[0]))
+            means.add(
+                layer.sum_over_candidates(side.entities, side.edges), len(block.candidates[0])
+            )
         mentions.append(layer.update_mentions(mentions[-1], means.read()))
     scored = mentions[-1]["mt"].unsqueeze(1)
     for block in blocks():
         side = _through(model, block, layers, mentions)
-        yield cosine(scored, side.pairs["et"]).squeeze(1)
+        yield cosine(scored, side.entities["et"].pairs()).squeeze(1)
 
 
 def _through(
-    model: Drin, block: Batch, layers: Sequence[GraphLayer], mentions: Sequence[Vertices]
+    model: Drin, block: Batch, layers: Sequence[GraphLayer], mentions: Sequence[Mentions]
 ) -> EntitySide:
     """The entity side of a block after some layers."""
-    side = EntitySide(model.first_entities(block), model.first_edges(block), block.candidates)
+    side = EntitySide(model.first_entities(block), model.first_edges(block))
     for layer, own in zip(layers, mentions, strict=False):
         side = side.after(layer, own)
     return side

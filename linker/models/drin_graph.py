@@ -14,10 +14,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from linker.models.layers import at_least_float32, spread
+from linker.models.drin_entities import EntityVertex, PairVertex
+from linker.models.layers import at_least_float32
 
 if TYPE_CHECKING:
-    from jaxtyping import Float, Int
+    from jaxtyping import Float
 
 Edge: TypeAlias = Literal["tt", "ti", "it", "ii"]
 Vertex: TypeAlias = Literal["mt", "mi", "et", "ei"]
@@ -34,7 +35,8 @@ ENDS: dict[Edge, tuple[Vertex, Vertex]] = {
     "ii": ("mi", "ei"),
 }
 
-Vertices: TypeAlias = Mapping[Vertex, Tensor]  # mention: (B, H); entity: (U, H) or (B, C, H)
+Mentions: TypeAlias = Mapping[Vertex, Tensor]  # (B, H)
+Entities: TypeAlias = Mapping[Vertex, EntityVertex]
 Edges: TypeAlias = Mapping[Edge, Tensor]  # scalar: (B, C); vector: (B, C, H)
 
 
@@ -69,20 +71,6 @@ def plan_layers(edges: tuple[Edge, ...], layers: int) -> tuple[LayerPlan, ...]:
     return tuple(plans)
 
 
-def per_pair(
-    entity: Float[Tensor, "... H"], candidates: Int[Tensor, "B C"] | None
-) -> Float[Tensor, "B C H"]:
-    """Entity vertices as one a pair, whether they stand so already or once a distinct entity."""
-    return entity if candidates is None else spread(entity, candidates)
-
-
-def entities_per_pair(
-    vertices: Vertices, candidates: Int[Tensor, "B C"] | None
-) -> dict[Vertex, Tensor]:
-    """The entity vertices, one a pair."""
-    return {v: per_pair(vertices[v], candidates) for v in ENTITY_VERTICES if v in vertices}
-
-
 class GraphLayer(nn.Module, ABC):
     """One layer of the graph; how messages pass along an edge depends on the kind of edge.
 
@@ -98,33 +86,23 @@ class GraphLayer(nn.Module, ABC):
         self.norm = nn.LayerNorm(width)
 
     def forward(
-        self, vertices: Vertices, edges: Edges, candidates: Int[Tensor, "B C"] | None
-    ) -> tuple[dict[Vertex, Tensor], dict[Edge, Tensor]]:
-        """The new vertices and edges, each computed from the old ones.
-
-        Args:
-            vertices: mention vertices (B, H); entity vertices (U, H) with ``candidates``, or
-                (B, C, H) without.
-            edges: the edges of the plan.
-            candidates: index into the U distinct entities; None once a layer has mixed the
-                mentions in, so that an entity vertex stands for each pair.
-        """
-        pairs = entities_per_pair(vertices, candidates)
-        sums = self.sum_over_candidates(pairs, edges)
+        self, mentions: Mentions, entities: Entities, edges: Edges
+    ) -> tuple[dict[Vertex, Tensor], dict[Vertex, EntityVertex], dict[Edge, Tensor]]:
+        """The new vertices and edges, each computed from the old ones; edges are those of the plan."""
+        sums = self.sum_over_candidates(entities, edges)
         means = {edge: total / edges[edge].shape[1] for edge, total in sums.items()}
-        mentions = self.update_mentions(vertices, means)
-        entities, edges = self.update_entities(vertices, pairs, edges, candidates)
-        return {**mentions, **entities}, edges
+        updated = self.update_mentions(mentions, means)
+        return updated, *self.update_entities(mentions, entities, edges)
 
-    def sum_over_candidates(self, pairs: Vertices, edges: Edges) -> dict[Edge, Tensor]:
+    def sum_over_candidates(self, entities: Entities, edges: Edges) -> dict[Edge, Tensor]:
         """Σ_C e·v of each edge that leads to a wanted mention vertex, (B, H)."""
         return {
-            edge: self._sum_over_candidates(edges[edge], pairs[other])
+            edge: self._weighted_sum(edges[edge], entities[other])
             for vertex in self._wanted(MENTION_VERTICES)
             for edge, other in self._incoming(vertex)
         }
 
-    def update_mentions(self, vertices: Vertices, means: Edges) -> dict[Vertex, Tensor]:
+    def update_mentions(self, mentions: Mentions, means: Edges) -> dict[Vertex, Tensor]:
         """The new mention vertices (B, H).
 
         Args:
@@ -132,29 +110,25 @@ class GraphLayer(nn.Module, ABC):
         """
         updated: dict[Vertex, Tensor] = {}
         for vertex in self._wanted(MENTION_VERTICES):
-            total = vertices[vertex]
+            total = mentions[vertex]
             for edge, _ in self._incoming(vertex):
                 total = total + means[edge]
             updated[vertex] = self._activate(self.w_h(total))
         return updated
 
     def update_entities(
-        self,
-        vertices: Vertices,
-        pairs: Vertices,
-        edges: Edges,
-        candidates: Int[Tensor, "B C"] | None,
-    ) -> tuple[dict[Vertex, Tensor], dict[Edge, Tensor]]:
-        """The new entity vertices (B, C, H), and the edges that the next layer reads.
+        self, mentions: Mentions, entities: Entities, edges: Edges
+    ) -> tuple[dict[Vertex, EntityVertex], dict[Edge, Tensor]]:
+        """The new entity vertices, and the edges that the next layer reads.
 
         Those of a candidate depend on no other candidate.
         """
-        updated: dict[Vertex, Tensor] = {}
+        updated: dict[Vertex, EntityVertex] = {}
         for vertex in self._wanted(ENTITY_VERTICES):
-            mixed = self._mix_entity(vertex, vertices, pairs, edges, candidates)
-            updated[vertex] = self._activate(mixed)
+            mixed = self._mix_entity(vertex, mentions, entities[vertex], edges)
+            updated[vertex] = PairVertex(self._activate(mixed))
         if self.updates_edges:
-            edges = self._update_edges(vertices, pairs, edges)
+            edges = self._update_edges(mentions, entities, edges)
         return updated, {edge: edges[edge] for edge in self.plan.next_edges}
 
     def _wanted(self, side: tuple[Vertex, ...]) -> tuple[Vertex, ...]:
@@ -173,23 +147,18 @@ class GraphLayer(nn.Module, ABC):
         return incoming
 
     @abstractmethod
-    def _sum_over_candidates(self, edge: Tensor, entity: Tensor) -> Float[Tensor, "B H"]:
-        """Σ_C e·v of an edge and the entity vertices (B, C, H) at its ends."""
+    def _weighted_sum(self, edge: Tensor, entity: EntityVertex) -> Float[Tensor, "B H"]:
+        """Σ_C e·v of an edge and the entity vertices at its ends."""
 
     @abstractmethod
     def _mix_entity(
-        self,
-        vertex: Vertex,
-        vertices: Vertices,
-        pairs: Vertices,
-        edges: Edges,
-        candidates: Int[Tensor, "B C"] | None,
+        self, vertex: Vertex, mentions: Mentions, entity: EntityVertex, edges: Edges
     ) -> Float[Tensor, "B C H"]:
         """W_h(agg(v) + v) + b_h of an entity vertex."""
 
     @abstractmethod
     def _update_edges(
-        self, vertices: Vertices, pairs: Vertices, edges: Edges
+        self, mentions: Mentions, entities: Entities, edges: Edges
     ) -> dict[Edge, Tensor]:
         """The new edges that the next layer reads."""
 
@@ -203,39 +172,32 @@ class ScalarLayer(GraphLayer):
             self.w_u = nn.Linear(width, width)
             self.w_v = nn.Linear(width, width)
 
-    def _sum_over_candidates(self, edge: Tensor, entity: Tensor) -> Float[Tensor, "B H"]:
-        # A (1, C) × (C, H) product a mention: no weighted copy of the entity vertices.
-        return torch.bmm(edge.unsqueeze(1), entity).squeeze(1)
+    def _weighted_sum(self, edge: Tensor, entity: EntityVertex) -> Float[Tensor, "B H"]:
+        return entity.weighted_sum(edge)
 
     def _mix_entity(
-        self,
-        vertex: Vertex,
-        vertices: Vertices,
-        pairs: Vertices,
-        edges: Edges,
-        candidates: Int[Tensor, "B C"] | None,
+        self, vertex: Vertex, mentions: Mentions, entity: EntityVertex, edges: Edges
     ) -> Float[Tensor, "B C H"]:
         # W_h(v + Σ e·m) = W_h v + Σ e·(W_h m): in the first layer the large product runs once a
         # distinct entity, and the messages are multiplied once a mention.
-        own = per_pair(self.w_h(vertices[vertex]), candidates)
+        own = entity.mapped(self.w_h)
         incoming = self._incoming(vertex)
         if not incoming:
             return own
         weights = torch.stack([edges[edge] for edge, _ in incoming], dim=2)
-        messages = torch.stack([vertices[other] for _, other in incoming], dim=1)
+        messages = torch.stack([mentions[other] for _, other in incoming], dim=1)
         return torch.baddbmm(own, weights, F.linear(messages, self.w_h.weight))
 
     def _update_edges(
-        self, vertices: Vertices, pairs: Vertices, edges: Edges
+        self, mentions: Mentions, entities: Entities, edges: Edges
     ) -> dict[Edge, Tensor]:
         updated: dict[Edge, Tensor] = {}
         for edge in self.plan.next_edges:
             mention, entity = ENDS[edge]
             # mean_H[f ⊙ (W_v v + b_v)] = ((W_vᵀ f)·v + f·b_v)/H with f = W_u m + b_u: W_v is
             # multiplied once a mention, never with an entity vertex.
-            f = self.w_u(vertices[mention])
-            query = f @ self.w_v.weight
-            agreement = torch.bmm(pairs[entity], query.unsqueeze(2)).squeeze(2)
+            f = self.w_u(mentions[mention])
+            agreement = entities[entity].dots(f @ self.w_v.weight)
             agreement = agreement + (f @ self.w_v.bias).unsqueeze(1)
             updated[edge] = torch.sigmoid(at_least_float32(agreement) / f.shape[1] + edges[edge])
         return updated
@@ -255,31 +217,27 @@ class VectorLayer(GraphLayer):
             self.w_v = nn.Linear(width, width // 2)
             self.w_m = nn.Linear(width, width)
 
-    def _sum_over_candidates(self, edge: Tensor, entity: Tensor) -> Float[Tensor, "B H"]:
-        return (edge * entity).sum(dim=1)
+    def _weighted_sum(self, edge: Tensor, entity: EntityVertex) -> Float[Tensor, "B H"]:
+        return (edge * entity.pairs()).sum(dim=1)
 
     def _mix_entity(
-        self,
-        vertex: Vertex,
-        vertices: Vertices,
-        pairs: Vertices,
-        edges: Edges,
-        candidates: Int[Tensor, "B C"] | None,
+        self, vertex: Vertex, mentions: Mentions, entity: EntityVertex, edges: Edges
     ) -> Float[Tensor, "B C H"]:
-        total = pairs[vertex]
+        total = entity.pairs()
         for edge, other in self._incoming(vertex):
-            total = total + edges[edge] * vertices[other].unsqueeze(1)
+            total = total + edges[edge] * mentions[other].unsqueeze(1)
         return self.w_h(total)
 
     def _update_edges(
-        self, vertices: Vertices, pairs: Vertices, edges: Edges
+        self, mentions: Mentions, entities: Entities, edges: Edges
     ) -> dict[Edge, Tensor]:
         updated: dict[Edge, Tensor] = {}
-        entity_halves = {vertex: self.w_v(value) for vertex, value in pairs.items()}
+        ends = {ENDS[edge][1] for edge in self.plan.next_edges}
+        entity_halves = {vertex: self.w_v(entities[vertex].pairs()) for vertex in ends}
         for edge in self.plan.next_edges:
             mention, entity = ENDS[edge]
             right = entity_halves[entity]
-            left = self.w_u(vertices[mention]).unsqueeze(1).expand_as(right)
+            left = self.w_u(mentions[mention]).unsqueeze(1).expand_as(right)
             joined = torch.cat([left, right], dim=2) + edges[edge]
             updated[edge] = torch.sigmoid(at_least_float32(self.w_m(joined)))
         return updated

@@ -50,12 +50,33 @@ def cosine(queries: Float[Tensor, "B Q V"], keys: Float[Tensor, "B N V"]) -> Flo
     """
     with torch.autocast(queries.device.type, enabled=False):
         queries, keys = at_least_float32(queries), at_least_float32(keys)
-        products = queries @ keys.transpose(1, 2)
-        norms = (
-            torch.linalg.vector_norm(queries, dim=2)[:, :, None]
-            * torch.linalg.vector_norm(keys, dim=2)[:, None, :]
-        )
-        return products / norms.clamp_min(COSINE_EPS)
+        return _over_norms(queries @ keys.transpose(1, 2), queries, _norms(keys)[:, None, :])
+
+
+def cosine_of_pairs(
+    queries: Float[Tensor, "B Q V"],
+    keys: Float[Tensor, "U *P V"],
+    candidates: Int[Tensor, "B C"],
+) -> Float[Tensor, "B Q C *P"]:
+    """The cosine of every query with the keys of its mention's candidates, as :func:`cosine`.
+
+    Norms are taken once a distinct entity.
+    """
+    with torch.autocast(queries.device.type, enabled=False):
+        queries, keys = at_least_float32(queries), at_least_float32(keys)
+        spread_keys = spread(keys, candidates)  # (B, C, *P, V)
+        products = queries @ spread_keys.flatten(1, -2).transpose(1, 2)
+        norms = spread(_norms(keys), candidates).flatten(1).unsqueeze(1)
+        return _over_norms(products, queries, norms).unflatten(2, spread_keys.shape[1:-1])
+
+
+def _norms(vectors: Tensor) -> Tensor:
+    return torch.linalg.vector_norm(vectors, dim=-1)
+
+
+def _over_norms(products: Tensor, queries: Tensor, key_norms: Tensor) -> Tensor:
+    """Dot products (B, Q, N) as cosines, given the norms (B, 1, N) of the keys."""
+    return products / (_norms(queries)[:, :, None] * key_norms).clamp_min(COSINE_EPS)
 
 
 def cosine_of_all(

@@ -1,0 +1,136 @@
+"""The entity vertices of ``drin``, in the form in which a layer computes on them most cheaply.
+
+Before the first layer an entity vertex v is the same for every mention, and a linear map of a stored
+vector x: v = W x + b. A layer needs three things of it, and none of them needs v itself:
+
+    Σ_C e·v      = W (Σ_C e·x) + b Σ_C e        one product a mention instead of one an entity
+    W_h v + b_h  = (W_h W) x + (W_h b + b_h)     one product an entity instead of two
+    v·q          = x·(Wᵀq) + b·q                 one product a mention
+
+After a layer it stands for a pair of mention and candidate, and is computed on as it is.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from linker.models.layers import spread
+
+if TYPE_CHECKING:
+    from jaxtyping import Float, Int
+
+
+class EntityVertex(ABC):
+    """An entity vertex v (B, C, H) of every pair."""
+
+    @abstractmethod
+    def pairs(self) -> Float[Tensor, "B C H"]:
+        """The vertex itself."""
+
+    @abstractmethod
+    def mapped(self, layer: nn.Linear) -> Float[Tensor, "B C H"]:
+        """W_h v + b_h."""
+
+    @abstractmethod
+    def weighted_sum(self, weights: Float[Tensor, "B C"]) -> Float[Tensor, "B H"]:
+        """Σ_C e·v."""
+
+    @abstractmethod
+    def dots(self, queries: Float[Tensor, "B H"]) -> Float[Tensor, "B C"]:
+        """v·q."""
+
+
+class PairVertex(EntityVertex):
+    """One vector a pair."""
+
+    def __init__(self, values: Float[Tensor, "B C H"]) -> None:
+        self.values = values
+
+    def pairs(self) -> Float[Tensor, "B C H"]:
+        return self.values
+
+    def mapped(self, layer: nn.Linear) -> Float[Tensor, "B C H"]:
+        return layer(self.values)
+
+    def weighted_sum(self, weights: Float[Tensor, "B C"]) -> Float[Tensor, "B H"]:
+        # A (1, C) × (C, H) product a mention: no weighted copy of the vertices.
+        return torch.bmm(weights.unsqueeze(1), self.values).squeeze(1)
+
+    def dots(self, queries: Float[Tensor, "B H"]) -> Float[Tensor, "B C"]:
+        return torch.bmm(self.values, queries.unsqueeze(2)).squeeze(2)
+
+
+class DistinctVertex(EntityVertex):
+    """One vector a distinct entity, as all mentions of the batch share it.
+
+    Sums and products are those of every mention with every distinct entity: one matrix product that
+    reads the vectors once, where they stand, and a choice of (B, C) out of (B, U) numbers.
+    """
+
+    def __init__(self, values: Float[Tensor, "U D"], candidates: Int[Tensor, "B C"]) -> None:
+        self.values = values
+        self.candidates = candidates
+
+    def pairs(self) -> Float[Tensor, "B C D"]:
+        return spread(self.values, self.candidates)
+
+    def mapped(self, layer: nn.Linear) -> Float[Tensor, "B C H"]:
+        return spread(layer(self.values), self.candidates)
+
+    def weighted_sum(self, weights: Float[Tensor, "B C"]) -> Float[Tensor, "B D"]:
+        everywhere = weights.new_zeros(len(weights), len(self.values))
+        everywhere = everywhere.index_put(self._places(), weights, accumulate=True)
+        return everywhere @ self.values
+
+    def dots(self, queries: Float[Tensor, "B D"]) -> Float[Tensor, "B C"]:
+        return (queries @ self.values.T)[self._places()]
+
+    def _places(self) -> tuple[Tensor, Tensor]:
+        """Row and column of every pair in a (B, U) matrix."""
+        rows = torch.arange(len(self.candidates), device=self.candidates.device)
+        return rows.unsqueeze(1), self.candidates
+
+
+class LinearVertex(EntityVertex):
+    """v = W x + b of one stored vector x a distinct entity, never computed."""
+
+    def __init__(self, stored: DistinctVertex, layer: nn.Linear) -> None:
+        self.stored = stored
+        self.layer = layer
+
+    def pairs(self) -> Float[Tensor, "B C H"]:
+        return self.stored.mapped(self.layer)
+
+    def mapped(self, layer: nn.Linear) -> Float[Tensor, "B C H"]:
+        weight = layer.weight @ self.layer.weight
+        bias = layer.weight @ self.layer.bias + layer.bias
+        return spread(F.linear(self.stored.values, weight, bias), self.stored.candidates)
+
+    def weighted_sum(self, weights: Float[Tensor, "B C"]) -> Float[Tensor, "B H"]:
+        product = F.linear(self.stored.weighted_sum(weights), self.layer.weight)
+        return product + weights.sum(dim=1, keepdim=True) * self.layer.bias
+
+    def dots(self, queries: Float[Tensor, "B H"]) -> Float[Tensor, "B C"]:
+        constant = (queries @ self.layer.bias).unsqueeze(1)
+        return self.stored.dots(queries @ self.layer.weight) + constant
+
+
+def first_vertex(
+    layer: nn.Module, stored: Float[Tensor, "U D"], candidates: Int[Tensor, "B C"]
+) -> EntityVertex:
+    """An entity vertex before the first layer: ``layer`` is a linear map, or none.
+
+    A map is left uncomputed where the stored vectors outnumber their width: only then does joining
+    two maps, a product of D rows, cost less than computing one of them for every entity.
+    """
+    values = DistinctVertex(stored, candidates)
+    if not isinstance(layer, nn.Linear):
+        return values
+    if len(stored) > stored.shape[1]:
+        return LinearVertex(values, layer)
+    return DistinctVertex(layer(stored), candidates)
