@@ -10,8 +10,9 @@ from __future__ import annotations
 import numpy as np
 
 #: Largest relative L2 error of a stored vector. float16 rounds each value within 2⁻¹¹ = 4.9e-4, so
-#: 1e-3 is kept unless values overflow (above 65504) or vanish (chosen here, because the models'
-#: cosines then change by at most 1e-6, far under float32 training noise).
+#: 1e-3 is kept unless values overflow (above 65504) or vanish (chosen here, because a cosine then
+#: changes by 2e-3 at most, and by about 1e-5 where the errors of 768 values are independent:
+#: ``python -m benchmarks precision``).
 FLOAT16_BOUND = 1e-3
 
 #: Relative error of a normal float16, and the largest absolute error of one that is not.

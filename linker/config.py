@@ -244,6 +244,11 @@ class TrainConfig(Section):
         description="32, or mixed precision in the network; losses and cosines stay float32. "
         "Default: the reference's.",
     )
+    compile: bool = Field(
+        default=False,
+        description="Let torch.compile join the network's operations; needs a C++ compiler, and "
+        "minutes before the first batch. Default chosen here: few runs are long enough to gain.",
+    )
     device: Device = Field(
         default="auto", description="auto = cuda where there is one. Default chosen here."
     )

@@ -44,6 +44,8 @@ class Job:
         network: nn.Module = model
         if self.online is not None:  # second, so that the model's first weights are those without
             network = self.online.network(model, self.match.made)
+        if self.config.compile:
+            network.compile(dynamic=True)  # batches differ in their distinct entities
         return LinkerModule(
             network=network,
             loss=self.config.loss,

@@ -57,6 +57,7 @@ _TRAINING: Values = {
     "loss": {"negatives": "batch", "margin": 0.25},
     "epochs": 30,
     "batch_size": 64,
+    "order": "random",
     "lr": 1e-3,
     "precision": "32",
 }
@@ -97,6 +98,7 @@ _SOURCES: Mapping[str, str] = {
     "loss.margin": _SCRIPT,
     "epochs": _SCRIPT,
     "batch_size": _SCRIPT,
+    "order": _SCRIPT,
     "lr": _SCRIPT,
     "precision": _SCRIPT,
     "entity_pooling": f"{_SCRIPT} for WikiMEL, BERT's pooled output in the release for WikiDiverse",
