@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from importlib import import_module
 from pathlib import Path
-from typing import Any
 
 import click
 import torch
@@ -18,6 +15,7 @@ import torch
 from benchmarks import machine
 from benchmarks.data import FULL, QUICK, TINY, Sizes, Workspace
 from benchmarks.report import Report
+from benchmarks.saved import save
 from cli.console import plain_text, show, stderr
 from cli.progress import progress_on
 from cli.render_parts import grid
@@ -80,7 +78,7 @@ def main(
             reports[name] = import_module(f"benchmarks.{name}").measure(workspace)
             show(*reports[name].views())
     if target is not None:
-        _save(target, described, size, reports)
+        save(target, reports, sizes=size, machine=described)
     states = [t.state for report in reports.values() for t in report.targets]
     summary = [f"{states.count(s)} {s}" for s in dict.fromkeys(states)]
     if summary:
@@ -102,18 +100,6 @@ def _folder(data: Path | None) -> Iterator[Path]:
         return
     with tempfile.TemporaryDirectory(prefix="drin-fs-benchmarks-") as name:
         yield Path(name)
-
-
-def _save(target: Path, described: dict[str, Any], size: str, reports: dict[str, Report]) -> None:
-    saved = {
-        "measured": datetime.now(UTC).isoformat(timespec="seconds"),
-        "sizes": size,
-        "torch_threads": torch.get_num_threads(),
-        "machine": described,
-        "benchmarks": {name: report.as_json() for name, report in reports.items()},
-    }
-    target.parent.mkdir(parents=True, exist_ok=True)
-    target.write_text(json.dumps(saved, indent=2, ensure_ascii=False) + "\n")
 
 
 if __name__ == "__main__":

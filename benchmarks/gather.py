@@ -55,8 +55,8 @@ def measure(workspace: Workspace) -> Report:
     sizes = workspace.sizes
     left_out = dict(_LEFT_OUT)
     with workspace.store() as store:
-        mentions = _mentions(store, batch=sizes.batch, batches=sizes.rounds + 1)
-        batches = [Asked(rows=_distinct(store, rows), first={}) for rows in mentions]
+        mentions = batch_mentions(store, batch=sizes.batch, batches=sizes.rounds + 1)
+        batches = [Asked(rows=distinct_entities(store, rows), first={}) for rows in mentions]
         arrays = {name: np.array(store.entities.view(name)) for name in FIELDS}
         with prepared(_contestants(workspace), arrays, left_out) as alternatives:
             check_all(alternatives, batches[0], _ours(store))
@@ -113,14 +113,14 @@ def _contestants(workspace: Workspace) -> list[Alternative]:
     ]
 
 
-def _mentions(store: Store, *, batch: int, batches: int) -> list[np.ndarray]:
+def batch_mentions(store: Store, *, batch: int, batches: int) -> list[np.ndarray]:
     """For every batch (B,) rows of mentions drawn at random."""
     random = np.random.default_rng(0)
     batch = min(batch, len(store.mentions))
     return [random.choice(len(store.mentions), batch, replace=False) for _ in range(batches)]
 
 
-def _distinct(store: Store, mentions: np.ndarray) -> np.ndarray:
+def distinct_entities(store: Store, mentions: np.ndarray) -> np.ndarray:
     """(U,) the entity rows that the batch of these mentions holds, each once, ascending."""
     candidates = store.mentions.gather("candidates", mentions)
     seen = np.unique(np.append(candidates, store.mentions.gather("gold", mentions)))

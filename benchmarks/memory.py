@@ -25,6 +25,9 @@ from benchmarks.report import Cell, Report, Row, Target
 COLUMNS = ("entities", "mentions", "store or arrays GB", "peak GB")
 LIMIT_GB = 1.5
 
+#: What stands in the names of rows that were not measured.
+COMPUTED = "computed"
+
 #: Entities, as multiples of the workspace's: full, and quick.
 _FULL_FACTORS, _QUICK_FACTORS = (0.25, 2.5, 10.0), (0.5, 2.0)
 
@@ -57,7 +60,7 @@ def measure(workspace: Workspace) -> Report:
         rows=[*ours, *reference],
         targets=[_target(max(float(row.figures["peak GB"] or 0) for row in ours))],
         conditions=[
-            workspace.sizes.words + " (numbers of entities as in the table)",
+            workspace.sizes.words + " (but for the numbers of entities)",
             f"batches of {workspace.sizes.batch} mentions, {torch.get_num_threads()} threads; "
             f"anonymous memory, looked at every {_INTERVAL * 1e3:.0f} ms",
             f"ours: drin-fs train --model drin, an epoch of {_BATCHES} batches, validation, test",
@@ -132,7 +135,7 @@ def _reference(workspace: Workspace) -> tuple[list[Row], dict[str, str]]:
         more = full - size if held else 0.0
         rows.append(
             _row(
-                f"{name}: WikiMEL (computed)",
+                f"{name}: WikiMEL ({COMPUTED})",
                 WIKIMEL_ENTITIES,
                 WIKIMEL_MENTIONS,
                 size=full,
