@@ -16,7 +16,7 @@ import numpy as np
 from benchmarks.alternatives.contract import Disagreement, bytes_on_disk, check_agrees
 from benchmarks.data import TINY, Workspace
 from benchmarks.report import Report, Row, Target
-from benchmarks.timing import Times, ratio, timed
+from benchmarks.timing import Act, Times, ratio, timed
 from featurestore import Store, threads
 from featurestore.codecs import Codec
 from featurestore.halves import to_float16
@@ -26,8 +26,11 @@ from featurestore.schema import SPLITS
 COLUMNS = ("seconds", "MB/s of input", "share of the plain speed", "to disk")
 
 OURS = "ours: ingest"
+#: Its last step: what is written goes to disk, and the file gets its name.
+PUBLISH = "ours: of which publishing"
 PLAIN = "read, cast, compress: nothing else"
 PLAIN_BITS = "the same, cast as ours does"
+PADDED = "the same, padding and all"
 SCRIPT = "h5py script, bitshuffle LZ4 filter"
 COPY = "read and write: a copy of the arrays"
 
@@ -75,16 +78,16 @@ def measure(workspace: Workspace) -> Report:
     rounds = 3 if workspace.sizes.thorough or workspace.sizes == TINY else 2
     with ThreadPoolExecutor(threads.available_processors()) as pool:
         times = _rounds(workspace, pool, rounds)
-    on_disk = {OURS: "synced", SCRIPT: "not synced", COPY: "not synced"}
+    on_disk = {OURS: "synced", PUBLISH: "synced", SCRIPT: "not synced", COPY: "not synced"}
     rows = [
         Row(
             name=name,
-            ours=name == OURS,
+            ours=name in (OURS, PUBLISH),
             figures={
                 "seconds": taken.median,
-                "MB/s of input": megabytes / taken.median,
-                "share of the plain speed": ratio(times[PLAIN], taken),
-                "to disk": on_disk.get(name, "nothing"),
+                "MB/s of input": None if name == PUBLISH else megabytes / taken.median,
+                "share of the plain speed": None if name == PUBLISH else ratio(times[PLAIN], taken),
+                "to disk": on_disk.get(name, "nothing written"),
             },
         )
         for name, taken in times.items()
@@ -112,50 +115,67 @@ def measure(workspace: Workspace) -> Report:
     )
 
 
+class _Places:
+    """Where the contestants write, and what is noted while they do."""
+
+    def __init__(self, workspace: Workspace) -> None:
+        self.store, self.script = workspace.place("ingest.h5"), workspace.place("ingest-script.h5")
+        self.copied = workspace.place("ingest-copy")
+        self.compressed: dict[str, int] = {}  # contestant → bytes of its records
+        self.publishing: list[float] = []  # seconds, of every ingest
+
+    def remove(self) -> None:
+        self.store.unlink(missing_ok=True)
+        self.script.unlink(missing_ok=True)
+        shutil.rmtree(self.copied, ignore_errors=True)
+
+
 def _rounds(workspace: Workspace, pool: Executor, rounds: int) -> dict[str, Times]:
     """All contestants in turn; what one wrote is removed before the next starts."""
-    folder = workspace.arrays
-    store, script = workspace.place("ingest.h5"), workspace.place("ingest-script.h5")
-    copied, compressed = workspace.place("ingest-copy"), dict.fromkeys((PLAIN, PLAIN_BITS), 0)
-
-    def plain(name: str, cast: Cast) -> None:
-        compressed[name] = _compress_all(folder, pool, cast)
-
-    acts = {
-        OURS: lambda _: ingest(folder, store),
-        PLAIN: lambda _: plain(PLAIN, _numpy_cast),
-        PLAIN_BITS: lambda _: plain(PLAIN_BITS, _our_cast),
-        SCRIPT: lambda _: _write_script(folder, script),
-        COPY: lambda _: _copy_files(folder, copied),
-    }
+    places = _Places(workspace)
+    acts = _acts(workspace.arrays, places, pool)
     taken: dict[str, list[float]] = {name: [] for name in acts}
-    _read_files(folder)
+    _read_files(workspace.arrays)
     for _ in range(rounds):
-        stored = 0
         for name, act in acts.items():
             taken[name].append(timed(act))
             if name == OURS:
-                stored = _stored_records(store)
-                expected = _first_rows(store)
+                stored, expected = _stored_records(places.store), _first_rows(places.store)
             elif name == SCRIPT:
-                check_agrees(name, _script_rows(script), expected)
-            store.unlink(missing_ok=True)
-            script.unlink(missing_ok=True)
-            shutil.rmtree(copied, ignore_errors=True)
-        _check_bytes(compressed, stored)
-    return {name: Times(tuple(seconds)) for name, seconds in taken.items()}
+                check_agrees(name, _script_rows(places.script), expected)
+            places.remove()
+        _check_bytes(places.compressed, stored)
+    times = {name: Times(tuple(seconds)) for name, seconds in taken.items()}
+    return {OURS: times.pop(OURS), PUBLISH: Times(tuple(places.publishing)), **times}
+
+
+def _acts(folder: Path, places: _Places, pool: Executor) -> dict[str, Act]:
+    def ours(_: int) -> None:
+        places.publishing.append(ingest(folder, places.store).seconds["publish"])
+
+    def plain(name: str, cast: Cast) -> None:
+        places.compressed[name] = _compress_all(folder, pool, cast)
+
+    return {
+        OURS: ours,
+        PLAIN: lambda _: plain(PLAIN, _numpy_cast),
+        PLAIN_BITS: lambda _: plain(PLAIN_BITS, _our_cast),
+        PADDED: lambda _: _compress_all(folder, pool, _numpy_cast, padding=True),
+        SCRIPT: lambda _: _write_script(folder, places.script),
+        COPY: lambda _: _copy_files(folder, places.copied),
+    }
 
 
 # reading, casting, compressing ----------------------------------------------------------------------
 
 
-def _compress_all(folder: Path, pool: Executor, cast: Cast) -> int:
+def _compress_all(folder: Path, pool: Executor, cast: Cast, *, padding: bool = False) -> int:
     """Bytes that the records of all arrays take; views are cast and forgotten."""
     total = 0
     for array in _arrays():
         values = np.load(folder / f"{array.file}.npy", mmap_mode="r", allow_pickle=False)
         counts = np.full(len(values), values.shape[1])
-        if array.mask:
+        if array.mask and not padding:
             counts = np.load(folder / f"{array.mask}.npy", allow_pickle=False).sum(axis=1)
         task = _compressed if array.record else _only_cast
         total += sum(
