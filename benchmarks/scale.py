@@ -56,7 +56,7 @@ _PLANS = {
     "full": _Plan(
         entities=(10_000, 100_000, 1_000_000, 10_000_000), large=360_000, large_batches=300
     ),
-    "quick": _Plan(entities=(10_000, 100_000, 1_000_000), large=90_000),
+    "quick": _Plan(entities=(10_000, 100_000, 1_000_000), large=90_000, large_batches=60),
     "tiny": _Plan(
         entities=(200, 400),
         rows=40,
