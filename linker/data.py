@@ -55,7 +55,8 @@ class BatchReader(Dataset[Batch]):
         paths: batch field → ``table/field`` of the store; nothing else is read.
         texts: reads the texts themselves, where an encoder inside training makes their features.
         widen: give float16 features as float32. Where they travel on to a GPU they widen there.
-        pinned: give large features in memory that a GPU copies from without waiting.
+        buffers: memory for large features. Readers whose batches are not needed at the same time
+            share it; by default the reader has its own.
     """
 
     def __init__(
@@ -66,14 +67,14 @@ class BatchReader(Dataset[Batch]):
         protocol: Protocol,
         texts: TextReader | None = None,
         widen: bool = False,
-        pinned: bool = False,
+        buffers: Buffers | None = None,
     ) -> None:
         self.store = store
         self.paths = dict(paths)
         self.protocol = protocol
         self.texts = texts
         self.widen = widen
-        self.buffers = Buffers(pinned=pinned)
+        self.buffers = buffers or Buffers()
 
     def __getitem__(self, rows: np.ndarray) -> Batch:
         started, from_disk = time.perf_counter(), disk_bytes()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -11,6 +11,7 @@ from torch import nn
 
 from featurestore import Store
 from featurestore.errors import DataError
+from linker.buffers import Buffers
 from linker.config import TrainConfig
 from linker.data import BatchLoader, BatchReader
 from linker.machine import resolve_device
@@ -29,7 +30,8 @@ class Job:
     """Everything was checked, nothing was computed.
 
     ``config``: with what was left to the store (edges, text encoder) filled in. ``online``: the
-    text encoder inside training; None = the features of texts are stored.
+    text encoder inside training; None = the features of texts are stored. ``buffers``: of the batches
+    of all splits, which are never read at the same time.
     """
 
     store: Store
@@ -37,6 +39,7 @@ class Job:
     match: Match
     device: torch.device
     online: OnlineText | None = None
+    buffers: Buffers = field(default_factory=Buffers)
 
     def module(self) -> LinkerModule:
         """The network with fresh weights, in its training step."""
@@ -98,7 +101,7 @@ class Job:
                     self.match.made, with_entities=shuffled and config.text.finetune
                 ),
                 widen=self.device.type == "cpu",
-                pinned=on_gpu and not config.workers,  # a worker must not start the GPU
+                buffers=self.buffers,
             ),
             requests=Requests(
                 rows=rows,
@@ -150,10 +153,12 @@ def prepare_job(store: Store, config: TrainConfig) -> Job:
     }
     if online is not None:
         settled["text"] = online.section
-    return Job(
+    device = resolve_device(config.device, config.precision)
+    return Job(  # a worker must not start the GPU: its buffers are not pinned
         store=store,
         config=config.model_copy(update=settled),
         online=online,
         match=match,
-        device=resolve_device(config.device, config.precision),
+        device=device,
+        buffers=Buffers(pinned=device.type == "cuda" and not config.workers),
     )
