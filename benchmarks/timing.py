@@ -1,8 +1,9 @@
-"""Time contestants side by side, so that a machine whose speed drifts favours none of them."""
+"""Time contestants side by side, so that neither a drifting machine nor a predecessor favours one."""
 
 from __future__ import annotations
 
 import gc
+import random
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -34,10 +35,11 @@ def in_turn(
     warmup: int = 1,
     fewer: Mapping[str, int] | None = None,
 ) -> dict[str, Times]:
-    """Run the contestants A B C, A B C, … and time each turn.
+    """Run the contestants A B C, C A B, … and time each turn.
 
-    What an act returns is dropped before the clock of the next starts; Python's garbage collector
-    waits for the gaps.
+    Every round has an order of its own, equal for equal names: who comes after one that leaves threads
+    or an empty cache behind would otherwise always be the same. What an act returns is dropped before the
+    clock of the next starts; Python's garbage collector waits for the gaps.
 
     Args:
         rounds: counted turns of each.
@@ -46,11 +48,12 @@ def in_turn(
     """
     fewer = fewer or {}
     taken: dict[str, list[float]] = {name: [] for name in acts}
+    order = random.Random(0)
     for turn in range(-warmup, rounds):
-        for name, act in acts.items():
+        for name in order.sample(sorted(acts), len(acts)):
             if name in fewer and not 0 <= turn < fewer[name]:
                 continue
-            seconds = timed(act, turn)
+            seconds = timed(acts[name], turn)
             if turn >= 0:
                 taken[name].append(seconds)
     return {name: Times(tuple(seconds)) for name, seconds in taken.items()}
