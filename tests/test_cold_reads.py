@@ -112,7 +112,7 @@ def test_several_threads_give_what_one_gives(
     rows = np.random.default_rng(1).integers(0, len(planted.mentions), 333)
     alone = {name: planted.mentions.gather(name, rows) for name in ("text_span", "text_tokens")}
     monkeypatch.setattr(chunks, "_PARALLEL", 1)
-    monkeypatch.setattr(threads, "available_processors", lambda: 3)
+    monkeypatch.setattr(threads, "available_processors", lambda: 6)
     for name, values in alone.items():
         np.testing.assert_array_equal(planted.mentions.gather(name, rows), values, err_msg=name)
 
