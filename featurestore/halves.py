@@ -10,7 +10,7 @@ import numpy as np
 
 #: Largest relative L2 error of a stored vector. float16 rounds each value within 2⁻¹¹ = 4.9e-4, so
 #: 1e-3 is kept unless values overflow (above 65504) or vanish (chosen here, because a cosine then
-#: changes by 2e-3 at most, and by about 1e-5 where the errors of 768 values are independent:
+#: changes by 2e-3 at most, and by 5e-5 at most among random pairs of 768 values:
 #: ``python -m benchmarks precision``).
 FLOAT16_BOUND = 1e-3
 
