@@ -170,6 +170,26 @@ def test_a_part_given_twice_is_refused(tmp_path: Path) -> None:
         archive.unpack([path, *disguised([path])], tmp_path / "out")
 
 
+def test_a_download_that_changes_after_its_md5_was_read_is_not_restored(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a.bin").write_bytes(noise(3000))
+    (download,) = disguised([tmp_path / "a.bin"])
+    verify = archive.verify
+
+    def then_changed(files: list[Path], **how: object) -> list[archive.Checked]:
+        checked = verify(files, **how)
+        data = bytearray(download.read_bytes())
+        data[1500] ^= 1
+        download.write_bytes(data)
+        return checked
+
+    monkeypatch.setattr(archive, "verify", then_changed)
+    with pytest.raises(SourceError, match=r"a\.bin changed while it was read: its md5 was"):
+        archive.unpack([download], tmp_path / "out", restore=True)
+    assert tree(tmp_path / "out") == {}
+
+
 def test_what_is_no_archive_is_only_restored(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_bytes(noise(100))
     (download,) = disguised([tmp_path / "notes.txt"])

@@ -220,9 +220,11 @@ def unpack(
     originals = [each.original for each in checked]
     groups = [] if restore else archives(originals)
     folder = Target(target, sources=files, overwrite=overwrite)
-    for original in originals if restore else ():
+    for each in checked if restore else ():
+        original = each.original
         with megabytes(progress, f"restore {original.name}", original.size) as meter:
-            folder.write(original.name, original.size, _bytes_of(original.pieces, meter))
+            content = _unchanged(_bytes_of(original.pieces, meter), each)
+            folder.write(original.name, original.size, content)
     for parts in groups:
         total = sum(part.size for part in parts)
         with megabytes(progress, f"unpack {parts[-1].name}", total) as meter:
@@ -232,6 +234,27 @@ def unpack(
                 else:
                     folder.write(str(member.path), member.size, content)
     return Unpacked(target, checked, folder.written, folder.skipped, folder.size)
+
+
+def _unchanged(content: Iterable[bytes], checked: Checked) -> Iterator[bytes]:
+    """The bytes of an original, whose md5 is computed once more on their way out.
+
+    An archive's members have sums of their own; what is restored as it is has none but this.
+
+    Raises:
+        SourceError: at the end, if they are not those that were checked.
+    """
+    digest = hashlib.md5(usedforsecurity=False)
+    for chunk in content:
+        digest.update(chunk)
+        yield chunk
+    if digest.hexdigest() != checked.md5:
+        raise SourceError(
+            f"{checked.original.name} changed while it was read: its md5 was {checked.md5} and is "
+            f"{digest.hexdigest()}",
+            where=str(checked.original.path),
+            hint="leave the download alone, and start again",
+        )
 
 
 def pack(
