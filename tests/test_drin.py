@@ -14,6 +14,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from featurestore.errors import ConfigError
 from linker.models.drin import Drin, DrinConfig, object_similarity
+from linker.models.drin_entities import first_vertex
 from linker.models.drin_graph import plan_layers
 from linker.models.layers import cosine, span_mean
 from tests.model_batches import changed, random_batch, with_only
@@ -66,6 +67,15 @@ def test_drin_of_any_variant_and_size_is_the_naive_one(
         sizes = Sizes(**{**vars(sizes), "H": sizes.D})
     naive = naive_drin(sizes=sizes, variant=variant, seed=seed)
     assert_equals_naive("drin", naive, edge_update=variant.edge_update)
+
+
+def test_vertices_of_pairs_are_computed_once() -> None:
+    candidates = torch.arange(6).reshape(2, 3)
+    linear = torch.nn.Linear(4, 5)
+    for stored in (torch.rand(6, 4), torch.rand(3, 4)):  # more entities than channels, and fewer
+        vertex = first_vertex(linear, stored, candidates % len(stored))
+        assert vertex.pairs is vertex.pairs
+        torch.testing.assert_close(vertex.pairs, linear(stored)[candidates % len(stored)])
 
 
 @pytest.mark.parametrize("edge_kind", ["scalar", "vector"])

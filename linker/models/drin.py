@@ -216,7 +216,7 @@ class Drin(Model[DrinConfig]):
         edges: Edges = self.first_edges(batch)
         for layer in self.graph:
             mentions, entities, edges = layer(mentions, entities, edges)
-        return cosine(mentions["mt"].unsqueeze(1), entities["et"].pairs()).squeeze(1)
+        return cosine(mentions["mt"].unsqueeze(1), entities["et"].pairs).squeeze(1)
 
     def score_in_blocks(self, blocks: Blocks) -> Iterator[Float[Tensor, "B C"]]:
         return score_in_blocks(self, blocks)

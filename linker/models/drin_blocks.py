@@ -78,7 +78,7 @@ def score_in_blocks(model: Drin, blocks: Blocks) -> Iterator[Float[Tensor, "B C"
     scored = mentions[-1]["mt"].unsqueeze(1)
     for block in blocks():
         side = _through(model, block, layers, mentions)
-        yield cosine(scored, side.entities["et"].pairs()).squeeze(1)
+        yield cosine(scored, side.entities["et"].pairs).squeeze(1)
 
 
 def _through(

@@ -13,6 +13,7 @@ After a layer it stands for a pair of mention and candidate, and is computed on 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import torch
@@ -28,9 +29,10 @@ if TYPE_CHECKING:
 class EntityVertex(ABC):
     """An entity vertex v (B, C, H) of every pair."""
 
+    @property
     @abstractmethod
     def pairs(self) -> Float[Tensor, "B C H"]:
-        """The vertex itself."""
+        """The vertex itself; computed once, however often it is asked for."""
 
     @abstractmethod
     def mapped(self, layer: nn.Linear) -> Float[Tensor, "B C H"]:
@@ -51,6 +53,7 @@ class PairVertex(EntityVertex):
     def __init__(self, values: Float[Tensor, "B C H"]) -> None:
         self.values = values
 
+    @property
     def pairs(self) -> Float[Tensor, "B C H"]:
         return self.values
 
@@ -76,6 +79,7 @@ class DistinctVertex(EntityVertex):
         self.values = values
         self.candidates = candidates
 
+    @cached_property
     def pairs(self) -> Float[Tensor, "B C D"]:
         return spread(self.values, self.candidates)
 
@@ -103,6 +107,7 @@ class LinearVertex(EntityVertex):
         self.stored = stored
         self.layer = layer
 
+    @cached_property
     def pairs(self) -> Float[Tensor, "B C H"]:
         return self.stored.mapped(self.layer)
 

@@ -218,12 +218,12 @@ class VectorLayer(GraphLayer):
             self.w_m = nn.Linear(width, width)
 
     def _weighted_sum(self, edge: Tensor, entity: EntityVertex) -> Float[Tensor, "B H"]:
-        return (edge * entity.pairs()).sum(dim=1)
+        return (edge * entity.pairs).sum(dim=1)
 
     def _mix_entity(
         self, vertex: Vertex, mentions: Mentions, entity: EntityVertex, edges: Edges
     ) -> Float[Tensor, "B C H"]:
-        total = entity.pairs()
+        total = entity.pairs
         for edge, other in self._incoming(vertex):
             total = total + edges[edge] * mentions[other].unsqueeze(1)
         return self.w_h(total)
@@ -233,7 +233,7 @@ class VectorLayer(GraphLayer):
     ) -> dict[Edge, Tensor]:
         updated: dict[Edge, Tensor] = {}
         ends = {ENDS[edge][1] for edge in self.plan.next_edges}
-        entity_halves = {vertex: self.w_v(entities[vertex].pairs()) for vertex in ends}
+        entity_halves = {vertex: self.w_v(entities[vertex].pairs) for vertex in ends}
         for edge in self.plan.next_edges:
             mention, entity = ENDS[edge]
             right = entity_halves[entity]
