@@ -20,7 +20,7 @@ import numpy as np
 import featurestore
 from benchmarks.alternatives.contract import check_agrees
 from featurestore import Store
-from featurestore.machine import disk_bytes
+from featurestore.machine import anonymous_memory, disk_bytes
 
 #: The views of an entity that DRIN reads.
 FIELDS = ("text_mean", "text_cls", "image_pooled", "objects")
@@ -67,7 +67,7 @@ def run(path: Path, *, rows: int, batches: int, ids: int) -> Run:
             batch = {name: store.entities.gather(name, asked) for name in FIELDS}
             seconds.append(time.perf_counter() - started)
             read.append(disk_bytes() - before)
-            peak = max(peak, _anonymous())
+            peak = max(peak, anonymous_memory() or 0)
             first = first or digest(batch)
             size = sum(values.nbytes for values in batch.values())
     return Run(
@@ -94,14 +94,6 @@ def _find(store: Store, count: int) -> float:
     spent = time.perf_counter() - started
     check_agrees("the store", {"rows of ids": found}, {"rows of ids": rows})
     return spent
-
-
-def _anonymous() -> int:
-    """Bytes of our anonymous memory; pages of the store belong to the page cache."""
-    status = Path("/proc/self/status")
-    lines = status.read_text().splitlines() if status.exists() else []
-    sizes = [int(line.split()[1]) * 1024 for line in lines if line.startswith("RssAnon:")]
-    return sizes[0] if sizes else 0
 
 
 def main() -> None:

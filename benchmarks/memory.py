@@ -21,6 +21,7 @@ from benchmarks.data import Workspace
 from benchmarks.machine import describe
 from benchmarks.reference_loader import array_bytes
 from benchmarks.report import Cell, Report, Row, Target
+from featurestore.machine import anonymous_memory
 
 COLUMNS = ("entities", "mentions", "store or arrays GB", "peak GB")
 LIMIT_GB = 1.5
@@ -180,21 +181,9 @@ def peak_memory(arguments: list[str]) -> int:
         )
         with process:
             while process.poll() is None:
-                peak = max(peak, anonymous(process.pid))
+                peak = max(peak, anonymous_memory(process.pid) or 0)
                 time.sleep(_INTERVAL)
         if process.returncode:
             said.seek(0)
             raise RuntimeError(f"python {' '.join(arguments)} failed:\n{said.read()[-2000:]}")
     return peak
-
-
-def anonymous(process: int) -> int:
-    """Bytes of anonymous memory that a process has now; 0 where it is gone."""
-    try:
-        text = Path(f"/proc/{process}/status").read_text()
-    except (FileNotFoundError, ProcessLookupError):
-        return 0
-    for line in text.splitlines():
-        if line.startswith("RssAnon:"):
-            return int(line.split()[1]) * 1024
-    return 0

@@ -12,11 +12,11 @@ import lightning.pytorch as pl
 import numpy as np
 import torch
 
+from featurestore.machine import anonymous_memory
 from featurestore.progress import Progress, Stage
 from linker.batch import Batch
 from linker.checkpoint import save_weights
 from linker.config import MetricsConfig
-from linker.machine import anonymous_memory
 from linker.module import LinkerModule
 from linker.requests import Requests
 from linker.run_folder import RunFolder, replacing

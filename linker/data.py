@@ -1,7 +1,7 @@
 """From the store to batches: a sampler says which mentions, a reader answers a whole batch at once.
 
-The reader holds no state but the store, which pickles as a path, so batches do not depend on how
-many workers read them, or how they were started.
+The reader holds nothing that a batch depends on but the store, which pickles as a path, so batches do
+not depend on how many workers read them, or how they were started.
 """
 
 from __future__ import annotations

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import platform
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -158,17 +157,3 @@ def _differences(recorded: dict[str, Any], found: dict[str, Any]) -> list[str]:
         if sentences.get(name, digest) != digest
     ]
     return lines or ["same shapes, but other ids, encoders or options"]
-
-
-def anonymous_memory() -> int | None:
-    """Bytes of memory this process holds besides files mapped into it; None where unknown.
-
-    A store is a mapped file: its pages belong to the page cache and are given back under pressure.
-    """
-    status = Path("/proc/self/status")
-    if not status.exists():
-        return None
-    for line in status.read_text().splitlines():
-        if line.startswith("RssAnon:"):
-            return int(line.split()[1]) * 1024
-    return None

@@ -108,8 +108,9 @@ class _Run:
         self.folder.write_summary(summary)
         if profile is None:
             return summary
-        self.folder.write_profile(profile.as_json())
-        return {**summary, "profile": profile.as_json()}
+        measured = profile.as_json()
+        self.folder.write_profile(measured)
+        return {**summary, "profile": measured}
 
     def _fit(self, batches: BatchLoader, profile: Profile | None, *, resume: bool) -> None:
         job, epochs = self.job, self.job.config.epochs

@@ -97,13 +97,9 @@ def verify(
 
 def _verify(original: Original, known: Mapping[str, str], progress: Progress) -> Checked:
     digest = hashlib.md5(usedforsecurity=False)
-    with (
-        megabytes(progress, f"md5 of {original.name}", original.size) as meter,
-        open_pieces(original.pieces) as file,
-    ):
-        while chunk := file.read(CHUNK):
+    with megabytes(progress, f"md5 of {original.name}", original.size) as meter:
+        for chunk in _bytes_of(original.pieces, meter):
             digest.update(chunk)
-            meter.to(file.tell())
     return compare(original, digest.hexdigest(), known=known, progress=progress)
 
 
