@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import sys
-import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
 
@@ -14,6 +12,7 @@ import torch
 
 from benchmarks import machine
 from benchmarks.data import FULL, QUICK, TINY, Sizes, Workspace
+from benchmarks.files import kept_or_temporary
 from benchmarks.report import Report
 from benchmarks.saved import save
 from cli.console import plain_text, show, stderr
@@ -72,7 +71,7 @@ def main(
     described = machine.describe()
     show(plain_text(machine.line(described)), "")
     reports: dict[str, Report] = {}
-    with _folder(data) as folder:
+    with kept_or_temporary(data, prefix="drin-fs-benchmarks-") as folder:
         workspace = Workspace(folder, _SIZES[size], progress_on(stderr()))
         for name in names or QUESTIONS:
             reports[name] = import_module(f"benchmarks.{name}").measure(workspace)
@@ -90,16 +89,6 @@ def _list() -> None:
     for name, what in QUESTIONS.items():
         table.add_row(name, what)
     show(table)
-
-
-@contextmanager
-def _folder(data: Path | None) -> Iterator[Path]:
-    if data is not None:
-        data.mkdir(parents=True, exist_ok=True)
-        yield data
-        return
-    with tempfile.TemporaryDirectory(prefix="drin-fs-benchmarks-") as name:
-        yield Path(name)
 
 
 if __name__ == "__main__":

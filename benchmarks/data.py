@@ -6,13 +6,13 @@ regions, 100 candidates, as WikiMEL is released.
 
 from __future__ import annotations
 
-import shutil
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from hashlib import blake2b
 from pathlib import Path
 
 import featurestore
+from benchmarks.files import remove
 from featurestore import Store
 from featurestore.codecs import Compression
 from featurestore.ingest import ingest
@@ -86,7 +86,7 @@ class Workspace:
         made = self.folder / "arrays"
         if not made.exists():
             unfinished = self.folder / "arrays.part"
-            shutil.rmtree(unfinished, ignore_errors=True)
+            remove(unfinished)
             s = self.sizes
             write_sample(
                 unfinished,
@@ -121,7 +121,5 @@ class Workspace:
     def place(self, name: str) -> Path:
         """Where an alternative keeps its copy; it is made again whenever it is asked for."""
         path = self.folder / name
-        if path.is_dir():
-            shutil.rmtree(path)
-        path.unlink(missing_ok=True)
+        remove(path)
         return path

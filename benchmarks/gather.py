@@ -18,6 +18,7 @@ from benchmarks.alternatives.tensorstore_ import TensorStoreBlocks, TensorStoreR
 from benchmarks.alternatives.zarr3 import ZarrBlocks
 from benchmarks.cold import measure_cold
 from benchmarks.data import Workspace
+from benchmarks.gather_run import FIELDS
 from benchmarks.reading import COLUMNS, Asked, acts_of, check_all, slow_ones, table
 from benchmarks.reference_loader import ReferenceDataset, collated
 from benchmarks.report import Report, Target
@@ -27,9 +28,6 @@ from featurestore.schema import NO_ROW
 from linker.data import BatchReader
 from linker.fields import stored_paths
 from linker.models.drin import Drin, DrinConfig
-
-#: The views of an entity that DRIN reads.
-FIELDS = ("text_mean", "text_cls", "image_pooled", "objects")
 
 BATCH = "ours: torch batch, float16 as stored"
 WIDENED = "ours: torch batch, widened to float32"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Mapping
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -13,8 +12,9 @@ import h5py
 import hdf5plugin
 import numpy as np
 
-from benchmarks.alternatives.contract import Disagreement, bytes_on_disk, check_agrees
+from benchmarks.alternatives.contract import Disagreement, check_agrees
 from benchmarks.data import TINY, Workspace
+from benchmarks.files import bytes_on_disk, remove
 from benchmarks.report import Report, Row, Target
 from benchmarks.timing import Act, Times, ratio, timed
 from featurestore import Store, threads
@@ -125,9 +125,8 @@ class _Places:
         self.publishing: list[float] = []  # seconds, of every ingest
 
     def remove(self) -> None:
-        self.store.unlink(missing_ok=True)
-        self.script.unlink(missing_ok=True)
-        shutil.rmtree(self.copied, ignore_errors=True)
+        for place in (self.store, self.script, self.copied):
+            remove(place)
 
 
 def _rounds(workspace: Workspace, pool: Executor, rounds: int) -> dict[str, Times]:

@@ -9,9 +9,7 @@ float32 in torch. Whether a model links worse only a real store can tell:
 from __future__ import annotations
 
 import sys
-import tempfile
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import click
@@ -22,6 +20,7 @@ from torch import Tensor
 import featurestore
 from benchmarks import forms, machine
 from benchmarks.data import Workspace
+from benchmarks.files import kept_or_temporary
 from benchmarks.forms import EXACT, FORMS, STORED, Form, Parts
 from benchmarks.gather import FIELDS, batch_mentions, distinct_entities
 from benchmarks.precision_runs import Experiment, compare
@@ -190,7 +189,10 @@ def main(
     experiment = Experiment(model=model, epochs=epochs, seeds=seeds)
     described = machine.describe()
     try:
-        with featurestore.open(store) as opened, _folder(runs) as folder:
+        with (
+            featurestore.open(store) as opened,
+            kept_or_temporary(runs, prefix="drin-fs-precision-") as folder,
+        ):
             report = compare(opened, experiment, folder=folder, progress=progress_on(stderr()))
             dataset = opened.dataset
     except DrinFsError as error:
@@ -198,16 +200,6 @@ def main(
     show(plain_text(machine.line(described)), "", *report.views())
     if target is not None:
         save(target, {"precision-runs": report}, sizes=dataset, machine=described)
-
-
-@contextmanager
-def _folder(runs: Path | None) -> Iterator[Path]:
-    if runs is not None:
-        runs.mkdir(parents=True, exist_ok=True)
-        yield runs
-        return
-    with tempfile.TemporaryDirectory(prefix="drin-fs-precision-") as name:
-        yield Path(name)
 
 
 if __name__ == "__main__":

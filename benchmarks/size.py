@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import product
@@ -12,12 +11,13 @@ from typing import Any, get_args
 import numpy as np
 
 from benchmarks.alternatives.arrow import ArrowFile, as_table
-from benchmarks.alternatives.contract import INSTALL, Arrays, bytes_on_disk, missing
+from benchmarks.alternatives.contract import INSTALL, Arrays, missing
 from benchmarks.alternatives.lance_ import Lance
 from benchmarks.alternatives.lmdb_ import Lmdb
 from benchmarks.alternatives.npy import NpyFancy
 from benchmarks.alternatives.zarr3 import ZarrRecords
 from benchmarks.data import Workspace
+from benchmarks.files import bytes_on_disk, remove
 from benchmarks.report import Report, Row
 from featurestore import Store
 from featurestore.codecs import COMPRESSIONS
@@ -117,7 +117,7 @@ def _others(
         for table, arrays in tables.items():
             writer(place / table, arrays)
         yield _row(name, bytes_on_disk(place), released)
-        shutil.rmtree(place)
+        remove(place)
 
 
 def _writers() -> dict[str, tuple[Callable[[Path, Arrays], None], bool]]:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import gc
 import json
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -25,18 +23,11 @@ from benchmarks.saved import load, save
 from featurestore import Store
 from featurestore.errors import NotFinite
 from featurestore.progress import Silent
+from tests.benchmarks_for_tests import no_collections_between_turns  # noqa: F401
 from tests.stores_for_tests import planted_store
 from tests.tiny_store import TinyStore
 
 MACHINE = {"processor": "Example", "cores": 2, "memory_gb": 8.0}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def no_collections_between_turns() -> Iterator[None]:
-    """They take most of the time of so small a run."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(gc, "collect", lambda *args: 0)
-        yield
 
 
 @pytest.fixture(scope="module")

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import gc
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -42,6 +41,7 @@ from benchmarks.reading import Asked, check_all
 from benchmarks.report import Report
 from featurestore.catalog import Extent
 from featurestore.progress import Silent
+from tests.benchmarks_for_tests import no_collections_between_turns  # noqa: F401
 
 #: Importing LitData takes seconds; whoever changes its file runs the benchmark.
 SLOW_TO_IMPORT = (LitData,)
@@ -50,15 +50,6 @@ SLOW_TO_IMPORT = (LitData,)
 @pytest.fixture(scope="module")
 def workspace(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     return Workspace(tmp_path_factory.mktemp("benchmarks"), TINY, Silent())
-
-
-@pytest.fixture(scope="module", autouse=True)
-def no_collections_between_turns() -> Iterator[None]:
-    """They take most of the time of so small a run. Benchmarks need them: otherwise a contestant
-    starts from what the one before it left in the caches."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(gc, "collect", lambda *args: 0)
-        yield
 
 
 def figures(report: Report, column: str) -> dict[str, float]:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import gc
 import sys
-from collections.abc import Iterator
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -21,19 +19,12 @@ from benchmarks.data import TINY, Workspace
 from benchmarks.memory_limit import NotPermitted, limited_group
 from benchmarks.report import Report
 from featurestore.progress import Silent
+from tests.benchmarks_for_tests import no_collections_between_turns  # noqa: F401
 
 
 @pytest.fixture(scope="module")
 def workspace(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     return Workspace(tmp_path_factory.mktemp("benchmarks"), TINY, Silent())
-
-
-@pytest.fixture(scope="module", autouse=True)
-def no_collections_between_turns() -> Iterator[None]:
-    """They take most of the time of so small a run."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(gc, "collect", lambda *args: 0)
-        yield
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -11,6 +10,8 @@ from pathlib import Path
 from typing import ClassVar, TypeAlias
 
 import numpy as np
+
+from benchmarks.files import remove
 
 #: Field → its array, one row a row of the table.
 Arrays: TypeAlias = Mapping[str, np.ndarray]
@@ -82,18 +83,12 @@ def prepared(
                 left_out[one.name] = INSTALL
                 continue
             if one.owns_place:
-                closing.callback(_remove, one.place)
+                closing.callback(remove, one.place)
             one.write(arrays)
             one.open(arrays)
             closing.callback(one.close)
             ready.append(one)
         yield ready
-
-
-def bytes_on_disk(place: Path) -> int:
-    """Bytes of a file, or of all files below a folder."""
-    files = [place] if place.is_file() else [p for p in place.rglob("*") if p.is_file()]
-    return sum(path.stat().st_size for path in files)
 
 
 def check_agrees(name: str, found: Arrays, expected: Arrays) -> None:
@@ -108,10 +103,3 @@ def check_agrees(name: str, found: Arrays, expected: Arrays) -> None:
         if not np.array_equal(found[field], values):
             shapes = f"{found[field].shape} and {values.shape}"
             raise Disagreement(f"{name} read another {field} than the store holds: {shapes}")
-
-
-def _remove(place: Path) -> None:
-    if place.is_dir():
-        shutil.rmtree(place)
-    else:
-        place.unlink(missing_ok=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import sqlite3
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -13,6 +12,8 @@ from typing import ClassVar
 
 import h5py
 import numpy as np
+
+from benchmarks.files import remove
 
 #: Bytes of LMDB's address space a row: room for the tree beside an id and a number.
 _LMDB_ROW = 256
@@ -49,11 +50,8 @@ class IdLookup(ABC):
 
     def remove(self) -> None:
         """Delete its copy."""
-        if not self.owns_place:
-            return
-        if self.place.is_dir():
-            shutil.rmtree(self.place)
-        self.place.unlink(missing_ok=True)
+        if self.owns_place:
+            remove(self.place)
 
 
 class H5Dict(IdLookup):
