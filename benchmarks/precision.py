@@ -122,13 +122,7 @@ class KeptView:
 
     def gather(self, rows: np.ndarray) -> Tensor:
         """(len(rows), …) float32."""
-        parts = tuple(
-            column.gather(
-                rows,
-                self._buffers.array((len(rows), *column.array.shape[1:]), column.array.dtype),
-            )
-            for column in self._columns
-        )
+        parts = tuple(column.gather(rows, self._buffers.array) for column in self._columns)
         return self.form.widen(parts, self._wide(rows, parts))
 
     def _wide(self, rows: np.ndarray, parts: Parts) -> Tensor:

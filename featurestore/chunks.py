@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
+import math
 import mmap
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from itertools import pairwise
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 
 from featurestore import threads
+from featurestore.bitshuffle import Damage
 from featurestore.catalog import Extent, StoredField, read_chunk_table
+from featurestore.codecs import Chunks, Codec
 from featurestore.errors import StoreError
 from featurestore.machine import disk_bytes
+
+#: Makes the array that a gather fills, as ``numpy.empty`` does: (shape, dtype) → array.
+New: TypeAlias = Callable[[tuple[int, ...], np.dtype], np.ndarray]
+
+#: Fills the places of some records.
+Fill: TypeAlias = Callable[[range], None]
 
 #: Share of what was read that had to come from disk, from which on rows are announced to the kernel
 #: beforehand (chosen here: announcing a row costs about a microsecond, waiting for its page 80).
@@ -76,7 +87,7 @@ class FileMap:
         if self._cold:
             self._announce(starts, starts + sizes)
         yield
-        wanted = int(np.sum(np.broadcast_to(sizes, starts.shape)))
+        wanted = len(starts) * sizes if isinstance(sizes, int) else int(sizes.sum())
         self._cold = disk_bytes() - before > _COLD * wanted
 
     def _announce(self, starts: np.ndarray, ends: np.ndarray) -> None:
@@ -119,6 +130,20 @@ class FileMap:
             self._map.close()
 
 
+def _made(new: New, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+    """An array to fill.
+
+    Raises:
+        ValueError: it is not what was asked for.
+    """
+    out = new(shape, dtype)
+    if out.shape != shape or out.dtype != dtype or not out.flags.c_contiguous:
+        raise ValueError(
+            f"new made {out.dtype}{list(out.shape)} where a C-contiguous {dtype}{list(shape)} was needed"
+        )
+    return out
+
+
 def _identity(status: os.stat_result) -> tuple[int, int]:
     return status.st_dev, status.st_ino
 
@@ -142,19 +167,9 @@ class RowColumn:
         self._start = extent.offset
         self._row_bytes = extent.nbytes // max(extent.shape[0], 1)
 
-    def gather(self, rows: np.ndarray, out: np.ndarray | None) -> np.ndarray:
-        """(len(rows), …) the rows, which are inside the array; into ``out`` if there is one.
-
-        Raises:
-            ValueError: ``out`` has another shape or dtype.
-        """
-        shape = (len(rows), *self.array.shape[1:])
-        if out is None:
-            out = np.empty(shape, self.array.dtype)
-        if out.shape != shape or out.dtype != self.array.dtype:
-            raise ValueError(
-                f"out is {out.dtype}{list(out.shape)}, the rows are {self.array.dtype}{list(shape)}"
-            )
+    def gather(self, rows: np.ndarray, new: New) -> np.ndarray:
+        """(len(rows), …) the rows, which are inside the array."""
+        out = _made(new, (len(rows), *self.array.shape[1:]), self.array.dtype)
         with self._file.reading(self._start + rows * self._row_bytes, self._row_bytes):
             if out.nbytes < _PARALLEL:
                 self._copy(rows, out)
@@ -164,16 +179,6 @@ class RowColumn:
                     lambda part: self._copy(rows[part], out[part[0] : part[-1] + 1]), parts
                 )
         return out
-
-    def _parts(self, rows: np.ndarray) -> list[np.ndarray]:
-        """The places of the rows, in several parts where threads copy faster than one.
-
-        Half of the threads: a copy waits for memory, and a training step beside it has the others.
-        """
-        places = np.arange(len(rows))
-        if len(rows) * self._row_bytes < _PARALLEL:
-            return [places]
-        return np.array_split(places, max(1, threads.count() // 2))
 
     def _copy(self, rows: np.ndarray, out: np.ndarray) -> None:
         # rows are inside: mode="clip" only keeps take() from buffering the whole output
@@ -211,8 +216,9 @@ class TextColumn:
 class RecordColumn:
     """Records of one field, decoded from the map into the caller's batch.
 
-    The table of chunk positions is read at the first use and kept (16 bytes a record). Records
-    stored without compression are one contiguous array and need no table.
+    The table of chunk positions is read at the first use and kept, as is what was found when a chunk
+    was checked (24 bytes a record). Records stored without compression are one contiguous array and
+    need neither. A published store is replaced and never written to, so one check is enough.
     """
 
     def __init__(self, file: FileMap, field: StoredField, counts: np.ndarray | None) -> None:
@@ -221,62 +227,102 @@ class RecordColumn:
         self._counts = counts
         self._table: np.ndarray | None = None
         self._array = file.array(field.extent) if field.extent else None
+        self._blocks = np.zeros(0 if field.extent else field.shape[0], np.int64)
 
-    def gather(self, rows: np.ndarray, length: int) -> np.ndarray:
+    def gather(self, rows: np.ndarray, length: int, new: New) -> np.ndarray:
         """(len(rows), length, …) records; beyond a record's own count it is zero."""
         counts = np.full(len(rows), length)
         if self._counts is not None:
             counts = np.minimum(self._counts[rows], length)
-        out = np.empty((len(rows), length, *self._field.shape[2:]), self._field.dtype)
-        self._read_all(rows, counts, out)
+        out = _made(new, (len(rows), length, *self._field.shape[2:]), self._field.dtype)
+        self._read(rows, counts, out)
         return out
 
-    def whole(self, rows: np.ndarray) -> np.ndarray:
+    def whole(self, rows: np.ndarray, new: New) -> np.ndarray:
         """(len(rows), S, …) records with whatever was stored beyond their count."""
-        out = np.empty((len(rows), *self._field.shape[1:]), self._field.dtype)
-        self._read_all(rows, np.full(len(rows), self._field.shape[1]), out)
+        out = _made(new, (len(rows), *self._field.shape[1:]), self._field.dtype)
+        self._read(rows, np.full(len(rows), self._field.shape[1]), out)
         return out
 
-    def _read_all(self, rows: np.ndarray, counts: np.ndarray, out: np.ndarray) -> None:
+    def _read(self, rows: np.ndarray, counts: np.ndarray, out: np.ndarray) -> None:
         """Fill ``out`` with the first ``counts`` rows of each record, and zeros behind them."""
-
-        def read(part: np.ndarray) -> None:
-            for place in part.tolist():
-                count = int(counts[place])
-                self._read(int(rows[place]), out[place, :count])
-                out[place, count:] = 0
-
-        with self._file.reading(*self._pieces(rows)):
-            threads.each(
-                read, _shares(counts) if out.nbytes >= _PARALLEL else [np.arange(len(rows))]
-            )
+        starts, sizes = self._pieces(rows)
+        with self._file.reading(starts, sizes):
+            if self._array is not None:
+                fill = self._copying(self._array, rows, counts.tolist(), out)
+            else:
+                fill = self._decoding(rows, Chunks(self._file.bytes, starts, sizes), counts, out)
+            threads.each(fill, _shares(counts) if out.nbytes >= _PARALLEL else [range(len(rows))])
 
     def _pieces(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Where the stored records begin, and their sizes."""
+        """Where the stored records begin, and their sizes.
+
+        Raises:
+            StoreError: one was never written.
+        """
         if self._field.extent is not None:
             size = self._field.extent.nbytes // max(self._field.shape[0], 1)
             return self._field.extent.offset + rows * size, np.full(len(rows), size)
         table = self._chunk_table()[rows]
-        return table[:, 0], table[:, 1]
+        starts, sizes = np.ascontiguousarray(table[:, 0]), np.ascontiguousarray(table[:, 1])
+        if not sizes.all():
+            raise StoreError(
+                "the record was never written",
+                where=self._where(rows[np.argmin(sizes)]),
+                hint="ingest again",
+            )
+        return starts, sizes
 
-    def _read(self, row: int, out: np.ndarray) -> None:
-        """Fill ``out`` with the first rows of one record."""
-        if self._array is not None:
-            out[:] = self._array[row, : len(out)]
-            return
-        codec = self._field.codec
-        assert codec is not None
-        chunk, where = self._chunk(row)
-        whole = int(np.prod(self._field.shape[1:]))
-        codec.decode_into(chunk, out, whole=whole, where=where)
+    @staticmethod
+    def _copying(array: np.ndarray, rows: np.ndarray, counts: list[int], out: np.ndarray) -> Fill:
+        def fill(part: range) -> None:
+            for place in part:
+                count = counts[place]
+                out[place, :count] = array[rows[place], :count]
+                out[place, count:] = 0
 
-    def _chunk(self, row: int) -> tuple[np.ndarray, str]:
-        path = self._field.schema.path
-        offset, size = self._chunk_table()[row].tolist()
-        where = f"{self._file.path}::/{path}[{row}]"
-        if not size:
-            raise StoreError("the record was never written", where=where, hint="ingest again")
-        return self._file.bytes[offset : offset + size], where
+        return fill
+
+    def _decoding(
+        self, rows: np.ndarray, chunks: Chunks, counts: np.ndarray, out: np.ndarray
+    ) -> Fill:
+        assert self._field.codec is not None
+        row_values = math.prod(self._field.shape[2:])
+        whole = self._field.shape[1] * row_values
+        blocks = self._checked_blocks(self._field.codec, rows, chunks, whole)
+        decoder = self._field.codec.decoder(
+            chunks, blocks, counts * row_values, whole=whole, out=out
+        )
+        return lambda part: self._refuse(decoder.decode(part), rows)
+
+    def _checked_blocks(
+        self, codec: Codec, rows: np.ndarray, chunks: Chunks, whole: int
+    ) -> np.ndarray:
+        """(n,) int64 values a block. A chunk is checked when it is read for the first time.
+
+        Raises:
+            StoreError: one is not safe to decode.
+        """
+        new = np.flatnonzero(self._blocks[rows] == 0)
+        if len(new):
+            some = Chunks(chunks.data, chunks.starts[new], chunks.sizes[new])
+            found = codec.checked_blocks(some, whole=whole, item=self._field.dtype.itemsize)
+            if isinstance(found, Damage):
+                self._refuse(found, rows[new])
+            else:
+                self._blocks[rows[new]] = found
+        return self._blocks[rows]
+
+    def _refuse(self, damage: Damage | None, rows: np.ndarray) -> None:
+        if damage is not None:
+            raise StoreError(
+                f"damaged record: {damage.why}",
+                where=self._where(rows[damage.record]),
+                hint="copy or ingest the store again",
+            )
+
+    def _where(self, row: int) -> str:
+        return f"{self._file.path}::/{self._field.schema.path}[{row}]"
 
     def _chunk_table(self) -> np.ndarray:
         if self._table is None:
@@ -286,12 +332,9 @@ class RecordColumn:
         return self._table
 
 
-def _shares(counts: np.ndarray) -> list[np.ndarray]:
+def _shares(counts: np.ndarray) -> list[range]:
     """The places of records, cut into runs of about equal work, a few for each thread."""
     ends = np.cumsum(counts)
-    wanted = ends[-1] * np.arange(1, 4 * threads.count()) // (4 * threads.count())
-    return [
-        part
-        for part in np.split(np.arange(len(counts)), np.searchsorted(ends, wanted))
-        if len(part)
-    ]
+    wanted = ends[-1] * np.arange(1, 2 * threads.count()) // (2 * threads.count())
+    cuts = [0, *np.searchsorted(ends, wanted).tolist(), len(counts)]
+    return [range(first, last) for first, last in pairwise(cuts) if first < last]

@@ -2,62 +2,46 @@
 
 A record is one HDF5 chunk. Encoding here and writing with ``write_direct_chunk`` produces the very
 bytes the filter pipeline would, so any HDF5 program with the hdf5plugin filters reads them; decoding
-here reads straight from the memory map. bitshuffle comes from the shared library that hdf5plugin
-ships (its C calls release Python's lock), gzip from the standard library.
-
-bitshuffle chunk: 8 bytes big-endian size of the decoded record, 4 bytes big-endian block size in
-bytes, then the blocks. Blocks are independent, so a prefix of a record is decoded without its rest:
-the zero tail of a short text costs nothing to read.
+here reads straight from the memory map: bitshuffle (:mod:`featurestore.bitshuffle`), or shuffle and
+gzip of the standard library.
 """
 
 from __future__ import annotations
 
-import ctypes
-import os
+import math
 import zlib
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from functools import cache
-from struct import Struct
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple, Protocol
 
 import hdf5plugin
 import numpy as np
 
+from featurestore import bitshuffle
+from featurestore.bitshuffle import ZSTD_LEVEL, Damage
 from featurestore.errors import StoreError
 
 Compression = Literal["lz4", "zstd", "gzip", "none"]
 COMPRESSIONS: tuple[Compression, ...] = ("lz4", "zstd", "gzip", "none")
 
 BITSHUFFLE, GZIP, SHUFFLE = 32008, 1, 2
-_HEADER = 12
 _LZ4, _ZSTD = 2, 3
-_ZSTD_LEVEL = 3  # chosen here: higher levels gain under 1 % on encoder features
 _GZIP_LEVEL = 4  # chosen here: level 9 takes four times as long for 1 %
 
 
-@cache
-def _library() -> ctypes.CDLL:
-    """hdf5plugin's bitshuffle library with its signatures declared."""
-    folder = hdf5plugin.PLUGIN_PATH
-    names = [n for n in os.listdir(folder) if "bshuf" in n]
-    if not names:
-        raise StoreError(
-            "hdf5plugin has no bitshuffle library", where=folder, hint="reinstall hdf5plugin"
-        )
-    lib = ctypes.CDLL(os.path.join(folder, names[0]))
-    size, pointer = ctypes.c_size_t, ctypes.c_void_p
-    for name in ("bshuf_compress_lz4_bound", "bshuf_default_block_size"):
-        getattr(lib, name).restype = size
-    lib.bshuf_compress_lz4_bound.argtypes = [size] * 3
-    lib.bshuf_compress_zstd_bound.restype = size
-    lib.bshuf_compress_zstd_bound.argtypes = [size] * 3
-    lib.bshuf_default_block_size.argtypes = [size]
-    for name in ("bshuf_compress_lz4", "bshuf_decompress_lz4", "bshuf_decompress_zstd"):
-        getattr(lib, name).restype = ctypes.c_int64
-        getattr(lib, name).argtypes = [pointer, pointer, size, size, size]
-    lib.bshuf_compress_zstd.restype = ctypes.c_int64
-    lib.bshuf_compress_zstd.argtypes = [pointer, pointer, size, size, size, ctypes.c_int]
-    return lib
+class Chunks(NamedTuple):
+    """Where the chunks of n records lie: all inside ``data``."""
+
+    data: np.ndarray  # (bytes,) uint8, usually the memory map of the file
+    starts: np.ndarray  # (n,) int64
+    sizes: np.ndarray  # (n,) int64
+
+
+class Decoder(Protocol):
+    """Decodes the first values of each of some records into one array."""
+
+    def decode(self, records: range) -> Damage | None:
+        """Decode some records; several threads may, each its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +56,7 @@ class Codec:
             case "lz4":
                 return dict(hdf5plugin.Bitshuffle(nelems=0, cname="lz4"))
             case "zstd":
-                return dict(hdf5plugin.Bitshuffle(nelems=0, cname="zstd", clevel=_ZSTD_LEVEL))
+                return dict(hdf5plugin.Bitshuffle(nelems=0, cname="zstd", clevel=ZSTD_LEVEL))
             case "gzip":
                 return {"compression": "gzip", "compression_opts": _GZIP_LEVEL, "shuffle": True}
             case "none":
@@ -85,115 +69,99 @@ class Codec:
                 return zlib.compress(_byte_shuffle(record), _GZIP_LEVEL)
             case "none":
                 return record.tobytes()
-            case _:
-                return self._bitshuffle(record)
+            case packing:
+                return bitshuffle.encode(record, packing)
 
-    def _bitshuffle(self, record: np.ndarray) -> bytes:
-        lib, item = _library(), record.itemsize
-        block = lib.bshuf_default_block_size(item)
-        bound = getattr(lib, f"bshuf_compress_{self.compression}_bound")(record.size, item, block)
-        out = np.empty(_HEADER + bound, np.uint8)
-        out[:8] = np.frombuffer(record.nbytes.to_bytes(8, "big"), np.uint8)
-        out[8:_HEADER] = np.frombuffer((block * item).to_bytes(4, "big"), np.uint8)
-        args = (record.ctypes.data, out.ctypes.data + _HEADER, record.size, item, block)
-        if self.compression == "zstd":
-            used = lib.bshuf_compress_zstd(*args, _ZSTD_LEVEL)
-        else:
-            used = lib.bshuf_compress_lz4(*args)
-        if used < 0:
-            raise RuntimeError(f"bitshuffle could not compress a record (code {used})")
-        return out[: _HEADER + used].tobytes()
-
-    def decode_into(self, chunk: np.ndarray, out: np.ndarray, *, whole: int, where: str) -> None:
-        """Decode the first ``out.size`` values of a record.
+    def checked_blocks(self, chunks: Chunks, *, whole: int, item: int) -> np.ndarray | Damage:
+        """(n,) int64 values a block, above 0, of chunks that are safe to decode; or one that is not.
 
         Args:
-            chunk: (stored bytes,) uint8, usually a view of the memory map.
-            out: C-contiguous destination, filled completely.
-            whole: number of values of the whole record.
-            where: ``file::/table/field[row]``, for the error.
+            whole: number of values of a record, ``item`` bytes each.
+        """
+        if self.compression in ("gzip", "none"):
+            return np.full(len(chunks.starts), whole or 1)
+        return bitshuffle.checked_blocks(*chunks, whole=whole, item=item)
 
-        Raises:
-            StoreError: the chunk is not what this codec writes.
+    def decoder(
+        self,
+        chunks: Chunks,
+        blocks: np.ndarray,
+        values: np.ndarray,
+        *,
+        whole: int,
+        out: np.ndarray,
+    ) -> Decoder:
+        """What decodes records.
+
+        Args:
+            blocks: (n,) int64, of :meth:`checked_blocks`.
+            values: (n,) int64 how many values of each record are wanted.
+            whole: number of values of a whole record.
+            out: (n, …) C-contiguous destination; what it has beyond the ``values`` becomes zero.
         """
         match self.compression:
             case "gzip":
-                self._inflate(chunk, out, whole=whole, where=where)
+                return _Inflating(chunks, values, whole=whole, out=out)
             case "none":
-                flat = out.reshape(-1).view(np.uint8)
-                if chunk.size < flat.size:
-                    raise _damaged(where, f"{chunk.size} bytes where {flat.size} are needed")
-                flat[:] = chunk[: flat.size]
-            case _:
-                self._bitunshuffle(chunk, out, whole=whole, where=where)
+                return _Copying(chunks, values, whole=whole, out=out)
+            case packing:
+                return bitshuffle.Decoder(
+                    packing, chunks.data, chunks.starts, blocks, values, whole=whole, out=out
+                )
 
-    def _inflate(self, chunk: np.ndarray, out: np.ndarray, *, whole: int, where: str) -> None:
-        size = whole * out.itemsize
+
+class _OneByOne(ABC):
+    """What decodes records one after the other, each as a whole."""
+
+    @abstractmethod
+    def fill(self, chunk: np.ndarray, wanted: np.ndarray) -> str:
+        """Decode (bytes,) uint8 into (bytes,) uint8; what is wrong with it, or nothing."""
+
+    def __init__(self, chunks: Chunks, values: np.ndarray, *, whole: int, out: np.ndarray) -> None:
+        self._chunks = chunks
+        self._values = values
+        self._whole = whole
+        self._out = out.reshape(len(out), math.prod(out.shape[1:]))
+
+    def decode(self, records: range) -> Damage | None:
+        for record in records:
+            start, size = int(self._chunks.starts[record]), int(self._chunks.sizes[record])
+            out, values = self._out[record], int(self._values[record])
+            why = self.fill(self._chunks.data[start : start + size], out[:values].view(np.uint8))
+            if why:
+                return Damage(record, why)
+            out[values:] = 0
+        return None
+
+
+class _Inflating(_OneByOne):
+    def fill(self, chunk: np.ndarray, wanted: np.ndarray) -> str:
+        item = self._out.itemsize
+        size = self._whole * item
         inflater = zlib.decompressobj()
-        try:
-            raw = inflater.decompress(
-                chunk.data, size + 1
-            )  # one more, so that the checksum is read
+        try:  # one byte more than there is, so that the checksum is read
+            raw = inflater.decompress(chunk.data, size + 1)
         except zlib.error as error:
-            raise _damaged(where, str(error)) from error
+            return str(error)
         if len(raw) != size or not inflater.eof:
-            raise _damaged(where, f"it ends before its {size} bytes, or holds more")
-        planes = np.frombuffer(raw, np.uint8).reshape(out.itemsize, whole)
-        out.reshape(-1).view(np.uint8).reshape(out.size, out.itemsize)[:] = planes[:, : out.size].T
-
-    def _bitunshuffle(self, chunk: np.ndarray, out: np.ndarray, *, whole: int, where: str) -> None:
-        item = out.itemsize
-        head = chunk[:_HEADER].tobytes()
-        size, block_bytes = int.from_bytes(head[:8], "big"), int.from_bytes(head[8:], "big")
-        if (
-            len(head) < _HEADER
-            or size != whole * item
-            or not block_bytes
-            or block_bytes % (8 * item)
-        ):
-            raise _damaged(where, "the header of the compressed record is wrong")
-        decode = getattr(_library(), f"bshuf_decompress_{self.compression}")
-        block = block_bytes // item
-        if _blocks_end(chunk, out.size, whole=whole, block=block, item=item) > chunk.size:
-            raise _damaged(where, "it ends before its last block")  # the C code would read on
-        source = chunk.ctypes.data + _HEADER
-        direct = out.size if out.size == whole else out.size // block * block
-        used = decode(source, out.ctypes.data, direct, item, block) if direct else 0
-        if used >= 0 and direct < out.size:  # the last block reaches past what was asked for
-            rest = np.empty(min(block, whole - direct), out.dtype)
-            more = decode(source + used, rest.ctypes.data, rest.size, item, block)
-            out.reshape(-1)[direct:] = rest[: out.size - direct]
-            used = min(more, 0) or used + more
-        if used < 0 or used > chunk.size - _HEADER:
-            raise _damaged(where, f"the compressed record does not decode (code {used})")
+            return f"it ends before its {size} bytes, or holds more"
+        planes = np.frombuffer(raw, np.uint8).reshape(item, self._whole)
+        values = wanted.reshape(-1, item)
+        values[:] = planes[:, : len(values)].T
+        return ""
 
 
-_block_size = Struct(">I").unpack_from
-
-
-def _blocks_end(chunk: np.ndarray, values: int, *, whole: int, block: int, item: int) -> int:
-    """Where the blocks that hold the first ``values`` of a record end, by the sizes they state.
-
-    A block is a 4-byte big-endian size and so many bytes; the last ``whole % 8`` values of a record
-    stand uncompressed behind the blocks. A size beyond the chunk ends the walk.
-    """
-    packed = whole - whole % 8
-    end = _HEADER
-    for _ in range(-(-min(values, packed) // block)):
-        if end + 4 > chunk.size:
-            return end + 4
-        end += 4 + _block_size(chunk.data, end)[0]
-    last_block = packed // block * block
-    return end + (whole % 8 * item if values > last_block else 0)
+class _Copying(_OneByOne):
+    def fill(self, chunk: np.ndarray, wanted: np.ndarray) -> str:
+        if chunk.size < wanted.size:
+            return f"{chunk.size} bytes where {wanted.size} are needed"
+        wanted[:] = chunk[: wanted.size]
+        return ""
 
 
 def _byte_shuffle(record: np.ndarray) -> bytes:
     """HDF5's shuffle filter: all first bytes, then all second bytes, …"""
     return record.reshape(-1).view(np.uint8).reshape(record.size, record.itemsize).T.tobytes()
-
-
-def _damaged(where: str, why: str) -> StoreError:
-    return StoreError(f"damaged record: {why}", where=where, hint="copy or ingest the store again")
 
 
 def codec_of(filters: list[tuple[int, tuple[int, ...]]], *, where: str) -> Codec:

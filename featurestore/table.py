@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from featurestore.catalog import Catalog, StoredField
-from featurestore.chunks import FileMap, RecordColumn, RowColumn, TextColumn
+from featurestore.chunks import FileMap, New, RecordColumn, RowColumn, TextColumn
 from featurestore.errors import FieldMissing, UnknownId
 from featurestore.ids import IdIndex
 from featurestore.schema import BY_PATH
@@ -120,9 +120,7 @@ class Table:
             hint=f"ingest again with it; it comes from: {schema.made_by}",
         )
 
-    def gather(
-        self, field: str, rows: Sequence[int] | np.ndarray, *, out: np.ndarray | None = None
-    ) -> Any:
+    def gather(self, field: str, rows: Sequence[int] | np.ndarray, *, new: New = np.empty) -> Any:
         """Values of one field for rows, in their order; rows may repeat.
 
         Returns:
@@ -130,7 +128,8 @@ class Table:
             of these rows and zero beyond each row's own count; a text field gives a list of str.
 
         Args:
-            out: destination for a column or view, C-contiguous, of the shape and dtype returned.
+            new: makes the array that is filled, from shape and dtype. Give one that hands out memory
+                used before: a fresh array costs as much as the copying.
 
         Raises:
             FieldMissing: the store has no such field.
@@ -144,8 +143,8 @@ class Table:
         if isinstance(column, TextColumn):
             return column.at(index)
         if isinstance(column, RecordColumn):
-            return column.gather(index, self._longest(stored, index))
-        return column.gather(index, out)
+            return column.gather(index, self._longest(stored, index), new)
+        return column.gather(index, new)
 
     def view(self, field: str) -> np.ndarray:
         """The whole of a column or view as a read-only array over the file; nothing is read yet.
@@ -170,7 +169,9 @@ class Table:
         for first in range(0, self._rows, block):
             yield from self.gather(field, np.arange(first, min(first + block, self._rows)))
 
-    def whole_records(self, field: str, rows: Sequence[int] | np.ndarray) -> np.ndarray:
+    def whole_records(
+        self, field: str, rows: Sequence[int] | np.ndarray, *, new: New = np.empty
+    ) -> np.ndarray:
         """(len(rows), *axes) records with what is stored beyond their count.
 
         That is zero, unless the store was ingested with ``--padding keep``.
@@ -183,7 +184,7 @@ class Table:
             raise FieldMissing(f"{self.name}/{field} is not a record field", where=self._where)
         index = np.asarray(rows, np.int64).reshape(-1)
         self._check_rows(index)
-        return column.whole(index)
+        return column.whole(index, new)
 
     def _longest(self, stored: StoredField, rows: np.ndarray) -> int:
         """How many rows of the record's first axis a gather of these rows needs."""
@@ -225,8 +226,8 @@ class Table:
         self._opened_index = None
 
     def _check_rows(self, rows: np.ndarray) -> None:
-        outside = np.flatnonzero((rows < 0) | (rows >= self._rows))
-        if len(outside):
+        if len(rows) and (rows.min() < 0 or rows.max() >= self._rows):
+            outside = np.flatnonzero((rows < 0) | (rows >= self._rows))
             raise UnknownId(
                 f"row {int(rows[outside[0]])} is outside the table",
                 where=self._where,

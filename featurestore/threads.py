@@ -7,8 +7,9 @@ threads do not survive a fork.
 from __future__ import annotations
 
 import os
+from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -32,16 +33,29 @@ def available_processors() -> int:
 
 
 def each(work: Callable[[T], object], parts: Sequence[T]) -> None:
-    """Call ``work`` with every part, several at once; the first error is raised.
+    """Call ``work`` with every part, several at once, this thread among them; an error is raised.
 
     Must not be called from within ``work``: the threads would wait for each other.
     """
-    if len(parts) < 2 or count() < 2:
-        for part in parts:
-            work(part)
-        return
-    for _ in _pool().map(work, parts):
-        pass
+    left = deque(parts)
+    helpers = [_pool().submit(_work_off, work, left) for _ in range(min(count(), len(parts)) - 1)]
+    try:
+        _work_off(work, left)
+    finally:
+        left.clear()  # after an error
+        begun = [helper for helper in helpers if not helper.cancel()]
+        wait(begun)
+    for helper in begun:
+        helper.result()
+
+
+def _work_off(work: Callable[[T], object], left: deque[T]) -> None:
+    while True:
+        try:
+            part = left.popleft()
+        except IndexError:
+            return
+        work(part)
 
 
 def _pool() -> ThreadPoolExecutor:

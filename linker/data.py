@@ -18,6 +18,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from featurestore import Store
+from featurestore.chunks import New
 from featurestore.machine import disk_bytes
 from featurestore.schema import NO_ROW
 from linker.batch import Batch
@@ -138,12 +139,12 @@ class BatchReader(Dataset[Batch]):
         values = self.buffers.array((len(distinct), *stored.shape[1:]), stored.dtype)
         absent = int(distinct[0] == NO_ROW)
         values[:absent] = 0
-        entities.gather(field, distinct[absent:], out=values[absent:])
+        entities.gather(field, distinct[absent:], new=lambda *_: values[absent:])
         return self._ready(values), values[absent:].nbytes
 
     def _mention_feature(self, name: str, field: str, rows: np.ndarray) -> tuple[Tensor, int]:
         """(B, …) one feature of the mentions; its bytes."""
-        values = mention_feature(self.store, name, field, rows)
+        values = mention_feature(self.store, name, field, rows, new=self.buffers.array)
         return self._ready(values), values.nbytes
 
     def _ready(self, values: np.ndarray) -> Tensor:
@@ -220,11 +221,13 @@ def golds_outside_table(store: Store, rows: range) -> int:
     return int((store.mentions.gather("gold", np.arange(rows.start, rows.stop)) == NO_ROW).sum())
 
 
-def mention_feature(store: Tables, name: str, field: str, rows: np.ndarray) -> np.ndarray:
+def mention_feature(
+    store: Tables, name: str, field: str, rows: np.ndarray, *, new: New = np.empty
+) -> np.ndarray:
     """(n, …) the batch field ``name`` of mentions, out of the field ``field`` of their table."""
     if name in WHOLE_RECORDS:
-        return store.mentions.whole_records(field, rows)
-    return store.mentions.gather(field, rows)
+        return store.mentions.whole_records(field, rows, new=new)
+    return store.mentions.gather(field, rows, new=new)
 
 
 def as_tensor(values: np.ndarray) -> Tensor:

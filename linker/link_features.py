@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from featurestore import Store, Table
+from featurestore.chunks import New
 from featurestore.distinct import Distinct
 from featurestore.encoders.clip import ClipEncoder, pair_logits
 from featurestore.encoders.suite import Encoders
@@ -52,8 +53,11 @@ class FreshMentions:
     longest: int
     pictures: Sequence[str]
 
-    def gather(self, field: str, rows: np.ndarray) -> Any:
-        """As :meth:`featurestore.Table.gather`; lists of candidates must be equally long."""
+    def gather(self, field: str, rows: np.ndarray, *, new: New = np.empty) -> Any:
+        """As :meth:`featurestore.Table.gather`, but that it makes its arrays itself.
+
+        Lists of candidates must be equally long.
+        """
         if field in self.lists:
             return np.stack([self.lists[field][row] for row in rows.tolist()])
         if field in self.texts:
@@ -64,7 +68,7 @@ class FreshMentions:
             return _padded(own, int(counts.max()))
         return self.columns[field][rows]
 
-    def whole_records(self, field: str, rows: np.ndarray) -> np.ndarray:
+    def whole_records(self, field: str, rows: np.ndarray, *, new: New = np.empty) -> np.ndarray:
         """(len(rows), T, D) token features with what the encoder left at padded positions."""
         return _padded([self.tokens[row] for row in rows.tolist()], self.longest)
 

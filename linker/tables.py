@@ -7,15 +7,16 @@ from typing import Any, Protocol
 import numpy as np
 
 from featurestore import Table
+from featurestore.chunks import New
 
 
 class MentionTable(Protocol):
     """Answers as a store's table of mentions does."""
 
-    def gather(self, field: str, rows: np.ndarray) -> Any:
+    def gather(self, field: str, rows: np.ndarray, *, new: New = np.empty) -> Any:
         """Values of one field for rows, as :meth:`featurestore.Table.gather` gives them."""
 
-    def whole_records(self, field: str, rows: np.ndarray) -> np.ndarray:
+    def whole_records(self, field: str, rows: np.ndarray, *, new: New = np.empty) -> np.ndarray:
         """Records with their padding, as :meth:`featurestore.Table.whole_records` gives them."""
 
 

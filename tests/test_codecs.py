@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from featurestore.codecs import COMPRESSIONS, Codec, Compression, codec_of
+from featurestore.bitshuffle import Damage
+from featurestore.codecs import COMPRESSIONS, Chunks, Codec, Compression, codec_of
 from featurestore.errors import StoreError
 
 COMPRESSED: tuple[Compression, ...] = ("lz4", "zstd", "gzip")
@@ -29,9 +31,20 @@ def records(draw: st.DrawFn) -> np.ndarray:
     return record.astype(dtype)
 
 
-def decode(codec: Codec, chunk: bytes, out: np.ndarray, whole: int) -> np.ndarray:
-    codec.decode_into(np.frombuffer(chunk, np.uint8), out, whole=whole, where="x.h5::/t/f[0]")
-    return out
+def decode(codec: Codec, chunks: Sequence[bytes], out: np.ndarray, whole: int) -> Damage | None:
+    """Decode as many values of each record as ``out`` (n, …) has room for; the first damage."""
+    return decode_some(codec, chunks, np.full(len(chunks), out[0].size), out, whole)
+
+
+def decode_some(
+    codec: Codec, chunks: Sequence[bytes], values: np.ndarray, out: np.ndarray, whole: int
+) -> Damage | None:
+    sizes = np.array([len(chunk) for chunk in chunks])
+    joined = Chunks(np.frombuffer(b"".join(chunks), np.uint8), np.cumsum(sizes) - sizes, sizes)
+    blocks = codec.checked_blocks(joined, whole=whole, item=out.itemsize)
+    if isinstance(blocks, Damage):
+        return blocks
+    return codec.decoder(joined, blocks, values, whole=whole, out=out).decode(range(len(chunks)))
 
 
 @pytest.mark.parametrize("compression", COMPRESSIONS)
@@ -43,8 +56,25 @@ def test_any_prefix_of_a_record_decodes_to_what_was_encoded(
     codec = Codec(compression)
     count = data.draw(st.integers(0, len(record)))
     out = np.full((count, record.shape[1]), 7, record.dtype)
-    decode(codec, codec.encode(record), out, record.size)
+    assert decode(codec, [codec.encode(record)], out[None], record.size) is None
     assert np.array_equal(out, record[:count])
+
+
+@pytest.mark.parametrize("compression", COMPRESSIONS)
+@given(records(), st.data())
+@settings(max_examples=40)
+def test_each_record_is_decoded_as_far_as_is_wanted_and_zero_behind(
+    compression: Compression, record: np.ndarray, data: st.DataObject
+) -> None:
+    codec, rows = Codec(compression), len(record)
+    counts = np.array(data.draw(st.lists(st.integers(0, rows), min_size=1, max_size=5)))
+    room = data.draw(st.integers(counts.max(), rows))
+    out = np.full((len(counts), room, record.shape[1]), 7, record.dtype)
+    chunks, values = [codec.encode(record)] * len(counts), counts * record.shape[1]
+    assert decode_some(codec, chunks, values, out, record.size) is None
+    for found, count in zip(out, counts.tolist(), strict=True):
+        assert np.array_equal(found[:count], record[:count])
+        assert not found[count:].any()
 
 
 @pytest.mark.parametrize("compression", COMPRESSED)
@@ -61,7 +91,9 @@ def test_chunks_are_those_of_the_hdf5_filters(
         theirs = file.create_dataset("theirs", data=record[None], **options)
         assert np.array_equal(ours[0], record)
         _, chunk = theirs.id.read_direct_chunk((0, 0, 0))
-    assert np.array_equal(decode(codec, chunk, np.empty_like(record), record.size), record)
+    found = np.empty_like(record)
+    assert decode(codec, [chunk], found[None], record.size) is None
+    assert np.array_equal(found, record)
 
 
 def filters_of(path: Path, **options: Any) -> list[tuple[int, tuple[int, ...]]]:
@@ -100,21 +132,33 @@ RECORD = np.random.default_rng(0).standard_normal((64, 128)).astype(np.float32)
 
 
 @pytest.mark.parametrize("compression", COMPRESSIONS)
-def test_a_chunk_that_was_cut_off_is_an_error_not_a_crash(compression: Compression) -> None:
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_a_chunk_that_was_cut_off_is_found_among_others(
+    compression: Compression, place: int
+) -> None:
     codec = Codec(compression)
     chunk = codec.encode(RECORD)
     for size in (0, 5, 12, len(chunk) // 2, len(chunk) - 1):
-        with pytest.raises(StoreError, match="damaged record") as caught:
-            decode(codec, chunk[:size], np.empty_like(RECORD), RECORD.size)
-        assert caught.value.where == "x.h5::/t/f[0]"
+        chunks = [chunk] * 3
+        chunks[place] = chunk[:size]
+        damage = decode(codec, chunks, np.empty((3, *RECORD.shape), np.float32), RECORD.size)
+        assert damage is not None
+        assert damage.record == place
+
+
+@pytest.mark.parametrize("compression", COMPRESSIONS)
+def test_a_file_of_a_few_bytes_is_damaged(compression: Compression) -> None:
+    for size in (0, 1, 11):
+        out = np.empty((1, RECORD.size), np.float32)
+        assert decode(Codec(compression), [bytes(size)], out, RECORD.size) is not None
 
 
 @pytest.mark.parametrize("compression", COMPRESSED)
 def test_a_chunk_of_another_size_is_refused(compression: Compression) -> None:
     codec = Codec(compression)
     for other in (RECORD[:30], np.concatenate([RECORD, RECORD])):
-        with pytest.raises(StoreError, match="damaged record"):
-            decode(codec, codec.encode(other), np.empty_like(RECORD), RECORD.size)
+        out = np.empty((1, RECORD.size), np.float32)
+        assert decode(codec, [codec.encode(other)], out, RECORD.size) is not None
 
 
 @pytest.mark.parametrize("compression", ["lz4", "zstd"])
@@ -123,5 +167,18 @@ def test_bitshuffle_blocks_of_no_size_are_refused(compression: Compression) -> N
     chunk = codec.encode(RECORD)
     for block in (0, 4, 1 << 31):
         broken = chunk[:8] + block.to_bytes(4, "big") + chunk[12:]
-        with pytest.raises(StoreError, match="damaged record"):
-            decode(codec, broken, np.empty_like(RECORD), RECORD.size)
+        damage = decode(codec, [broken], np.empty((1, RECORD.size), np.float32), RECORD.size)
+        assert damage is not None
+
+
+@pytest.mark.parametrize("compression", ["lz4", "zstd"])
+@pytest.mark.parametrize("stated", [1 << 20, (1 << 32) - 1])
+def test_a_block_that_states_to_go_on_beyond_the_chunk_is_not_read(
+    compression: Compression, stated: int
+) -> None:
+    codec = Codec(compression)
+    chunk = codec.encode(RECORD)
+    second = 16 + int.from_bytes(chunk[12:16], "big")
+    broken = chunk[:second] + stated.to_bytes(4, "big") + chunk[second + 4 :]
+    damage = decode(codec, [chunk, broken], np.empty((2, RECORD.size), np.float32), RECORD.size)
+    assert damage == Damage(1, "it ends before its last block")

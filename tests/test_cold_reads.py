@@ -128,8 +128,15 @@ def test_an_error_of_a_thread_reaches_the_caller(monkeypatch: pytest.MonkeyPatch
         threads.each(work, range(5))
 
 
-def test_a_destination_of_another_shape_or_dtype_is_refused(planted: Store) -> None:
-    width = planted.mentions.stored("text_span").shape[1]
-    for out in (np.empty((3, width), np.float16), np.empty((2, width), np.float32)):
-        with pytest.raises(ValueError, match="out is float"):
-            planted.mentions.gather("text_span", [0, 1], out=out)
+@pytest.mark.parametrize("field", ["text_span", "text_tokens"])
+def test_a_destination_of_another_shape_dtype_or_order_is_refused(
+    planted: Store, field: str
+) -> None:
+    right = planted.mentions.gather(field, [0, 1])
+    for out in (
+        right.astype(np.float64),
+        np.concatenate([right, right]),
+        np.asfortranarray(right),
+    ):
+        with pytest.raises(ValueError, match="where a C-contiguous float"):
+            planted.mentions.gather(field, [0, 1], new=lambda *_, out=out: out)

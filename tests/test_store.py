@@ -111,10 +111,18 @@ def test_what_lies_beyond_a_count_is_zero_in_a_batch_and_kept_in_the_whole_recor
         assert np.array_equal(store.table(table).whole_records(name, [4, 0]), padded[[4, 0]])
 
 
-def test_gather_fills_an_array_given_to_it(tiny: TinyStore, store: Store) -> None:
-    out = np.empty((3, SIZES["D"]), np.float32)
-    assert store.entities.gather("text_mean", [5, 0, 5], out=out) is out
-    assert np.array_equal(out, tiny.values["entities/text_mean"][[5, 0, 5]])
+@pytest.mark.parametrize("path", ["entities/text_mean", *RAGGED, "mentions/image_regions"])
+def test_gather_fills_an_array_made_for_it(tiny: TinyStore, store: Store, path: str) -> None:
+    table, _, name = path.partition("/")
+    made: list[np.ndarray] = []
+
+    def new(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+        made.append(np.full(shape, 7, dtype))
+        return made[0]
+
+    rows = [5, 0, 5]
+    assert store.table(table).gather(name, rows, new=new) is made[0]
+    assert np.array_equal(made[0], expected(tiny, path, rows))
 
 
 def test_a_view_is_the_whole_column_and_read_only(tiny: TinyStore, store: Store) -> None:

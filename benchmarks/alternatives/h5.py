@@ -11,6 +11,7 @@ import hdf5plugin  # noqa: F401  (registers the filters that the records are com
 import numpy as np
 
 from benchmarks.alternatives.contract import Alternative, Arrays, First, part
+from linker.buffers import Buffers
 
 
 class H5Fancy(Alternative):
@@ -22,6 +23,7 @@ class H5Fancy(Alternative):
     def __init__(self, place: Path, *, table: str) -> None:
         super().__init__(place)
         self.table = table
+        self._buffers = Buffers()
 
     def open(self, arrays: Arrays) -> None:
         self._file = h5py.File(self.place, "r", locking=False)
@@ -42,7 +44,7 @@ class H5Fancy(Alternative):
 
 
 class H5Rows(H5Fancy):
-    """Each row by its number, into its place in the batch.
+    """Each row by its number, into its place in the batch, whose memory is used again.
 
     h5py has a short way in C for such simple selections; ``read_direct`` does not take it and is
     several times slower for short rows.
@@ -54,7 +56,7 @@ class H5Rows(H5Fancy):
         found: dict[str, np.ndarray] = {}
         for name, dataset in self._datasets.items():
             wanted = part(name, first)
-            found[name] = _batch(dataset, len(rows), wanted)
+            found[name] = _batch(self._buffers, dataset, len(rows), wanted)
             for place, row in enumerate(rows.tolist()):
                 found[name][place] = dataset[row, wanted]
         return found
@@ -84,7 +86,7 @@ class H5Coalesced(H5Fancy):
         return found
 
     def _sorted(self, dataset: h5py.Dataset, rising: np.ndarray, wanted: slice) -> np.ndarray:
-        out = _batch(dataset, len(rising), wanted)
+        out = _batch(self._buffers, dataset, len(rising), wanted)
         for start, stop in _runs(rising, self.gap):
             low, high = int(rising[start]), int(rising[stop - 1]) + 1
             if high - low == stop - start:
@@ -94,9 +96,9 @@ class H5Coalesced(H5Fancy):
         return out
 
 
-def _batch(dataset: h5py.Dataset, rows: int, wanted: slice) -> np.ndarray:
+def _batch(buffers: Buffers, dataset: h5py.Dataset, rows: int, wanted: slice) -> np.ndarray:
     first_axis = dataset.shape[1] if wanted.stop is None else wanted.stop
-    return np.empty((rows, first_axis, *dataset.shape[2:]), dataset.dtype)
+    return buffers.array((rows, first_axis, *dataset.shape[2:]), dataset.dtype)
 
 
 def _runs(rising: np.ndarray, gap: int) -> Iterator[tuple[int, int]]:
