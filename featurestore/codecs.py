@@ -62,13 +62,13 @@ class Codec:
             case "none":
                 return {}
 
-    def encode(self, record: np.ndarray) -> bytes:
-        """The chunk bytes of a C-contiguous record."""
+    def encode(self, record: np.ndarray) -> np.ndarray:
+        """(bytes,) uint8, the chunk of a C-contiguous record."""
         match self.compression:
             case "gzip":
-                return zlib.compress(_byte_shuffle(record), _GZIP_LEVEL)
+                return np.frombuffer(zlib.compress(_byte_shuffle(record), _GZIP_LEVEL), np.uint8)
             case "none":
-                return record.tobytes()
+                return record.reshape(-1).view(np.uint8)
             case packing:
                 return bitshuffle.encode(record, packing)
 

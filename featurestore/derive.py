@@ -57,9 +57,10 @@ class EntityText:
     ) -> None:
         """``tokens``: one (≥ count, D) array a row; what lies beyond the count is stored with it."""
         self._counts[rows] = counts
-        self._records.write(rows, tokens)
-        views = zip(*self._writer.every(_views, tokens, counts.tolist()), strict=True)
-        for field, values in zip((self._cls, self._mean, self._max), views, strict=True):
+        with self._records.writing(rows, tokens):
+            views = self._writer.every(_views, tokens, counts.tolist())
+        vectors = zip(*views, strict=True)
+        for field, values in zip((self._cls, self._mean, self._max), vectors, strict=True):
             field.write(rows, np.stack(values))
 
     def finish(self) -> None:
@@ -85,10 +86,11 @@ class MentionText:
     ) -> None:
         """``tokens``: one (≥ count, D) array a row; what lies beyond the count is stored with it."""
         self._counts[rows] = counts
-        self._records.write(rows, tokens)
         real = [text[:count] for text, count in zip(tokens, counts.tolist(), strict=True)]
         ends = (self._starts[rows].tolist(), self._ends[rows].tolist())
-        spans, empty = zip(*self._writer.every(span_mean, real, *ends), strict=True)
+        with self._records.writing(rows, tokens):
+            found = self._writer.every(span_mean, real, *ends)
+        spans, empty = zip(*found, strict=True)
         self._empty[rows] = empty
         self._cls.write(rows, np.stack([text[0] for text in tokens]))
         self._span.write(rows, np.stack(spans))
@@ -113,5 +115,6 @@ class MentionImages:
 
     def write(self, rows: np.ndarray, regions: np.ndarray) -> None:
         """``regions``: (len(rows), R, V)."""
-        self._regions.write(rows, regions)
-        self._mean.write(rows, np.stack(self._writer.every(region_mean, regions)))
+        with self._regions.writing(rows, regions):
+            means = self._writer.every(region_mean, regions)
+        self._mean.write(rows, np.stack(list(means)))

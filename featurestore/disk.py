@@ -11,6 +11,7 @@ import errno
 import io
 import os
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -19,11 +20,19 @@ from featurestore.errors import WriteError
 #: What the operating system says when there is no room: disk, quota, or limit of one file.
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
+#: Appended bytes that are written at once, the most unwritten bytes between two pieces of them, and
+#: written bytes from which on the disk is put to work (chosen here: calls cost nothing beside these).
+_COLLECTED, _GAP, _SYNCED = 4 << 20, 4096, 32 << 20
+
 _SMALLER_STORE = "free some space, or use --limit, --dtype float16, --compression zstd"
 
 
 class DiskFile(io.RawIOBase):
-    """A new file for h5py's ``fileobj`` driver that never fails towards HDF5."""
+    """A new file for h5py's ``fileobj`` driver that never fails towards HDF5.
+
+    What is appended is collected, and written by a thread; another one has the system bring it to disk
+    meanwhile, so that :meth:`sync` finds little left to do. Python's lock is free during both.
+    """
 
     def __init__(self, path: Path) -> None:
         super().__init__()
@@ -38,6 +47,14 @@ class DiskFile(io.RawIOBase):
         self._place = 0
         self._end = 0  # as HDF5 sees it
         self._failure: OSError | None = None
+        self._appended, self._written = bytearray(_COLLECTED), bytearray(_COLLECTED)
+        self._size = 0  # of what was appended and is not handed over yet
+        self._begin = 0  # where that belongs
+        self._at_rest = 0  # nothing before this place is on its way
+        self._threads = ThreadPoolExecutor(2, thread_name_prefix="write")
+        self._writing: Future[None] | None = None
+        self._syncing: Future[None] | None = None
+        self._unsynced = 0
 
     def check(self) -> None:
         """Raise the first write error, if there was one.
@@ -66,6 +83,7 @@ class DiskFile(io.RawIOBase):
         return self._place
 
     def readinto(self, buffer) -> int:  # type: ignore[no-untyped-def]
+        self._flush()
         view = memoryview(buffer).cast("B")
         data = os.pread(self._descriptor, len(view), self._place)
         view[: len(data)] = data
@@ -75,17 +93,73 @@ class DiskFile(io.RawIOBase):
 
     def write(self, data) -> int:  # type: ignore[no-untyped-def]
         view = memoryview(data).cast("B")
-        done = 0
-        while done < len(view) and self._failure is None:
-            try:
-                done += os.pwrite(self._descriptor, view[done:], self._place + done)
-            except OSError as error:
-                self._failure = error
+        if not view:
+            return 0
+        if self._place >= self._end and len(view) < _COLLECTED:
+            self._append(view)
+        else:
+            if self._place + len(view) > self._at_rest:
+                self._flush()  # it may lie over what was appended
+            self._write_at(view, self._place)
         self._place += len(view)
         self._end = max(self._end, self._place)
         return len(view)
 
+    def _append(self, view: memoryview) -> None:
+        follows = self._begin + self._size == self._end  # so that nothing stands in the gap
+        gap = self._place - self._end
+        if not follows or gap > _GAP or self._size + gap + len(view) > _COLLECTED:
+            self._hand_over()
+            self._begin, gap = self._place, 0
+        size = self._size + gap
+        self._appended[self._size : size] = bytes(gap)
+        self._appended[size : size + len(view)] = view
+        self._size = size + len(view)
+
+    def _hand_over(self) -> None:
+        """Let the thread write what was collected, once it has written what it was given before."""
+        self._wait()
+        if self._size:
+            self._appended, self._written = self._written, self._appended
+            block = memoryview(self._written)[: self._size]
+            self._writing = self._threads.submit(self._write_at, block, self._begin)
+            self._begin_to_sync(self._size)
+            self._at_rest = self._begin
+            self._begin += self._size
+            self._size = 0
+
+    def _begin_to_sync(self, size: int) -> None:
+        self._unsynced += size
+        if self._unsynced >= _SYNCED and (self._syncing is None or self._syncing.done()):
+            self._unsynced = 0
+            self._syncing = self._threads.submit(self._sync)
+
+    def _sync(self) -> None:
+        try:
+            os.fsync(self._descriptor)
+        except OSError as error:
+            self._failure = self._failure or error
+
+    def _wait(self) -> None:
+        if self._writing is not None:
+            self._writing.result()
+            self._writing = None
+
+    def _flush(self) -> None:
+        self._hand_over()
+        self._wait()
+        self._at_rest = self._begin
+
+    def _write_at(self, view: memoryview, place: int) -> None:
+        done = 0
+        while done < len(view) and self._failure is None:
+            try:
+                done += os.pwrite(self._descriptor, view[done:], place + done)
+            except OSError as error:
+                self._failure = error
+
     def truncate(self, size: int | None = None) -> int:
+        self._flush()
         size = self._place if size is None else size
         try:
             os.ftruncate(self._descriptor, size)
@@ -100,11 +174,15 @@ class DiskFile(io.RawIOBase):
         Raises:
             OSError: now, or at an earlier write.
         """
+        self._flush()
+        if self._syncing is not None:
+            self._syncing.result()
         self.check()
         os.fsync(self._descriptor)
 
     def close(self) -> None:
         if not self.closed:
+            self._threads.shutdown()
             os.close(self._descriptor)
         super().close()
 

@@ -7,22 +7,26 @@ into float32, and the rows already written are carried over: they were within th
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, Future
-from typing import NamedTuple
+from contextlib import contextmanager
+from typing import NamedTuple, TypeAlias
 
 import h5py
 import numpy as np
 
 from featurestore.codecs import Codec
 from featurestore.errors import NotFinite, SourceError
-from featurestore.halves import FLOAT16_BOUND, to_float16
+from featurestore.halves import FLOAT16_BOUND, prepare, to_float16
 from featurestore.schema import Field
 
-#: Records on their way from the caller to the disk (chosen here: enough for every core to have the
-#: next one, little beside the caller's block).
-_UNDERWAY = 64
+#: Bytes of the records of a task (chosen here: it takes a few milliseconds, a hundred times what
+#: handing it out takes, and a block of records makes several tasks).
+_TASK = 4 << 20
+
+#: An array of rows, or for ragged records one array a row.
+Records: TypeAlias = np.ndarray | Sequence[np.ndarray]
 
 
 class _Cast(NamedTuple):
@@ -30,6 +34,18 @@ class _Cast(NamedTuple):
 
     values: np.ndarray
     error: float
+
+
+class _Made(NamedTuple):
+    """Records as they are written: chunks, or values where the field is not compressed."""
+
+    dtype: np.dtype
+    error: float
+    pieces: list[np.ndarray]
+
+
+#: Some rows, their records, and what is being made of them.
+_Task: TypeAlias = tuple[np.ndarray, Records, "Future[_Made | None]"]
 
 
 class FeatureWriter:
@@ -53,7 +69,10 @@ class FeatureWriter:
         self.dtype = dtype
         self._codec = codec
         self._pool = pool
+        self._together = max(1, _TASK // max(4 * math.prod(shape[1:]), 1))  # records of a task
         self._written = np.zeros(shape[0], bool)
+        if dtype == np.float16:
+            prepare(math.prod(shape))
         self._worst = 0.0
         self._dataset = self._create(self.path, dtype)
 
@@ -75,7 +94,7 @@ class FeatureWriter:
         records = self._field.layout == "record" and self._codec.compression != "none"
         return records and self.shape[0] > 0
 
-    def write(self, rows: range | np.ndarray, values: np.ndarray | Sequence[np.ndarray]) -> None:
+    def write(self, rows: range | np.ndarray, values: Records) -> None:
         """Write rows.
 
         Args:
@@ -86,13 +105,29 @@ class FeatureWriter:
             NotFinite: NaN or infinite values; names the row.
             OSError: the disk is full, or another write error.
         """
+        with self.writing(rows, values):
+            pass
+
+    @contextmanager
+    def writing(self, rows: range | np.ndarray, values: Records) -> Iterator[None]:
+        """Write rows as :meth:`write` does, after the ``with`` block.
+
+        Every core begins before it to compress records; what the block starts comes after that.
+        """
         index = np.asarray(rows, np.int64)
-        if not len(index):
-            return
-        if self._field.layout == "record":
-            self._write_records(index, values)
+        if self._field.layout != "record":
+            if len(index):
+                self._write_rows(index, np.asarray(values))
+            yield
         else:
-            self._write_rows(index, np.asarray(values))
+            tasks = self._tasks(index, values)
+            try:
+                yield
+                for part, records, begun in tasks:
+                    self._store(part, records, begun.result())
+            finally:
+                for _, _, begun in tasks:
+                    begun.cancel()
         self._check()
         self._written[index] = True
 
@@ -103,41 +138,51 @@ class FeatureWriter:
             if len(run):
                 self._dataset[run[0] : run[-1] + 1] = block
 
-    def _write_records(self, index: np.ndarray, values: Sequence[np.ndarray] | np.ndarray) -> None:
-        """Records are read, cast and compressed by every core, and written here in their order."""
-        underway: deque[tuple[int, np.ndarray, Future[tuple[_Cast, bytes]]]] = deque()
-        for row, record in zip(index.tolist(), values, strict=True):
-            made = self._pool.submit(self._make, row, record, self.dtype)
-            underway.append((row, record, made))
-            if len(underway) >= _UNDERWAY:
-                self._store(*underway.popleft())
-        while underway:
-            self._store(*underway.popleft())
+    def _tasks(self, index: np.ndarray, values: Records) -> list[_Task]:
+        """Have every core read, cast and compress records, some of them a task."""
+        tasks: list[_Task] = []
+        for first in range(0, len(index), self._together):
+            part = slice(first, first + self._together)
+            begun = self._pool.submit(self._make, index[part], values[part], self.dtype)
+            tasks.append((index[part], values[part], begun))
+        return tasks
 
-    def _make(self, row: int, record: np.ndarray, dtype: np.dtype) -> tuple[_Cast, bytes]:
-        """A record in a dtype, and its chunk, which is empty where the record is written as it is."""
-        cast = self._cast(np.array([row]), np.asarray(record)[None], dtype)
-        fits = self._is_chunked and cast.error <= FLOAT16_BOUND
-        return cast, self._encode(cast.values[0]) if fits else b""
+    def _make(self, rows: np.ndarray, records: Records, dtype: np.dtype) -> _Made | None:
+        """What is written of records in a dtype; None if they lose too much in it."""
+        joined = np.concatenate([np.asarray(record) for record in records])
+        counts = [len(record) for record in records]
+        cast = self._cast(np.repeat(rows, counts), joined, dtype)
+        if cast.error > FLOAT16_BOUND:
+            return None
+        length = self.shape[1]
+        places = [np.arange(count) + length * number for number, count in enumerate(counts)]
+        whole = np.zeros((len(counts), *self.shape[1:]), dtype)
+        whole.reshape(len(counts) * length, *self.shape[2:])[np.concatenate(places)] = cast.values
+        pieces = [self._codec.encode(one) for one in whole] if self._is_chunked else list(whole)
+        return _Made(dtype, cast.error, pieces)
 
-    def _store(self, row: int, record: np.ndarray, made: Future[tuple[_Cast, bytes]]) -> None:
-        cast, chunk = made.result()
-        values = self._settled(np.array([row]), np.asarray(record)[None], cast)[0]
-        if not self._is_chunked:
-            self._dataset[row, : len(values)] = values
+    def _store(self, rows: np.ndarray, records: Records, made: _Made | None) -> None:
+        if made is not None and made.dtype == self.dtype:
+            self._worst = max(self._worst, made.error)
+            for row, piece in zip(rows.tolist(), made.pieces, strict=True):
+                self._put(row, piece)
+            self._written[rows] = True
+        elif len(rows) == 1:  # it loses too much, or the field is float32 by now
+            if self.dtype == np.float16:
+                self._fall_back()
+            self._store(rows, records, self._make(rows, records, self.dtype))
+        else:  # only the first one that loses too much turns the field into float32
+            for place in range(len(rows)):
+                one = slice(place, place + 1)
+                again = self._make(rows[one], records[one], self.dtype)
+                self._store(rows[one], records[one], again)
+
+    def _put(self, row: int, piece: np.ndarray) -> None:
+        """Write a chunk, or the values of a record that is not compressed."""
+        if self._is_chunked:
+            self._dataset.id.write_direct_chunk((row, *[0] * (len(self.shape) - 1)), piece)
         else:
-            if values.dtype != cast.values.dtype or not chunk:  # the field is float32 by now
-                chunk = self._encode(values)
-            self._dataset.id.write_direct_chunk((row, *[0] * (len(self.shape) - 1)), chunk)
-        self._written[row] = True  # a fall-back at a later record carries this one over
-
-    def _encode(self, record: np.ndarray) -> bytes:
-        whole = self.shape[1:]
-        if record.shape != whole:
-            padded = np.zeros(whole, record.dtype)
-            padded[: len(record)] = record
-            record = padded
-        return self._codec.encode(np.ascontiguousarray(record))
+            self._dataset[row] = piece
 
     def _cast(self, index: np.ndarray, values: np.ndarray, dtype: np.dtype) -> _Cast:
         """The values in ``dtype``. Reads nothing that another thread may change.
@@ -189,9 +234,8 @@ class FeatureWriter:
 
     def _copy_row(self, old: h5py.Dataset, row: int) -> None:
         values = old[row].astype(np.float32)
-        if self._is_chunked:
-            offset = (row, *[0] * (len(self.shape) - 1))
-            self._dataset.id.write_direct_chunk(offset, self._encode(values))
+        if self._field.layout == "record":
+            self._put(row, self._codec.encode(values) if self._is_chunked else values)
         else:
             self._dataset[row] = values
 

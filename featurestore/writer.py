@@ -35,6 +35,9 @@ from featurestore.schema import BY_PATH, FORMAT, FORMAT_VERSION, Field
 
 Result = TypeVar("Result")
 
+#: Vectors derived in one task (chosen here: handing it out takes as long as deriving one).
+_TASK = 16
+
 #: Alignment of arrays and records in the file, one cache line: rows are copied without crossing it.
 ALIGNMENT = 64
 
@@ -170,9 +173,14 @@ class StoreWriter:
         self._features.append(writer)
         return writer
 
-    def every(self, derive: Callable[..., Result], *items: Iterable[Any]) -> list[Result]:
-        """``derive`` of each of the items, worked out by every core, in their order."""
-        return list(self._pool.map(derive, *items))
+    def every(self, derive: Callable[..., Result], *items: Iterable[Any]) -> Iterator[Result]:
+        """``derive`` of each of the items, in their order; every core begins with it at once."""
+        together = list(zip(*items, strict=True))
+        begun = [
+            self._pool.submit(_each, derive, together[first : first + _TASK])
+            for first in range(0, len(together), _TASK)
+        ]
+        return (result for part in begun for result in part.result())
 
     @contextmanager
     def scratch(self, shape: tuple[int, ...]) -> Iterator[np.ndarray]:
@@ -232,6 +240,10 @@ class StoreWriter:
         self._file.close()
         self._disk.close()
         self._temporary.unlink(missing_ok=True)
+
+
+def _each(derive: Callable[..., Result], items: Sequence[tuple[Any, ...]]) -> list[Result]:
+    return [derive(*item) for item in items]
 
 
 def program_versions() -> dict[str, str]:

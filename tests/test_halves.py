@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import sys
+from importlib import import_module
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from featurestore.halves import FLOAT16_BOUND, to_float16
+from featurestore.halves import FLOAT16_BOUND, rounded, to_float16
 
 #: Every float32 that float16 can hold, zeros and those that vanish included.
 HELD = st.floats(-65504, 65504, width=32)
@@ -44,6 +47,22 @@ def test_a_vector_that_vanishes_breaks_the_bound_and_one_that_does_not_keeps_it(
     assert to_float16(values)[1] > FLOAT16_BOUND
     values[:, 0] = 1
     assert to_float16(values)[1] < FLOAT16_BOUND
+
+
+def test_torch_and_numpy_round_every_kind_of_value_alike(monkeypatch: pytest.MonkeyPatch) -> None:
+    bits = np.arange(0, 2**32, 2**32 // 6_700_417, dtype=np.uint64).astype(np.uint32)
+    values = bits.view(np.float32)  # every exponent, hundreds of mantissas of each
+    values = values[~np.isnan(values)]
+    import_module("torch")
+    from_torch = rounded(values)
+    monkeypatch.delitem(sys.modules, "torch")
+    assert same_bits(rounded(values), from_torch)
+
+
+def test_values_that_cannot_be_written_to_are_cast_without_a_word() -> None:
+    values = np.ones((2, 40_000), np.float32)
+    values.flags.writeable = False
+    assert same_bits(rounded(values), np.ones((2, 40_000), np.float16))
 
 
 def test_zeros_are_exact() -> None:
