@@ -145,7 +145,7 @@ def _write(form: Form, view: np.ndarray, paths: Sequence[Path]) -> None:
 # a real store ---------------------------------------------------------------------------------------
 
 
-class Seeds(click.ParamType):
+class Integers(click.ParamType):
     """Integers with commas between them."""
 
     name = "N,N,…"
@@ -161,7 +161,7 @@ class Seeds(click.ParamType):
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("store", type=click.Path(path_type=Path))
-@click.option("--seeds", type=Seeds(), default="0,1,2", show_default=True, help="One run each.")
+@click.option("--seeds", type=Integers(), default="0,1,2", show_default=True, help="One run each.")
 @click.option("--epochs", type=click.IntRange(min=1), default=2, show_default=True)
 @click.option("--model", default="drin", show_default=True, help="One that reads views alone.")
 @click.option("--json", "target", type=click.Path(path_type=Path), help="Save the figures here.")
