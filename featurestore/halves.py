@@ -9,6 +9,7 @@ loaded, and :func:`prepare` loads it for many values.
 from __future__ import annotations
 
 import sys
+from contextlib import suppress
 from importlib import import_module
 from typing import Any
 
@@ -45,9 +46,10 @@ def to_float16(values: np.ndarray) -> tuple[np.ndarray, float]:
 
 
 def prepare(values: int) -> None:
-    """Load torch if casting so many values takes longer without it than loading it does."""
+    """Load torch, if it is installed, for so many values that it pays."""
     if values >= _MANY:
-        import_module("torch")
+        with suppress(ImportError):
+            import_module("torch")
 
 
 def rounded(values: np.ndarray) -> np.ndarray:

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
+from featurestore import halves
 from featurestore.halves import FLOAT16_BOUND, rounded, to_float16
 
 #: Every float32 that float16 can hold, zeros and those that vanish included.
@@ -57,6 +58,20 @@ def test_torch_and_numpy_round_every_kind_of_value_alike(monkeypatch: pytest.Mon
     from_torch = rounded(values)
     monkeypatch.delitem(sys.modules, "torch")
     assert same_bits(rounded(values), from_torch)
+
+
+def test_many_values_load_torch_where_there_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    def load(name: str) -> None:
+        asked.append(name)
+        raise ModuleNotFoundError(name)
+
+    monkeypatch.setattr(halves, "import_module", load)
+    halves.prepare(10**6)
+    assert not asked
+    halves.prepare(10**9)
+    assert asked == ["torch"]
 
 
 def test_values_that_cannot_be_written_to_are_cast_without_a_word() -> None:
