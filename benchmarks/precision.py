@@ -31,8 +31,9 @@ from cli.console import plain_text, show, stderr
 from cli.progress import progress_on
 from featurestore import Store
 from featurestore.catalog import Extent
-from featurestore.chunks import FileMap, RowColumn
+from featurestore.chunks import RowColumn
 from featurestore.errors import DrinFsError
+from featurestore.filemap import FileMap
 from linker.buffers import Buffers
 
 COLUMNS = (*forms.COLUMNS, "ms a batch", "× time of float32")
@@ -111,19 +112,24 @@ class KeptView:
         self.form = form
         self._shape = view.shape[1:]
         self._buffers = Buffers()
-        self._columns: list[RowColumn] = []
+        self._columns: list[tuple[FileMap, RowColumn]] = []
         first = form.pack(view[:1].astype(np.float32))
         paths = [Path(f"{place}.{number}") for number in range(len(first))]
         _write(form, view, paths)
         for path, part in zip(paths, first, strict=True):
-            column = RowColumn(FileMap(path), Extent(0, (len(view), *part.shape[1:]), part.dtype))
+            file = FileMap(path)
+            column = RowColumn(file, Extent(0, (len(view), *part.shape[1:]), part.dtype))
             column.array.max()  # touches every page, so that no round is the first to do it
-            self._columns.append(column)
+            self._columns.append((file, column))
 
     def gather(self, rows: np.ndarray) -> Tensor:
         """(len(rows), …) float32."""
-        parts = tuple(column.gather(rows, self._buffers.array) for column in self._columns)
+        parts = tuple(self._gather(file, column, rows) for file, column in self._columns)
         return self.form.widen(parts, self._wide(rows, parts))
+
+    def _gather(self, file: FileMap, column: RowColumn, rows: np.ndarray) -> np.ndarray:
+        with file.reading() as reading:
+            return column.gather(rows, self._buffers.array, reading)
 
     def _wide(self, rows: np.ndarray, parts: Parts) -> Tensor:
         """Memory for the float32 values, unless they were gathered as such."""

@@ -26,7 +26,7 @@ from linker.buffers import Buffers
 
 FIELDS = ("text_tokens", "image_regions")
 
-OURS = "ours: Table.gather, bitshuffle LZ4"
+OURS = "ours: Table.gather_all, bitshuffle LZ4"
 
 #: Mentions that are copied into the other forms: enough that no batch is like the last.
 _COPIED = 512
@@ -97,11 +97,9 @@ def _contestants(workspace: Workspace) -> list[Alternative]:
 
 
 def _ours(store: Store) -> Callable[[np.ndarray], Arrays]:
-    """As batches are read: into memory used before."""
-    buffers = Buffers()
-    return lambda rows: {
-        name: store.mentions.gather(name, rows, new=buffers.array) for name in FIELDS
-    }
+    """As batches are read: together, into memory used before."""
+    new = Buffers().array
+    return lambda rows: store.mentions.gather_all(FIELDS, rows, new=new)
 
 
 def _asked(store: Store, rows: np.ndarray) -> Asked:

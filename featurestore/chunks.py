@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import math
-import mmap
-import os
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import pairwise
-from pathlib import Path
 from typing import TypeAlias
 
 import numpy as np
@@ -18,116 +15,13 @@ from featurestore.bitshuffle import Damage
 from featurestore.catalog import Extent, StoredField, read_chunk_table
 from featurestore.codecs import Chunks, Codec
 from featurestore.errors import StoreError
-from featurestore.machine import disk_bytes
+from featurestore.filemap import FileMap, Reading
 
 #: Makes the array that a gather fills, as ``numpy.empty`` does: (shape, dtype) → array.
 New: TypeAlias = Callable[[tuple[int, ...], np.dtype], np.ndarray]
 
 #: Fills the places of some records.
 Fill: TypeAlias = Callable[[range], None]
-
-#: Share of what was read that had to come from disk, from which on rows are announced to the kernel
-#: beforehand (chosen here: announcing a row costs about a microsecond, waiting for its page 80).
-_COLD = 1 / 32
-
-#: Fewer rows than this are read without a look at where they come from.
-_FEW = 16
-
-
-class FileMap:
-    """A read-only memory map of a whole file.
-
-    Random access is announced to the kernel: its default read-ahead of 128 KB would multiply what a
-    cold gather of single rows reads from disk. Where the last rows had to come from disk, the next
-    ones are announced before they are touched, so that the disk works on all of them at once instead
-    of on one page after the other.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        descriptor = os.open(path, os.O_RDONLY)
-        try:
-            self._file = _identity(os.fstat(descriptor))
-            self._map = mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ)
-        finally:
-            os.close(descriptor)
-        if hasattr(mmap, "MADV_RANDOM"):
-            self._map.madvise(mmap.MADV_RANDOM)
-        self._bytes: np.ndarray | None = np.frombuffer(self._map, np.uint8)
-        self._cold = True  # until something was read
-
-    @property
-    def bytes(self) -> np.ndarray:
-        """The whole file, (file size,) uint8.
-
-        Raises:
-            StoreError: it was closed.
-        """
-        if self._bytes is None:
-            raise StoreError("the store is closed", where=str(self.path), hint="open it again")
-        return self._bytes
-
-    def array(self, extent: Extent) -> np.ndarray:
-        """A read-only view of a contiguous array; nothing is read yet."""
-        part = self.bytes[extent.offset : extent.offset + extent.nbytes]
-        return part.view(extent.dtype).reshape(extent.shape)
-
-    @contextmanager
-    def reading(self, starts: np.ndarray, sizes: np.ndarray | int) -> Iterator[None]:
-        """Around the reading of scattered pieces of the file.
-
-        Args:
-            starts: (n,) bytes where they begin.
-            sizes: (n,) bytes of each, or of every one.
-        """
-        if len(starts) < _FEW:
-            yield
-            return
-        before = disk_bytes()
-        if self._cold:
-            self._announce(starts, starts + sizes)
-        yield
-        wanted = len(starts) * sizes if isinstance(sizes, int) else int(sizes.sum())
-        self._cold = disk_bytes() - before > _COLD * wanted
-
-    def _announce(self, starts: np.ndarray, ends: np.ndarray) -> None:
-        """Have the kernel begin to read these pieces; it does not wait for them."""
-        if not hasattr(mmap, "MADV_WILLNEED"):
-            return
-        first, last = starts // mmap.PAGESIZE, (ends - 1) // mmap.PAGESIZE + 1
-        order = np.argsort(first)
-        first, last = first[order], np.maximum.accumulate(last[order])
-        heads = np.flatnonzero(np.concatenate([[True], first[1:] > last[:-1]]))
-        tails = np.concatenate([heads[1:], [len(first)]]) - 1
-        pages = zip(first[heads].tolist(), last[tails].tolist(), strict=True)
-        for begin, end in pages:
-            self._map.madvise(
-                mmap.MADV_WILLNEED, begin * mmap.PAGESIZE, (end - begin) * mmap.PAGESIZE
-            )
-
-    def refuse_replaced(self) -> None:
-        """Make sure that the path still leads to the file in the map, before it is read by path.
-
-        Raises:
-            StoreError: another file stands there now: its offsets are not ours.
-        """
-        if not self.path.exists() or _identity(self.path.stat()) != self._file:
-            raise StoreError(
-                "the store was replaced while it was in use",
-                where=str(self.path),
-                hint="open it again",
-            )
-
-    def release_pages(self) -> None:
-        """Give back the memory that pages read so far occupy; views stay valid and read them again."""
-        if self._bytes is not None and hasattr(mmap, "MADV_DONTNEED"):
-            self._map.madvise(mmap.MADV_DONTNEED)
-
-    def close(self) -> None:
-        """Drop the map. Views handed out earlier keep it alive until they are gone."""
-        self._bytes = None
-        with suppress(BufferError):  # while someone holds a view; the map goes with the last one
-            self._map.close()
 
 
 def _made(new: New, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
@@ -142,10 +36,6 @@ def _made(new: New, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
             f"new made {out.dtype}{list(out.shape)} where a C-contiguous {dtype}{list(shape)} was needed"
         )
     return out
-
-
-def _identity(status: os.stat_result) -> tuple[int, int]:
-    return status.st_dev, status.st_ino
 
 
 def _begins(lengths: np.ndarray) -> np.ndarray:
@@ -167,17 +57,15 @@ class RowColumn:
         self._start = extent.offset
         self._row_bytes = extent.nbytes // max(extent.shape[0], 1)
 
-    def gather(self, rows: np.ndarray, new: New) -> np.ndarray:
-        """(len(rows), …) the rows, which are inside the array."""
+    def gather(self, rows: np.ndarray, new: New, reading: Reading) -> np.ndarray:
+        """(len(rows), …) the rows, which are inside the array; complete when the reading is."""
         out = _made(new, (len(rows), *self.array.shape[1:]), self.array.dtype)
-        with self._file.reading(self._start + rows * self._row_bytes, self._row_bytes):
-            if out.nbytes < _PARALLEL:
-                self._copy(rows, out)
-            else:
-                parts = np.array_split(np.arange(len(rows)), threads.count())
-                threads.each(
-                    lambda part: self._copy(rows[part], out[part[0] : part[-1] + 1]), parts
-                )
+        reading.announce(self._start + rows * self._row_bytes, self._row_bytes)
+        if out.nbytes < _PARALLEL:
+            self._copy(rows, out)
+        else:
+            parts = np.array_split(np.arange(len(rows)), threads.count())
+            reading.do([partial(self._copy, rows[p], out[p[0] : p[-1] + 1]) for p in parts])
         return out
 
     def _copy(self, rows: np.ndarray, out: np.ndarray) -> None:
@@ -229,30 +117,38 @@ class RecordColumn:
         self._array = file.array(field.extent) if field.extent else None
         self._blocks = np.zeros(0 if field.extent else field.shape[0], np.int64)
 
-    def gather(self, rows: np.ndarray, length: int, new: New) -> np.ndarray:
-        """(len(rows), length, …) records; beyond a record's own count it is zero."""
+    def gather(self, rows: np.ndarray, length: int, new: New, reading: Reading) -> np.ndarray:
+        """(len(rows), length, …) records; beyond a record's own count it is zero.
+
+        Complete when the reading is.
+        """
         counts = np.full(len(rows), length)
         if self._counts is not None:
             counts = np.minimum(self._counts[rows], length)
         out = _made(new, (len(rows), length, *self._field.shape[2:]), self._field.dtype)
-        self._read(rows, counts, out)
+        self._read(rows, counts, out, reading)
         return out
 
-    def whole(self, rows: np.ndarray, new: New) -> np.ndarray:
+    def whole(self, rows: np.ndarray, new: New, reading: Reading) -> np.ndarray:
         """(len(rows), S, …) records with whatever was stored beyond their count."""
         out = _made(new, (len(rows), *self._field.shape[1:]), self._field.dtype)
-        self._read(rows, np.full(len(rows), self._field.shape[1]), out)
+        self._read(rows, np.full(len(rows), self._field.shape[1]), out, reading)
         return out
 
-    def _read(self, rows: np.ndarray, counts: np.ndarray, out: np.ndarray) -> None:
+    def _read(
+        self, rows: np.ndarray, counts: np.ndarray, out: np.ndarray, reading: Reading
+    ) -> None:
         """Fill ``out`` with the first ``counts`` rows of each record, and zeros behind them."""
         starts, sizes = self._pieces(rows)
-        with self._file.reading(starts, sizes):
-            if self._array is not None:
-                fill = self._copying(self._array, rows, counts.tolist(), out)
-            else:
-                fill = self._decoding(rows, Chunks(self._file.bytes, starts, sizes), counts, out)
-            threads.each(fill, _shares(counts) if out.nbytes >= _PARALLEL else [range(len(rows))])
+        reading.announce(starts, sizes)
+        if self._array is not None:
+            fill = self._copying(self._array, rows, counts.tolist(), out)
+        else:
+            fill = self._decoding(rows, Chunks(self._file.bytes, starts, sizes), counts, out)
+        if out.nbytes < _PARALLEL:
+            fill(range(len(rows)))
+        else:
+            reading.do([partial(fill, part) for part in _shares(counts)])
 
     def _pieces(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Where the stored records begin, and their sizes.

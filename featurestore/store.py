@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import Any, Self
 
 from featurestore.catalog import read_catalog
-from featurestore.chunks import FileMap
 from featurestore.errors import StoreError
+from featurestore.filemap import FileMap
 from featurestore.table import Table
 
 

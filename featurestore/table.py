@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from featurestore.catalog import Catalog, StoredField
-from featurestore.chunks import FileMap, New, RecordColumn, RowColumn, TextColumn
+from featurestore.chunks import New, RecordColumn, RowColumn, TextColumn
 from featurestore.errors import FieldMissing, UnknownId
+from featurestore.filemap import FileMap, Reading
 from featurestore.ids import IdIndex
 from featurestore.schema import BY_PATH
 
@@ -65,7 +66,7 @@ class Table:
         """
         if isinstance(key, str):
             return Row(self, int(self.rows([key])[0]))
-        self._check_rows(np.array([key]))
+        self._checked([key])
         return Row(self, int(key))
 
     def find(self, ids: Sequence[str]) -> np.ndarray:
@@ -136,15 +137,24 @@ class Table:
             UnknownId: a row outside the table.
             StoreError: a damaged record.
         """
+        return self.gather_all([field], rows, new=new)[field]
+
+    def gather_all(
+        self, fields: Iterable[str], rows: Sequence[int] | np.ndarray, *, new: New = np.empty
+    ) -> dict[str, Any]:
+        """Field → what :meth:`gather` gives, read together: faster than one after the other."""
+        index = self._checked(rows)
+        with self._file.reading() as reading:
+            return {field: self._gather(field, index, new, reading) for field in fields}
+
+    def _gather(self, field: str, rows: np.ndarray, new: New, reading: Reading) -> Any:
         stored = self.stored(field)
-        index = np.asarray(rows, np.int64).reshape(-1)
-        self._check_rows(index)
         column = self._column(stored)
         if isinstance(column, TextColumn):
-            return column.at(index)
+            return column.at(rows)
         if isinstance(column, RecordColumn):
-            return column.gather(index, self._longest(stored, index), new)
-        return column.gather(index, new)
+            return column.gather(rows, self._longest(stored, rows), new, reading)
+        return column.gather(rows, new, reading)
 
     def view(self, field: str) -> np.ndarray:
         """The whole of a column or view as a read-only array over the file; nothing is read yet.
@@ -182,9 +192,9 @@ class Table:
         column = self._column(self.stored(field))
         if not isinstance(column, RecordColumn):
             raise FieldMissing(f"{self.name}/{field} is not a record field", where=self._where)
-        index = np.asarray(rows, np.int64).reshape(-1)
-        self._check_rows(index)
-        return column.whole(index, new)
+        index = self._checked(rows)
+        with self._file.reading() as reading:
+            return column.whole(index, new, reading)
 
     def _longest(self, stored: StoredField, rows: np.ndarray) -> int:
         """How many rows of the record's first axis a gather of these rows needs."""
@@ -225,11 +235,18 @@ class Table:
         self._columns.clear()
         self._opened_index = None
 
-    def _check_rows(self, rows: np.ndarray) -> None:
-        if len(rows) and (rows.min() < 0 or rows.max() >= self._rows):
-            outside = np.flatnonzero((rows < 0) | (rows >= self._rows))
+    def _checked(self, rows: Sequence[int] | np.ndarray) -> np.ndarray:
+        """(n,) int64 the rows.
+
+        Raises:
+            UnknownId: one is outside the table.
+        """
+        index = np.asarray(rows, np.int64).reshape(-1)
+        if len(index) and (index.min() < 0 or index.max() >= self._rows):
+            outside = np.flatnonzero((index < 0) | (index >= self._rows))
             raise UnknownId(
-                f"row {int(rows[outside[0]])} is outside the table",
+                f"row {int(index[outside[0]])} is outside the table",
                 where=self._where,
                 hint=f"rows are 0 … {self._rows - 1}",
             )
+        return index

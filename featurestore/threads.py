@@ -8,11 +8,9 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor, wait
-from typing import TypeVar
-
-T = TypeVar("T")
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
 
 #: Most threads (chosen here: eight copy as fast as common memory allows).
 MOST = 8
@@ -32,30 +30,53 @@ def available_processors() -> int:
     return os.cpu_count() or 1
 
 
-def each(work: Callable[[T], object], parts: Sequence[T]) -> None:
-    """Call ``work`` with every part, several at once, this thread among them; an error is raised.
+class Together:
+    """Work that several threads do: others as soon as it is added, this one when it waits for them."""
 
-    Must not be called from within ``work``: the threads would wait for each other.
+    def __init__(self) -> None:
+        self._left: deque[Callable[[], object]] = deque()
+        self._helpers: list[Future[None]] = []
+
+    def add(self, parts: Sequence[Callable[[], object]]) -> None:
+        """Add parts of work, to be done in any order."""
+        self._left.extend(parts)
+        busy = sum(not helper.done() for helper in self._helpers)
+        for _ in range(min(count() - 1 - busy, len(parts))):
+            self._helpers.append(_pool().submit(self._work_off))
+
+    def finish(self) -> None:
+        """Do what nobody has begun, and wait for the rest; an error of any part is raised."""
+        self._work_off()
+        for helper in self._helpers:
+            if not helper.cancel():
+                helper.result()
+
+    def abandon(self) -> None:
+        """Begin nothing more, and wait for what was begun."""
+        self._left.clear()
+        wait([helper for helper in self._helpers if not helper.cancel()])
+
+    def _work_off(self) -> None:
+        while True:
+            try:
+                part = self._left.popleft()
+            except IndexError:
+                return
+            part()
+
+
+@contextmanager
+def together() -> Iterator[Together]:
+    """A block whose work is done when it ends.
+
+    Must not be entered by the work itself: the threads would wait for each other.
     """
-    left = deque(parts)
-    helpers = [_pool().submit(_work_off, work, left) for _ in range(min(count(), len(parts)) - 1)]
+    work = Together()
     try:
-        _work_off(work, left)
+        yield work
+        work.finish()
     finally:
-        left.clear()  # after an error
-        begun = [helper for helper in helpers if not helper.cancel()]
-        wait(begun)
-    for helper in begun:
-        helper.result()
-
-
-def _work_off(work: Callable[[T], object], left: deque[T]) -> None:
-    while True:
-        try:
-            part = left.popleft()
-        except IndexError:
-            return
-        work(part)
+        work.abandon()
 
 
 def _pool() -> ThreadPoolExecutor:

@@ -18,7 +18,6 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from featurestore import Store
-from featurestore.chunks import New
 from featurestore.machine import disk_bytes
 from featurestore.schema import NO_ROW
 from linker.batch import Batch
@@ -82,17 +81,14 @@ class BatchReader(Dataset[Batch]):
         candidates = self._candidates(rows)
         retrieved = candidates.shape[1] - (self.protocol == "paper")
         distinct, places = np.unique(candidates, return_inverse=True)
-        features: dict[str, Tensor] = {}
-        read = 0
-        for name, path in self.paths.items():
-            table, _, field = path.partition("/")
-            if table == "entities":
-                features[name], size = self._entity_feature(field, distinct)
-            else:
-                features[name], size = self._mention_feature(name, field, rows)
-            if name in PER_CANDIDATE:
-                features[name] = features[name][:, : candidates.shape[1]]
+        mentions = self._mention_features(rows)
+        read = sum(values.nbytes for values in mentions.values())
+        features = {name: self._ready(values) for name, values in mentions.items()}
+        for name, field in self._fields_of("entities").items():
+            features[name], size = self._entity_feature(field, distinct)
             read += size
+        for name in PER_CANDIDATE & features.keys():
+            features[name] = features[name][:, : candidates.shape[1]]
         texts = None
         if self.texts is not None:
             texts, counted = self.texts.read(rows, distinct)
@@ -133,7 +129,10 @@ class BatchReader(Dataset[Batch]):
         return candidates
 
     def _entity_feature(self, field: str, distinct: np.ndarray) -> tuple[Tensor, int]:
-        """(U, …) one feature of the distinct entities, zero for the one that is no entity; its bytes."""
+        """(U, …) one feature of the distinct entities, zero for the one that is no entity; its bytes.
+
+        One feature after the other, so that the memory of what is widened serves the next.
+        """
         entities = self.store.entities
         stored = entities.stored(field)
         values = self.buffers.array((len(distinct), *stored.shape[1:]), stored.dtype)
@@ -142,10 +141,24 @@ class BatchReader(Dataset[Batch]):
         entities.gather(field, distinct[absent:], new=lambda *_: values[absent:])
         return self._ready(values), values[absent:].nbytes
 
-    def _mention_feature(self, name: str, field: str, rows: np.ndarray) -> tuple[Tensor, int]:
-        """(B, …) one feature of the mentions; its bytes."""
-        values = mention_feature(self.store, name, field, rows, new=self.buffers.array)
-        return self._ready(values), values.nbytes
+    def _mention_features(self, rows: np.ndarray) -> dict[str, np.ndarray]:
+        """Batch field → (B, …)."""
+        fields = self._fields_of("mentions")
+        padded = {name: fields.pop(name) for name in WHOLE_RECORDS & fields.keys()}
+        new = self.buffers.array
+        found = self.store.mentions.gather_all(fields.values(), rows, new=new)
+        return {
+            **{name: found[field] for name, field in fields.items()},
+            **{
+                name: self.store.mentions.whole_records(field, rows, new=new)
+                for name, field in padded.items()
+            },
+        }
+
+    def _fields_of(self, table: str) -> dict[str, str]:
+        """Batch field → field of a table."""
+        split = {name: path.split("/", 1) for name, path in self.paths.items()}
+        return {name: field for name, (of, field) in split.items() if of == table}
 
     def _ready(self, values: np.ndarray) -> Tensor:
         """The tensor of a feature, widened if that was asked for."""
@@ -221,13 +234,12 @@ def golds_outside_table(store: Store, rows: range) -> int:
     return int((store.mentions.gather("gold", np.arange(rows.start, rows.stop)) == NO_ROW).sum())
 
 
-def mention_feature(
-    store: Tables, name: str, field: str, rows: np.ndarray, *, new: New = np.empty
-) -> np.ndarray:
+def mention_feature(store: Tables, name: str, field: str, rows: np.ndarray) -> np.ndarray:
     """(n, …) the batch field ``name`` of mentions, out of the field ``field`` of their table."""
     if name in WHOLE_RECORDS:
-        return store.mentions.whole_records(field, rows, new=new)
-    return store.mentions.gather(field, rows, new=new)
+        return store.mentions.whole_records(field, rows)
+    found: np.ndarray = store.mentions.gather(field, rows)
+    return found
 
 
 def as_tensor(values: np.ndarray) -> Tensor:

@@ -12,7 +12,7 @@ moves by at most 1e-3), while ingest took the products before it rounded.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -67,6 +67,12 @@ class FreshMentions:
             own = [self.tokens[r][:n] for r, n in zip(rows.tolist(), counts.tolist(), strict=True)]
             return _padded(own, int(counts.max()))
         return self.columns[field][rows]
+
+    def gather_all(
+        self, fields: Iterable[str], rows: np.ndarray, *, new: New = np.empty
+    ) -> dict[str, Any]:
+        """As :meth:`featurestore.Table.gather_all`."""
+        return {field: self.gather(field, rows) for field in fields}
 
     def whole_records(self, field: str, rows: np.ndarray, *, new: New = np.empty) -> np.ndarray:
         """(len(rows), T, D) token features with what the encoder left at padded positions."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, Protocol
 
 import numpy as np
@@ -15,6 +16,11 @@ class MentionTable(Protocol):
 
     def gather(self, field: str, rows: np.ndarray, *, new: New = np.empty) -> Any:
         """Values of one field for rows, as :meth:`featurestore.Table.gather` gives them."""
+
+    def gather_all(
+        self, fields: Iterable[str], rows: np.ndarray, *, new: New = np.empty
+    ) -> dict[str, Any]:
+        """Field → its values, as :meth:`featurestore.Table.gather_all` gives them."""
 
     def whole_records(self, field: str, rows: np.ndarray, *, new: New = np.empty) -> np.ndarray:
         """Records with their padding, as :meth:`featurestore.Table.whole_records` gives them."""

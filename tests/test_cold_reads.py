@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import mmap
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 import featurestore
-from featurestore import Store, chunks, threads
-from featurestore.chunks import FileMap
+from featurestore import Store, chunks, filemap, threads
+from featurestore.filemap import FileMap
 from tests.stores_for_tests import planted_store
 
 
@@ -41,7 +42,7 @@ class Map:
 @pytest.fixture
 def disk(monkeypatch: pytest.MonkeyPatch) -> Disk:
     disk = Disk()
-    monkeypatch.setattr(chunks, "disk_bytes", disk.bytes)
+    monkeypatch.setattr(filemap, "disk_bytes", disk.bytes)
     return disk
 
 
@@ -64,23 +65,29 @@ def test_rows_are_announced_while_the_file_is_cold(file: FileMap, disk: Disk) ->
     starts = np.arange(20) * 3 * mmap.PAGESIZE
     disk.step = 1 << 20
     for _ in range(2):
-        with file.reading(starts, 100):
+        with file.reading() as reading:
+            reading.announce(starts, 100)
             assert announced(file) == [(start, mmap.PAGESIZE) for start in starts.tolist()]
     disk.step = 0
-    with file.reading(starts, 100):
+    with file.reading() as reading:
+        reading.announce(starts, 100)
         assert len(announced(file)) == 20
-    with file.reading(starts, 100):
+    with file.reading() as reading:
+        reading.announce(starts, 100)
         assert announced(file) == []  # nothing came from disk any more
     disk.step = 1 << 20
-    with file.reading(starts, 100):
+    with file.reading() as reading:
+        reading.announce(starts, 100)
         assert announced(file) == []
-    with file.reading(starts, 100):
+    with file.reading() as reading:
+        reading.announce(starts, 100)
         assert len(announced(file)) == 20  # again it did
 
 
 def test_a_few_rows_are_not_announced(file: FileMap, disk: Disk) -> None:
     disk.step = 1 << 20
-    with file.reading(np.arange(15), 100):
+    with file.reading() as reading:
+        reading.announce(np.arange(15), 100)
         assert announced(file) == []
 
 
@@ -124,8 +131,22 @@ def test_an_error_of_a_thread_reaches_the_caller(monkeypatch: pytest.MonkeyPatch
         if part == 3:
             raise ValueError("part 3")
 
-    with pytest.raises(ValueError, match="part 3"):
-        threads.each(work, range(5))
+    with pytest.raises(ValueError, match="part 3"), threads.together() as together:
+        together.add([partial(work, part) for part in range(5)])
+
+
+def test_after_an_error_nothing_more_begins(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(threads, "available_processors", lambda: 1)
+    done: list[int] = []
+
+    def fail() -> None:
+        with threads.together() as together:
+            together.add([partial(done.append, part) for part in range(5)])
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        fail()
+    assert not done
 
 
 @pytest.mark.parametrize("field", ["text_span", "text_tokens"])

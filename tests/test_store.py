@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import featurestore
-from featurestore import Store
+from featurestore import Store, chunks, threads
 from featurestore.codecs import COMPRESSIONS, Compression
 from featurestore.errors import FieldMissing, UnknownId
 from featurestore.schema import BY_PATH, FIELDS
@@ -35,6 +35,11 @@ def assert_holds(store: Store, tiny: TinyStore, *, dtype: FeatureDtype = "float3
             wanted = wanted.astype(dtype)
             assert found.dtype == np.dtype(dtype), path
         assert found == wanted if isinstance(found, list) else np.array_equal(found, wanted), path
+
+
+def assert_equal(found: Any, wanted: Any) -> None:
+    assert type(found) is type(wanted)
+    assert found == wanted if isinstance(found, list) else np.array_equal(found, wanted)
 
 
 # round trips ------------------------------------------------------------------------------------
@@ -123,6 +128,19 @@ def test_gather_fills_an_array_made_for_it(tiny: TinyStore, store: Store, path: 
     rows = [5, 0, 5]
     assert store.table(table).gather(name, rows, new=new) is made[0]
     assert np.array_equal(made[0], expected(tiny, path, rows))
+
+
+@pytest.mark.parametrize("table", ["entities", "mentions"])
+def test_fields_gathered_together_are_those_gathered_alone(
+    store: Store, monkeypatch: pytest.MonkeyPatch, table: str
+) -> None:
+    monkeypatch.setattr(chunks, "_PARALLEL", 1)  # threads, however little there is to do
+    monkeypatch.setattr(threads, "available_processors", lambda: 3)
+    rows = [5, 0, 5]
+    found = store.table(table).gather_all(store.table(table).fields, rows)
+    assert list(found) == list(store.table(table).fields)
+    for name, values in found.items():
+        assert_equal(values, store.table(table).gather(name, rows))
 
 
 def test_a_view_is_the_whole_column_and_read_only(tiny: TinyStore, store: Store) -> None:
