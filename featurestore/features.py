@@ -155,6 +155,10 @@ class FeatureWriter:
         if cast.error > FLOAT16_BOUND:
             return None
         length = self.shape[1]
+        if max(counts) > length:
+            raise ValueError(
+                f"{self.path}: a record of {max(counts)} rows where {length} have room"
+            )
         places = [np.arange(count) + length * number for number, count in enumerate(counts)]
         whole = np.zeros((len(counts), *self.shape[1:]), dtype)
         whole.reshape(len(counts) * length, *self.shape[2:])[np.concatenate(places)] = cast.values

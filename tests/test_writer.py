@@ -162,6 +162,14 @@ def test_a_value_that_is_not_finite_is_refused_with_its_row(
     assert caught.value.where == f"{field}[4]"
 
 
+def test_a_record_that_is_too_long_is_refused(tmp_path: Path) -> None:
+    with StoreWriter.create(tmp_path / "s.h5") as writer:
+        writer.table("entities", ["a", "b"])
+        field = writer.feature("entities/text_tokens", (3, 8))
+        with pytest.raises(ValueError, match="a record of 4 rows where 3 have room"):
+            field.write(range(2), [np.ones((n, 8), np.float32) for n in (4, 2)])
+
+
 def test_rows_that_were_never_written_are_noticed(tmp_path: Path) -> None:
     with writing(tmp_path / "s.h5", entities=5) as writer:
         writer.feature(VIEW, (4,)).write(np.array([4, 0, 2]), np.ones((3, 4), np.float32))
