@@ -10,10 +10,15 @@ from __future__ import annotations
 import errno
 import io
 import os
-from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
+from queue import SimpleQueue
+from typing import NamedTuple
 
 from featurestore.errors import WriteError
 
@@ -24,14 +29,29 @@ _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 #: written bytes from which on the disk is put to work (chosen here: calls cost nothing beside these).
 _COLLECTED, _GAP, _SYNCED = 4 << 20, 4096, 32 << 20
 
+#: Pieces that may be on their way when the writer goes on, and seconds between two looks at them.
+_UNDERWAY, _MOMENT = 8, 0.001
+
 _SMALLER_STORE = "free some space, or use --limit, --dtype float16, --compression zstd"
+
+
+class _Piece(NamedTuple):
+    """Bytes on their way to a place of the file; None = the file ends there."""
+
+    place: int
+    data: memoryview | None
 
 
 class DiskFile(io.RawIOBase):
     """A new file for h5py's ``fileobj`` driver that never fails towards HDF5.
 
-    What is appended is collected, and written by a thread; another one has the system bring it to disk
-    meanwhile, so that :meth:`sync` finds little left to do. Python's lock is free during both.
+    What is appended is collected, and written by a thread, which has the system bring it to disk from
+    time to time, so that :meth:`sync` finds little left to do. Python's lock is free during both.
+
+    HDF5 calls in while h5py's own lock is held, and the thread may need that lock at any time, to
+    collect garbage. So nothing that HDF5 calls waits for the thread: pieces are written in their order,
+    and what is read is put together from the file and the pieces. Callers of :meth:`check`,
+    :meth:`read_at`, :meth:`sync` and :meth:`close` wait.
     """
 
     def __init__(self, path: Path) -> None:
@@ -47,23 +67,15 @@ class DiskFile(io.RawIOBase):
         self._place = 0
         self._end = 0  # as HDF5 sees it
         self._failure: OSError | None = None
-        self._appended, self._written = bytearray(_COLLECTED), bytearray(_COLLECTED)
+        self._appended = bytearray(_COLLECTED)
         self._size = 0  # of what was appended and is not handed over yet
         self._begin = 0  # where that belongs
-        self._at_rest = 0  # nothing before this place is on its way
-        self._threads = ThreadPoolExecutor(2, thread_name_prefix="write")
-        self._writing: Future[None] | None = None
-        self._syncing: Future[None] | None = None
-        self._unsynced = 0
+        self._pending: deque[_Piece] = deque()  # the first may be half written
+        self._handed: SimpleQueue[_Piece | None] = SimpleQueue()
+        self._thread = threading.Thread(target=self._write_pieces, name="write", daemon=True)
+        self._thread.start()
 
-    def check(self) -> None:
-        """Raise the first write error, if there was one.
-
-        Raises:
-            OSError: disk full, quota, I/O error.
-        """
-        if self._failure is not None:
-            raise self._failure
+    # called by HDF5 ----------------------------------------------------------------------------
 
     def readable(self) -> bool:
         return True
@@ -83,11 +95,20 @@ class DiskFile(io.RawIOBase):
         return self._place
 
     def readinto(self, buffer) -> int:  # type: ignore[no-untyped-def]
-        self._flush()
-        view = memoryview(buffer).cast("B")
-        data = os.pread(self._descriptor, len(view), self._place)
+        self._hand_over()
+        view, start = memoryview(buffer).cast("B"), self._place
+        pieces = list(self._pending)  # before the file is read: one may be written meanwhile
+        data = os.pread(self._descriptor, len(view), start)
         view[: len(data)] = data
         view[len(data) :] = bytes(len(view) - len(data))  # beyond the end, as in a sparse file
+        for place, piece in pieces:
+            first = max(place - start, 0)
+            if piece is None:
+                view[first:] = bytes(max(len(view) - first, 0))
+                continue
+            last = min(place + len(piece) - start, len(view))
+            if first < last:
+                view[first:last] = piece[first + start - place : last + start - place]
         self._place += len(view)
         return len(view)
 
@@ -98,12 +119,21 @@ class DiskFile(io.RawIOBase):
         if self._place >= self._end and len(view) < _COLLECTED:
             self._append(view)
         else:
-            if self._place + len(view) > self._at_rest:
-                self._flush()  # it may lie over what was appended
-            self._write_at(view, self._place)
+            self._hand_over()
+            if self._meets_pending(len(view)):
+                self._put(_Piece(self._place, memoryview(bytes(view))))
+            else:
+                self._write_at(view, self._place)
         self._place += len(view)
         self._end = max(self._end, self._place)
         return len(view)
+
+    def truncate(self, size: int | None = None) -> int:
+        size = self._place if size is None else size
+        self._hand_over()
+        self._put(_Piece(size, None))
+        self._end = size
+        return size
 
     def _append(self, view: memoryview) -> None:
         follows = self._begin + self._size == self._end  # so that nothing stands in the gap
@@ -117,38 +147,37 @@ class DiskFile(io.RawIOBase):
         self._size = size + len(view)
 
     def _hand_over(self) -> None:
-        """Let the thread write what was collected, once it has written what it was given before."""
-        self._wait()
+        """Let the thread write what was collected."""
         if self._size:
-            self._appended, self._written = self._written, self._appended
-            block = memoryview(self._written)[: self._size]
-            self._writing = self._threads.submit(self._write_at, block, self._begin)
-            self._begin_to_sync(self._size)
-            self._at_rest = self._begin
+            self._put(_Piece(self._begin, memoryview(self._appended)[: self._size]))
             self._begin += self._size
-            self._size = 0
+            self._appended, self._size = bytearray(_COLLECTED), 0
 
-    def _begin_to_sync(self, size: int) -> None:
-        self._unsynced += size
-        if self._unsynced >= _SYNCED and (self._syncing is None or self._syncing.done()):
-            self._unsynced = 0
-            self._syncing = self._threads.submit(self._sync)
+    def _put(self, piece: _Piece) -> None:
+        self._pending.append(piece)
+        self._handed.put(piece)
 
-    def _sync(self) -> None:
-        try:
-            os.fsync(self._descriptor)
-        except OSError as error:
-            self._failure = self._failure or error
+    def _meets_pending(self, size: int) -> bool:
+        """Whether a piece on its way lies where so much is to be written now."""
+        return any(
+            piece is None or (place < self._place + size and self._place < place + len(piece))
+            for place, piece in list(self._pending)
+        )
 
-    def _wait(self) -> None:
-        if self._writing is not None:
-            self._writing.result()
-            self._writing = None
+    # the thread --------------------------------------------------------------------------------
 
-    def _flush(self) -> None:
-        self._hand_over()
-        self._wait()
-        self._at_rest = self._begin
+    def _write_pieces(self) -> None:
+        unsynced = 0
+        while (piece := self._handed.get()) is not None:
+            if piece.data is None:
+                self._try(partial(os.ftruncate, self._descriptor, piece.place))
+            else:
+                self._write_at(piece.data, piece.place)
+                unsynced += len(piece.data)
+            self._pending.popleft()
+            if unsynced >= _SYNCED:
+                self._try(partial(os.fsync, self._descriptor))
+                unsynced = 0
 
     def _write_at(self, view: memoryview, place: int) -> None:
         done = 0
@@ -158,15 +187,30 @@ class DiskFile(io.RawIOBase):
             except OSError as error:
                 self._failure = error
 
-    def truncate(self, size: int | None = None) -> int:
-        self._flush()
-        size = self._place if size is None else size
+    def _try(self, call: Callable[[], None]) -> None:
         try:
-            os.ftruncate(self._descriptor, size)
+            call()
         except OSError as error:
             self._failure = self._failure or error
-        self._end = size
-        return size
+
+    # called by the writer, while HDF5 is not at work --------------------------------------------
+
+    def check(self) -> None:
+        """Wait until little is on its way, and raise the first write error, if there was one.
+
+        Raises:
+            OSError: disk full, quota, I/O error.
+        """
+        self._wait(most=_UNDERWAY)
+        if self._failure is not None:
+            raise self._failure
+
+    def read_at(self, start: int, size: int) -> bytes:
+        """So many bytes from a place on, or fewer where the file ends."""
+        if self._size or self._pending:
+            self._hand_over()
+            self._wait()
+        return os.pread(self._descriptor, size, start)
 
     def sync(self) -> None:
         """Force everything to disk.
@@ -174,17 +218,22 @@ class DiskFile(io.RawIOBase):
         Raises:
             OSError: now, or at an earlier write.
         """
-        self._flush()
-        if self._syncing is not None:
-            self._syncing.result()
+        self._hand_over()
+        self._wait()
         self.check()
         os.fsync(self._descriptor)
 
     def close(self) -> None:
         if not self.closed:
-            self._threads.shutdown()
+            self._hand_over()
+            self._handed.put(None)
+            self._thread.join()
             os.close(self._descriptor)
         super().close()
+
+    def _wait(self, most: int = 0) -> None:
+        while len(self._pending) > most:
+            time.sleep(_MOMENT)
 
 
 @contextmanager

@@ -97,7 +97,8 @@ def _view(table: Table, name: str, axes: tuple[str, ...], doc: str, made_by: str
 def _picture_fields(table: Table) -> tuple[Field, ...]:
     """The fields that mentions and entities share: where the picture came from, its objects, CLIP."""
     return (
-        _text(table, "image_path", "picture file below the source folder; empty = none known"),
+        _text(table, "image_path", "picture file below the source folder; empty = none known",
+              "raw source, or recorded paths"),
         _column(
             table, "image_status", (), "uint8", "enum",
             "0 ok; 1 missing, 2 broken, 3 too small (<50×50): default picture used; 4 unknown",

@@ -25,6 +25,7 @@ import numpy as np
 
 from featurestore import threads
 from featurestore.catalog import INDEX_GROUP
+from featurestore.checksums import write_checksums
 from featurestore.codecs import Codec, Compression
 from featurestore.disk import DiskFile, sync_folder, write_errors
 from featurestore.errors import SourceError, WriteError
@@ -229,6 +230,8 @@ class StoreWriter:
         attributes["created"] = datetime.now(UTC).isoformat(timespec="seconds")
         attributes["fingerprint"] = self._digest.hexdigest()
         attributes["provenance"] = json.dumps(provenance)
+        self._disk.check()
+        write_checksums(self._file, self._disk.read_at)
         self._file.close()
         self._disk.sync()
         check_target(self.target, overwrite=self._overwrite)
