@@ -196,6 +196,22 @@ class Table:
         with self._file.reading() as reading:
             return column.whole(index, new, reading)
 
+    def offsets(self, field: str) -> np.ndarray:
+        """(rows + 1,) int64 where each text of a field begins in its bytes; read-only.
+
+        Raises:
+            FieldMissing: the store has no such field, or it is no text.
+        """
+        offsets = self.stored(field).offsets
+        if offsets is None:
+            raise FieldMissing(f"{self.name}/{field} is no text", where=self._where)
+        return self._file.array(offsets)
+
+    def index_arrays(self) -> tuple[np.ndarray, np.ndarray]:
+        """(n,) uint64 hashes of the ids, ascending, and the (n,) int32 row of each; read-only."""
+        hashes, rows = map(self._file.array, self._index_extents)
+        return hashes, rows
+
     def _longest(self, stored: StoredField, rows: np.ndarray) -> int:
         """How many rows of the record's first axis a gather of these rows needs."""
         if stored.schema.ragged and len(rows):
@@ -210,7 +226,7 @@ class Table:
     @property
     def _index(self) -> IdIndex:
         if self._opened_index is None:
-            hashes, rows = map(self._file.array, self._index_extents)
+            hashes, rows = self.index_arrays()
             ids = self._column(self.stored("id"))
             assert isinstance(ids, TextColumn)
             self._opened_index = IdIndex(hashes, rows, ids=ids, where=self._where)

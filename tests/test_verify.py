@@ -1,0 +1,151 @@
+"""``drin-fs verify``: a sound store passes, every kind of damage is found and named."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+
+from cli.main import main
+from featurestore.checksums import GROUP, arrays_of, pieces_of
+from featurestore.codecs import COMPRESSIONS, Compression
+from featurestore.errors import StoreError
+from featurestore.verify import verify
+from tests.tiny_store import TinyStore, write_tiny_store
+
+
+@pytest.fixture(scope="module")
+def sound(tmp_path_factory: pytest.TempPathFactory) -> TinyStore:
+    return write_tiny_store(tmp_path_factory.mktemp("verify") / "s.h5")
+
+
+@pytest.fixture
+def copy(sound: TinyStore, tmp_path: Path) -> Path:
+    return Path(shutil.copy(sound.path, tmp_path / "copy.h5"))
+
+
+@pytest.mark.parametrize("level", ["quick", "normal", "full"])
+@pytest.mark.parametrize("compression", COMPRESSIONS)
+def test_a_store_as_it_was_written_is_sound(
+    tmp_path: Path, compression: Compression, level: Any
+) -> None:
+    tiny = write_tiny_store(tmp_path / "s.h5", compression=compression)
+    found = verify(tiny.path, level)
+    assert found.problems == []
+    assert (found.bytes_compared > 0) == (level == "full")
+
+
+@pytest.mark.parametrize("rows", [0, 1])
+def test_tables_of_no_row_and_of_one_row_are_sound(tmp_path: Path, rows: int) -> None:
+    tiny = write_tiny_store(tmp_path / "s.h5", entities=rows, mentions=(rows, 0, 0))
+    assert verify(tiny.path, "full").problems == []
+
+
+@pytest.mark.parametrize("compression", ["lz4", "gzip"])
+def test_every_flipped_bit_is_found_in_its_field(tmp_path: Path, compression: Compression) -> None:
+    tiny = write_tiny_store(tmp_path / "s.h5", compression=compression)
+    with h5py.File(tiny.path) as file:
+        pieces = [one for array in arrays_of(file) if (one := pieces_of(array)).sizes.sum()]
+    random = np.random.default_rng(0)
+    for _ in range(60):
+        one = pieces[random.integers(len(pieces))]
+        number = random.integers(len(one.starts))
+        place = int(one.starts[number] + random.integers(one.sizes[number]))
+        flip(tiny.path, place, bit := int(random.integers(8)))
+        problems = verify(tiny.path, "full").problems
+        damaged = [p for p in problems if "not what was written" in p.what]
+        assert [problem.path for problem in damaged] == [one.path]
+        assert damaged[0].row == one.rows(int(number))[0]
+        flip(tiny.path, place, bit)
+    assert verify(tiny.path, "full").problems == []
+
+
+def flip(path: Path, place: int, bit: int) -> None:
+    with path.open("r+b") as file:
+        file.seek(place)
+        byte = file.read(1)[0]
+        file.seek(place)
+        file.write(bytes([byte ^ 1 << bit]))
+
+
+BROKEN = {
+    "mentions/candidates": (3, 10**6, "outside -1 … 7"),
+    "mentions/gold": (2, -2, "outside -1 … 7"),
+    "mentions/answer": (1, 99, "outside 0 … 4"),
+    "mentions/token_count": (4, 10, "outside 0 … 9"),
+    "mentions/char_end": (0, 10**6, "not inside its sentence"),
+    "mentions/token_end": (5, -7, "ends before it begins"),
+    "entities/image_status": (6, 9, "outside 0 … 4"),
+    "entities/text_mean": (7, np.nan, "NaN"),
+    "mentions/sim_image_text": (8, np.inf, "NaN or infinite"),
+    "entities/id_index/hash": (3, 0, "not in order"),
+    "entities/id_index/row": (3, 0, "does not lead to every row"),
+    "entities/title/offsets": (4, 10**9, "offsets do not rise"),
+}
+
+
+@pytest.mark.parametrize("path", BROKEN)
+def test_what_contradicts_the_schema_is_named(
+    copy: Path, path: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    row, value, message = BROKEN[path]
+    with h5py.File(copy, "r+") as file:
+        file[path][row] = value
+    field = path.removesuffix("/hash").removesuffix("/row").removesuffix("/offsets")
+    assert main(["verify", str(copy), "--json"]) == 3
+    problems = json.loads(capsys.readouterr().out)["problems"]
+    assert any(p["path"] == field and message in p["what"] for p in problems), problems
+    assert main(["verify", str(copy)]) == 3
+    assert field in capsys.readouterr().out
+
+
+def test_an_answer_that_points_elsewhere_is_found(copy: Path) -> None:
+    with h5py.File(copy, "r+") as file:
+        mentions = file["mentions"]
+        row = int(np.flatnonzero(mentions["answer"][:] < 4)[0])
+        mentions["answer"][row] = (mentions["answer"][row] + 1) % 4
+    problems = verify(copy, "quick").problems
+    assert [(p.path, p.row) for p in problems] == [("mentions/answer", row)]
+
+
+def test_a_field_that_is_missing_and_one_of_another_type_are_named(copy: Path) -> None:
+    with h5py.File(copy, "r+") as file:
+        del file["mentions/gold"]
+        values = file["mentions/char_start"][:].astype(np.int64)
+        del file["mentions/char_start"]
+        file["mentions/char_start"] = values
+    found = {problem.path: problem.what for problem in verify(copy, "quick").problems}
+    assert "is missing" in found["mentions/gold"]
+    assert found["mentions/char_start"] == "is int64, not int32"
+
+
+def test_bytes_that_are_no_text_are_named(copy: Path) -> None:
+    with h5py.File(copy, "r+") as file:
+        start = file["entities/title/offsets"][5]
+        file["entities/title/bytes"][start] = 0xFF
+    problems = verify(copy, "quick").problems
+    assert [(p.path, p.row) for p in problems] == [("entities/title", 5)]
+
+
+def test_a_store_without_checksums_says_so_when_they_are_needed(copy: Path) -> None:
+    with h5py.File(copy, "r+") as file:
+        del file[GROUP]
+    assert verify(copy).problems == []
+    with pytest.raises(StoreError, match="no checksums"):
+        verify(copy, "full")
+
+
+def test_the_command_says_what_it_looked_at(
+    sound: TinyStore, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["verify", str(sound.path), "--full"]) == 0
+    printed = capsys.readouterr().out
+    assert "sound" in printed
+    assert "every byte" in printed
+    assert main(["verify", str(sound.path), "--quick", "--full"]) == 2
+    assert main(["verify", str(sound.path) + "x"]) == 3
