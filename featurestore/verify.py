@@ -26,9 +26,11 @@ from featurestore.checksums import (
     pieces_of,
 )
 from featurestore.errors import StoreError
-from featurestore.progress import Progress, Silent
+from featurestore.progress import Progress, Silent, Stage
 from featurestore.store import Store
 from featurestore.verify_rows import check_rows, check_views
+
+_MEGABYTE = 1_000_000
 
 Level: TypeAlias = Literal["quick", "normal", "full"]
 
@@ -87,13 +89,25 @@ def _compare(path: Path, progress: Progress) -> tuple[list[Problem], int]:
             stored = [_stored(file, one, path) for one in pieces]
         total = sum(int(one.sizes.sum()) for one in pieces)
         problems: list[Problem] = []
-        with progress.stage("bytes", total, "bytes") as stage:
+        with progress.stage("checksums", total // _MEGABYTE, "MB") as stage:
             for one, sums in zip(pieces, stored, strict=True):
-                found = checksum_all(one, _reader(descriptor), on_read=stage.advance)
+                found = checksum_all(one, _reader(descriptor), on_read=_in_megabytes(stage))
                 problems += _damaged(one, np.flatnonzero(found != sums))
         return problems, total
     finally:
         os.close(descriptor)
+
+
+def _in_megabytes(stage: Stage) -> Callable[[int], None]:
+    left = 0
+
+    def advance(size: int) -> None:
+        nonlocal left
+        whole, left = divmod(left + size, _MEGABYTE)
+        if whole:
+            stage.advance(whole)
+
+    return advance
 
 
 def _reader(descriptor: int) -> Callable[[int, int], bytes]:

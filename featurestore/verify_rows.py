@@ -36,22 +36,25 @@ def check_rows(store: Store) -> Iterator[Finding]:
 
 def check_views(store: Store, progress: Progress) -> Iterator[Finding]:
     """Every value of the views, and of columns with fractions, is finite."""
-    for name in TABLES:
-        table = store.table(name)
-        for field in table.fields.values():
-            if field.schema.layout not in ("view", "column") or field.dtype.kind != "f":
-                continue
+    views = [
+        (table, field)
+        for table in map(store.table, TABLES)
+        for field in table.fields.values()
+        if field.schema.layout in ("view", "column") and field.dtype.kind == "f"
+    ]
+    with progress.stage("views", sum(len(table) for table, _ in views), "vectors") as stage:
+        for table, field in views:
             values = table.view(field.name)
             step = max(1, _BYTES // max(values[:1].nbytes, 1))
-            with progress.stage(field.schema.path, len(values), "rows") as stage:
-                for first in range(0, len(values), step):
-                    block = values[first : first + step]
-                    finite = np.isfinite(block.reshape(len(block), -1)).all(axis=1)
-                    if not finite.all():
-                        row = first + int(np.argmin(finite))
-                        yield field.schema.path, "holds NaN or infinite values", row
-                        break
-                    stage.advance(len(block))
+            found = None
+            for first in range(0, len(values), step):
+                block = values[first : first + step]
+                finite = np.isfinite(block.reshape(len(block), -1)).all(axis=1)
+                if found is None and not finite.all():
+                    found = first + int(np.argmin(finite))
+                stage.advance(len(block))
+            if found is not None:
+                yield field.schema.path, "holds NaN or infinite values", found
             store.release_pages()
 
 
