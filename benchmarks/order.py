@@ -8,35 +8,26 @@
 from __future__ import annotations
 
 import math
-import shutil
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
 from typing import Any, TypeAlias
 
 import click
 import numpy as np
 
-import featurestore
-from benchmarks import machine
 from benchmarks.data import Workspace
-from benchmarks.files import kept_or_temporary
-from benchmarks.precision import Integers
-from benchmarks.precision_runs import spread
 from benchmarks.report import Cell, Report, Row
-from benchmarks.saved import save
-from cli.console import plain_text, show, stderr
-from cli.progress import progress_on
+from benchmarks.store_runs import Integers, changes, finished, report_on, spread
 from featurestore import Store
-from featurestore.errors import DrinFsError
 from featurestore.progress import Progress
 from featurestore.schema import NO_ROW
 from linker.config import TrainConfig
 from linker.config_text import read_config
 from linker.job import Job, prepare_job
 from linker.run_folder import RunFolder
-from linker.train import train
 
 #: Mentions of a block; 0 = random order. The largest is a batch of neighbours only.
 BLOCKS = (0, 2, 4, 8, 16, 64)
@@ -55,6 +46,9 @@ _CONDITIONS = (
 
 #: Of a configuration, as in a file.
 Settings: TypeAlias = Mapping[str, Any]
+
+#: Of a run, as ``summary.json`` holds it.
+Summary: TypeAlias = Mapping[str, Any]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -151,15 +145,6 @@ def _cells(mixed: Mixture) -> dict[str, Cell]:
 # training on a real store ---------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, kw_only=True)
-class Trained:
-    """Test figures of the runs of one order, seed by seed, and seconds of their epochs."""
-
-    hits: list[float]
-    mrr: list[float]
-    seconds: list[float]
-
-
 def compare(
     store: Store,
     *,
@@ -183,10 +168,19 @@ def compare(
         _config(settings, block)
     place = folder / f"{store.fingerprint[:8]}-{model}-{epochs}-epochs-order"
     place.mkdir(exist_ok=True)
-    trained: dict[int, Trained] = {}
+    trained: dict[int, list[Summary]] = {}
     rows = []
     for block in dict.fromkeys((0, *blocks)):
-        trained[block] = _trained(store, settings, block, seeds, place, progress)
+        trained[block] = [
+            finished(
+                RunFolder(place / f"{block}-seed-{seed}"),
+                _config({**settings, "seed": seed}, block),
+                store=lambda: store.path,
+                what=f"{_name(block)}, seed {seed}",
+                progress=progress,
+            )
+            for seed in seeds
+        ]
         mixed = mixture(store, settings, block)
         figures = {**_cells(mixed), **_run_cells(trained[block], trained[0], seeds)}
         rows.append(Row(name=_name(block), figures=figures, ours=block == 0))
@@ -202,44 +196,19 @@ def compare(
     )
 
 
-def _trained(
-    store: Store,
-    settings: Settings,
-    block: int,
-    seeds: Sequence[int],
-    place: Path,
-    progress: Progress,
-) -> Trained:
-    tests: list[Mapping[str, float]] = []
-    seconds: list[float] = []
-    for seed in seeds:
-        run = RunFolder(place / f"{block}-seed-{seed}")
-        if not run.summary.is_file():
-            shutil.rmtree(run.path, ignore_errors=True)
-            progress.note(f"{_name(block)}, seed {seed}")
-            config = _config({**settings, "seed": seed}, block)
-            train(store.path, config, run=run.path, progress=progress)
-        summary = run.read_summary()
-        tests.append(summary["test"])
-        seconds.append(summary["train_seconds_per_epoch"])
-    return Trained(
-        hits=[figures["hits@1"] for figures in tests],
-        mrr=[figures["mrr"] for figures in tests],
-        seconds=seconds,
-    )
-
-
-def _run_cells(trained: Trained, random: Trained, seeds: Sequence[int]) -> dict[str, Cell]:
-    change = [100 * (a - b) for a, b in zip(trained.hits, random.hits, strict=True)]
-    told = "  ".join(f"{points:+.2f}".replace("-", "−") for points in change)
+def _run_cells(
+    trained: Sequence[Summary], random: Sequence[Summary], seeds: Sequence[int]
+) -> dict[str, Cell]:
+    tests = [summary["test"] for summary in trained]
+    base = tests if trained is random else [summary["test"] for summary in random]
     cells: dict[str, Cell] = {
-        "hits@1, %": spread(trained.hits),
-        "MRR, %": spread(trained.mrr),
-        "hits@1 − random, points": "–" if trained is random else told,
-        "s an epoch": float(np.median(trained.seconds)),
+        "hits@1, %": spread([figures["hits@1"] for figures in tests]),
+        "MRR, %": spread([figures["mrr"] for figures in tests]),
+        "hits@1 − random, points": changes(tests, base),
+        "s an epoch": median(summary["train_seconds_per_epoch"] for summary in trained),
     }
-    for seed, hits in zip(seeds, trained.hits, strict=True):  # for programs
-        cells[f"hits@1, seed {seed}"] = hits
+    for seed, figures in zip(seeds, tests, strict=True):  # for programs
+        cells[f"hits@1, seed {seed}"] = figures["hits@1"]
     return cells
 
 
@@ -267,27 +236,21 @@ def main(
     runs: Path | None,
 ) -> None:
     """Train a model on STORE with its mentions in random order and in others, and compare."""
-    described = machine.describe()
-    try:
-        with (
-            featurestore.open(store) as opened,
-            kept_or_temporary(runs, prefix="drin-fs-order-") as folder,
-        ):
-            report = compare(
-                opened,
-                model=model,
-                seeds=seeds,
-                epochs=epochs,
-                blocks=blocks,
-                folder=folder,
-                progress=progress_on(stderr()),
-            )
-            dataset = opened.dataset
-    except DrinFsError as error:
-        raise click.ClickException(str(error)) from error
-    show(plain_text(machine.line(described)), "", *report.views())
-    if target is not None:
-        save(target, {"order-runs": report}, sizes=dataset, machine=described)
+    report_on(
+        store,
+        lambda opened, folder, progress: compare(
+            opened,
+            model=model,
+            seeds=seeds,
+            epochs=epochs,
+            blocks=blocks,
+            folder=folder,
+            progress=progress,
+        ),
+        name="order-runs",
+        runs=runs,
+        target=target,
+    )
 
 
 if __name__ == "__main__":

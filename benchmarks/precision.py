@@ -17,22 +17,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-import featurestore
-from benchmarks import forms, machine
+from benchmarks import forms
 from benchmarks.data import Workspace
-from benchmarks.files import kept_or_temporary
 from benchmarks.forms import EXACT, FORMS, STORED, Form, Parts
 from benchmarks.gather import FIELDS, batch_mentions, distinct_entities
 from benchmarks.precision_runs import Experiment, compare
 from benchmarks.report import Cell, Report, Row
-from benchmarks.saved import save
+from benchmarks.store_runs import Integers, report_on
 from benchmarks.timing import Act, Times, in_turn, ratio
-from cli.console import plain_text, show, stderr
-from cli.progress import progress_on
 from featurestore import Store
 from featurestore.catalog import Extent
 from featurestore.chunks import RowColumn
-from featurestore.errors import DrinFsError
 from featurestore.filemap import FileMap
 from linker.buffers import Buffers
 
@@ -151,20 +146,6 @@ def _write(form: Form, view: np.ndarray, paths: Sequence[Path]) -> None:
 # a real store ---------------------------------------------------------------------------------------
 
 
-class Integers(click.ParamType):
-    """Integers with commas between them."""
-
-    name = "N,N,…"
-
-    def convert(
-        self, value: object, param: click.Parameter | None, ctx: click.Context | None
-    ) -> tuple[int, ...]:
-        try:
-            return tuple(dict.fromkeys(int(part) for part in str(value).split(",")))
-        except ValueError:
-            self.fail(f"{value!r} is not integers with commas between them", param, ctx)
-
-
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("store", type=click.Path(path_type=Path))
 @click.option("--seeds", type=Integers(), default="0,1,2", show_default=True, help="One run each.")
@@ -187,19 +168,15 @@ def main(
 ) -> None:
     """Train a model on copies of STORE whose views are rounded to each form, and compare."""
     experiment = Experiment(model=model, epochs=epochs, seeds=seeds)
-    described = machine.describe()
-    try:
-        with (
-            featurestore.open(store) as opened,
-            kept_or_temporary(runs, prefix="drin-fs-precision-") as folder,
-        ):
-            report = compare(opened, experiment, folder=folder, progress=progress_on(stderr()))
-            dataset = opened.dataset
-    except DrinFsError as error:
-        raise click.ClickException(str(error)) from error
-    show(plain_text(machine.line(described)), "", *report.views())
-    if target is not None:
-        save(target, {"precision-runs": report}, sizes=dataset, machine=described)
+    report_on(
+        store,
+        lambda opened, folder, progress: compare(
+            opened, experiment, folder=folder, progress=progress
+        ),
+        name="precision-runs",
+        runs=runs,
+        target=target,
+    )
 
 
 if __name__ == "__main__":

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import mean, stdev
 from typing import Any
 
 import numpy as np
@@ -15,6 +13,7 @@ from benchmarks import forms
 from benchmarks.forms import EXACT, FORMS, STORED, Form
 from benchmarks.report import Cell, Report, Row
 from benchmarks.rounded_store import views_of, write_rounded_store
+from benchmarks.store_runs import changes, finished, spread
 from featurestore import Store
 from featurestore.errors import ConfigError
 from featurestore.progress import Progress, Silent
@@ -23,7 +22,6 @@ from linker.config import TrainConfig
 from linker.config_text import read_config
 from linker.job import prepare_job
 from linker.run_folder import RunFolder
-from linker.train import train
 
 COLUMNS = (*forms.COLUMNS, "hits@1, %", "MRR, %", "hits@1 − float32, points")
 
@@ -107,16 +105,22 @@ def _scored(
 ) -> list[Figures]:
     """The figures of every seed, on a copy that is there while it is needed."""
     copy = folder / f"{form.name}.h5"
+
+    def rounded() -> Path:
+        if not copy.exists():
+            write_rounded_store(copy, store, form, progress=progress)
+        return copy
+
     found = []
     for seed in experiment.seeds:
-        run = RunFolder(folder / f"{form.name}-seed-{seed}")
-        if not run.summary.is_file():
-            if not copy.exists():
-                write_rounded_store(copy, store, form, progress=progress)
-            shutil.rmtree(run.path, ignore_errors=True)
-            progress.note(f"{form.name}, seed {seed}")
-            train(copy, experiment.config(seed), run=run.path, progress=progress)
-        found.append(run.read_summary()["test"])
+        summary = finished(
+            RunFolder(folder / f"{form.name}-seed-{seed}"),
+            experiment.config(seed),
+            store=rounded,
+            what=f"{form.name}, seed {seed}",
+            progress=progress,
+        )
+        found.append(summary["test"])
     copy.unlink(missing_ok=True)
     return found
 
@@ -129,29 +133,15 @@ def _row(
     exact: Sequence[Figures],
     seeds: Sequence[int],
 ) -> Row:
-    hits = [figures["hits@1"] for figures in scored]
-    change = [100 * (a - b["hits@1"]) for a, b in zip(hits, exact, strict=True)]
     cells: dict[str, Cell] = {
         **forms.size_and_errors(form, views),
-        "hits@1, %": spread(hits),
+        "hits@1, %": spread([figures["hits@1"] for figures in scored]),
         "MRR, %": spread([figures["mrr"] for figures in scored]),
-        "hits@1 − float32, points": "–" if form.name == EXACT else "  ".join(map(_signed, change)),
+        "hits@1 − float32, points": changes(scored, exact),
     }
     for seed, figures in zip(seeds, scored, strict=True):  # for programs
         cells |= {f"{name}, seed {seed}": figures[name] for name in ("hits@1", "mrr")}
     return Row(name=form.name, figures=cells, ours=form.name in STORED)
-
-
-def spread(shares: Sequence[float]) -> str:
-    """In percent, mean ± standard deviation of a sample; of one, the value alone."""
-    percent = [100 * share for share in shares]
-    if len(percent) == 1:
-        return f"{percent[0]:.2f}"
-    return f"{mean(percent):.2f} ± {stdev(percent):.2f}"
-
-
-def _signed(points: float) -> str:
-    return f"{points:+.2f}".replace("-", "−")
 
 
 def _conditions(store: Store, experiment: Experiment, views: Sequence[str]) -> list[str]:

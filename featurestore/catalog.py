@@ -230,18 +230,24 @@ class _Reader:
         )
 
 
-def read_chunk_table(path: Path, dataset: str, rows: int) -> np.ndarray:
-    """(rows, 2) int64: byte offset and stored size of every record; 0, 0 where none was written.
-
-    One pass over HDF5's own chunk index, about a microsecond a record.
-    """
+def chunk_positions(dataset: h5py.Dataset, rows: int) -> np.ndarray:
+    """(rows, 2) int64: byte offset and stored size of the chunk of each row, as HDF5 states them."""
     table = np.zeros((rows, 2), np.int64)
 
     def note(chunk: Any) -> None:
         table[chunk.chunk_offset[0]] = chunk.byte_offset, chunk.size
 
+    dataset.id.chunk_iter(note)
+    return table
+
+
+def read_chunk_table(path: Path, dataset: str, rows: int) -> np.ndarray:
+    """(rows, 2) int64: byte offset and stored size of every record; 0, 0 where none was written.
+
+    One pass over HDF5's own chunk index, about a microsecond a record.
+    """
     with h5py.File(path, "r", locking=False) as file:
-        file[dataset].id.chunk_iter(note)
+        table = chunk_positions(file[dataset], rows)
     if (table < 0).any() or (table.sum(axis=1) > path.stat().st_size).any():
         raise StoreError(
             "a record lies outside the file: the file was cut off or damaged",

@@ -12,6 +12,7 @@ import h5py
 import numpy as np
 from xxhash import xxh3_64_intdigest
 
+from featurestore.catalog import chunk_positions
 from featurestore.schema import TABLES
 
 GROUP, ALGORITHM = "checksums", "xxh3_64"
@@ -62,12 +63,7 @@ def pieces_of(array: h5py.Dataset) -> Pieces:
         sizes = np.minimum(BLOCK, size - starts)
         row_bytes = size // max(array.shape[0], 1)
         return Pieces(path, starts + (array.id.get_offset() or 0), sizes, max(row_bytes, 1))
-    table = np.zeros((array.shape[0], 2), np.int64)
-
-    def note(chunk: Any) -> None:
-        table[chunk.chunk_offset[0]] = chunk.byte_offset, chunk.size
-
-    array.id.chunk_iter(note)
+    table = chunk_positions(array, array.shape[0])
     return Pieces(path, table[:, 0], table[:, 1], 0)
 
 

@@ -238,10 +238,7 @@ class FeatureWriter:
 
     def _copy_row(self, old: h5py.Dataset, row: int) -> None:
         values = old[row].astype(np.float32)
-        if self._field.layout == "record":
-            self._put(row, self._codec.encode(values) if self._is_chunked else values)
-        else:
-            self._dataset[row] = values
+        self._put(row, self._codec.encode(values) if self._is_chunked else values)
 
     def finish(self) -> None:
         """Check that every row was written, and note how the field is stored.

@@ -1,7 +1,7 @@
-"""Threads for work that releases Python's lock: copying rows out of the map, decoding, compressing.
+"""Threads for work that releases Python's lock: copying rows out of the map, decoding records.
 
-They are started when first needed, and live as long as the process. A forked process
-starts its own: threads do not survive a fork.
+They are started when first needed, and live as long as the process. A forked process starts its own:
+threads do not survive a fork.
 """
 
 from __future__ import annotations

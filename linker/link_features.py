@@ -53,11 +53,8 @@ class FreshMentions:
     longest: int
     pictures: Sequence[str]
 
-    def gather(self, field: str, rows: np.ndarray, *, new: New = np.empty) -> Any:
-        """As :meth:`featurestore.Table.gather`, but that it makes its arrays itself.
-
-        Lists of candidates must be equally long.
-        """
+    def gather(self, field: str, rows: np.ndarray) -> Any:
+        """As :meth:`featurestore.Table.gather`; lists of candidates must be equally long."""
         if field in self.lists:
             return np.stack([self.lists[field][row] for row in rows.tolist()])
         if field in self.texts:
@@ -71,7 +68,7 @@ class FreshMentions:
     def gather_all(
         self, fields: Iterable[str], rows: np.ndarray, *, new: New = np.empty
     ) -> dict[str, Any]:
-        """As :meth:`featurestore.Table.gather_all`."""
+        """As :meth:`featurestore.Table.gather_all`, but that it makes its arrays itself."""
         return {field: self.gather(field, rows) for field in fields}
 
     def whole_records(self, field: str, rows: np.ndarray, *, new: New = np.empty) -> np.ndarray:

@@ -14,7 +14,7 @@ from featurestore.chunks import New
 class MentionTable(Protocol):
     """Answers as a store's table of mentions does."""
 
-    def gather(self, field: str, rows: np.ndarray, *, new: New = np.empty) -> Any:
+    def gather(self, field: str, rows: np.ndarray) -> Any:
         """Values of one field for rows, as :meth:`featurestore.Table.gather` gives them."""
 
     def gather_all(

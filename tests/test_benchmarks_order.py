@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 import featurestore
-from benchmarks import order
+from benchmarks import order, store_runs
 from benchmarks.data import TINY, Workspace
 from benchmarks.saved import load
 from featurestore.progress import Silent
@@ -59,7 +59,7 @@ def test_models_are_trained_in_each_order_once(
     def refuse(*arguments: Any, **options: Any) -> None:
         raise AssertionError("a finished run was trained again")
 
-    monkeypatch.setattr(order, "train", refuse)
+    monkeypatch.setattr(store_runs, "train", refuse)
     assert run(*arguments) == output
 
 

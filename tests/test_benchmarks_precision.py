@@ -13,7 +13,7 @@ import torch
 from click.testing import CliRunner
 
 import featurestore
-from benchmarks import forms, plots, precision, precision_runs
+from benchmarks import forms, plots, precision, precision_runs, store_runs
 from benchmarks.data import TINY, Workspace
 from benchmarks.forms import EXACT, FORMS, rounding_errors
 from benchmarks.precision import KeptView
@@ -168,7 +168,7 @@ def test_models_are_trained_on_every_form(
     def refuse(*arguments: Any, **options: Any) -> None:
         raise AssertionError("a finished run was trained again")
 
-    monkeypatch.setattr(precision_runs, "train", refuse)
+    monkeypatch.setattr(store_runs, "train", refuse)
     assert run(*arguments) == output
 
 
@@ -186,8 +186,8 @@ def test_wrong_arguments_are_explained(planted: Path, tiny: TinyStore, tmp_path:
 
 
 def test_spread_is_that_of_a_sample() -> None:
-    assert precision_runs.spread([0.5]) == "50.00"
-    assert precision_runs.spread([0.4, 0.6]) == "50.00 ± 14.14"
+    assert store_runs.spread([0.5]) == "50.00"
+    assert store_runs.spread([0.4, 0.6]) == "50.00 ± 14.14"
 
 
 # plots ----------------------------------------------------------------------------------------------
