@@ -137,6 +137,19 @@ from cli.console import count, percent, plain_text, show, show_json, size, stder
     help="At most N mentions a split, and the entities they refer to.",
 )
 @click.option("--overwrite", is_flag=True, help="Replace the store if it exists.")
+@click.option(
+    "--restart",
+    is_flag=True,
+    help="Begin anew. Without it, an ingest that was interrupted goes on where it stopped.",
+)
+@click.option(
+    "--part-seconds",
+    type=click.FloatRange(0),
+    metavar="SECONDS",
+    default=30.0,
+    show_default=True,
+    help="Finished work is put on record this often; an interruption loses no more.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
 @click.pass_context
 def ingest(
@@ -145,6 +158,8 @@ def ingest(
     output: Path,
     ablate: str | None,
     overwrite: bool,
+    restart: bool,
+    part_seconds: float,
     as_json: bool,
     **options: Any,
 ) -> None:
@@ -154,7 +169,8 @@ def ingest(
     preprocessed (.npy features), or of any dataset in MIMIC's layout (kb_entity.json, mention lists,
     pictures); which of them it is, is recognised and said. The release's preprocessed.tar.gz is taken
     as it was downloaded, disguised as .mp4 or not: it is read twice, and nothing large is unpacked.
-    Nothing stands at the output path before the store is complete.
+    Nothing stands at the output path before the store is complete. After an interruption (Ctrl-C, a full
+    disk, a power cut) the same command goes on where it stopped.
 
     \b
     Examples:
@@ -176,6 +192,8 @@ def ingest(
         output,
         options=IngestOptions(**options),
         overwrite=overwrite,
+        restart=restart,
+        part_seconds=part_seconds,
         progress=progress_on(stderr()),
     )
     if as_json:

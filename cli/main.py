@@ -10,7 +10,9 @@ from __future__ import annotations
 import difflib
 import os
 import platform
+import signal
 import sys
+import threading
 import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -141,6 +143,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             stream, "reconfigure"
         ):  # an old terminal cannot show every letter: no reason to fail
             stream.reconfigure(errors="backslashreplace")
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, _terminated)  # what a scheduler sends before it kills
     try:
         status = cli.main(given, prog_name="drin-fs", standalone_mode=False)
         sys.stdout.flush()
@@ -155,6 +159,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Exception as error:
         return _failure(error, given)
     return status if isinstance(status, int) else 0
+
+
+def _terminated(number: int, frame: object) -> None:
+    """Be ended as by Ctrl-C: what is finished is kept."""
+    raise KeyboardInterrupt
 
 
 def _usage(error: click.ClickException) -> int:

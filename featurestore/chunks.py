@@ -12,10 +12,11 @@ import numpy as np
 
 from featurestore import threads
 from featurestore.bitshuffle import Damage
-from featurestore.catalog import Extent, StoredField, read_chunk_table
+from featurestore.catalog import Extent, StoredField
 from featurestore.codecs import Chunks, Codec
 from featurestore.errors import StoreError
 from featurestore.filemap import FileMap, Reading
+from featurestore.headerless import chunks_by_hdf5
 
 #: Makes the array that a gather fills, as ``numpy.empty`` does: (shape, dtype) → array.
 New: TypeAlias = Callable[[tuple[int, ...], np.dtype], np.ndarray]
@@ -159,8 +160,16 @@ class RecordColumn:
         if self._field.extent is not None:
             size = self._field.extent.nbytes // max(self._field.shape[0], 1)
             return self._field.extent.offset + rows * size, np.full(len(rows), size)
-        table = self._chunk_table()[rows]
+        table = self.chunk_table()[rows]
         starts, sizes = np.ascontiguousarray(table[:, 0]), np.ascontiguousarray(table[:, 1])
+        end = len(self._file.bytes)
+        outside = (sizes < 0) | (starts < 0) | (starts > end) | (sizes > end - starts)
+        if outside.any():
+            raise StoreError(
+                "the record lies outside the file: the file was cut off or damaged",
+                where=self._where(rows[np.argmax(outside)]),
+                hint="copy it again, or ingest again",
+            )
         if not sizes.all():
             raise StoreError(
                 "the record was never written",
@@ -220,11 +229,15 @@ class RecordColumn:
     def _where(self, row: int) -> str:
         return f"{self._file.path}::/{self._field.schema.path}[{row}]"
 
-    def _chunk_table(self) -> np.ndarray:
+    def chunk_table(self) -> np.ndarray:
+        """(rows, 2) int64 offset and size of each chunk; nothing in it has been checked."""
         if self._table is None:
-            self._file.refuse_replaced()
-            path = self._field.schema.path
-            self._table = read_chunk_table(self._file.path, path, self._field.shape[0])
+            if self._field.table is not None:
+                self._table = self._file.array(self._field.table)
+            else:
+                self._file.refuse_replaced()
+                path = self._field.schema.path
+                self._table = chunks_by_hdf5(self._file.path, path, self._field.shape[0])
         return self._table
 
 

@@ -12,9 +12,8 @@ import math
 import zlib
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol
 
-import hdf5plugin
 import numpy as np
 
 from featurestore import bitshuffle
@@ -26,6 +25,7 @@ COMPRESSIONS: tuple[Compression, ...] = ("lz4", "zstd", "gzip", "none")
 
 BITSHUFFLE, GZIP, SHUFFLE = 32008, 1, 2
 _LZ4, _ZSTD = 2, 3
+_BITSHUFFLE_VERSION = (0, 4)  # of the filter, which writes it into the file
 _GZIP_LEVEL = 4  # chosen here: level 9 takes four times as long for 1 %
 
 
@@ -50,17 +50,21 @@ class Codec:
 
     compression: Compression
 
-    def create_options(self) -> dict[str, Any]:
-        """Keyword arguments of ``h5py.Group.create_dataset`` that declare the filters."""
+    def filters(self, item: int) -> list[tuple[int, tuple[int, ...]]]:
+        """HDF5's filters that undo :meth:`encode`, each with its client values.
+
+        Args:
+            item: bytes of a value.
+        """
         match self.compression:
             case "lz4":
-                return dict(hdf5plugin.Bitshuffle(nelems=0, cname="lz4"))
+                return [(BITSHUFFLE, (*_BITSHUFFLE_VERSION, item, 0, _LZ4))]
             case "zstd":
-                return dict(hdf5plugin.Bitshuffle(nelems=0, cname="zstd", clevel=ZSTD_LEVEL))
+                return [(BITSHUFFLE, (*_BITSHUFFLE_VERSION, item, 0, _ZSTD, ZSTD_LEVEL))]
             case "gzip":
-                return {"compression": "gzip", "compression_opts": _GZIP_LEVEL, "shuffle": True}
+                return [(SHUFFLE, (item,)), (GZIP, (_GZIP_LEVEL,))]
             case "none":
-                return {}
+                return []
 
     def encode(self, record: np.ndarray) -> np.ndarray:
         """(bytes,) uint8, the chunk of a C-contiguous record."""

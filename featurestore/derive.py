@@ -50,21 +50,23 @@ class EntityText:
         self._cls = writer.feature("entities/text_cls", (width,))
         self._mean = writer.feature("entities/text_mean", (width,))
         self._max = writer.feature("entities/text_max", (width,))
-        self._counts = np.zeros(writer.rows("entities"), np.int32)
+        self._counts = writer.growing_column("entities/token_count")
+
+    def has(self, rows: np.ndarray) -> bool:
+        """Whether all these rows are written."""
+        features = (self._records, self._cls, self._mean, self._max)
+        return all(f.has(rows) for f in features) and self._counts.has(rows)
 
     def write(
         self, rows: np.ndarray, tokens: Sequence[np.ndarray] | np.ndarray, counts: np.ndarray
     ) -> None:
         """``tokens``: one (≥ count, D) array a row; what lies beyond the count is stored with it."""
-        self._counts[rows] = counts
+        self._counts.write(rows, counts)
         with self._records.writing(rows, tokens):
             views = self._writer.every(_views, tokens, counts.tolist())
         vectors = zip(*views, strict=True)
         for field, values in zip((self._cls, self._mean, self._max), vectors, strict=True):
             field.write(rows, np.stack(values))
-
-    def finish(self) -> None:
-        self._writer.column("entities/token_count", self._counts)
 
 
 class MentionText:
@@ -78,31 +80,33 @@ class MentionText:
         self._records = writer.feature("mentions/text_tokens", (tokens, width))
         self._cls = writer.feature("mentions/text_cls", (width,))
         self._span = writer.feature("mentions/text_span", (width,))
-        self._counts = np.zeros(writer.rows("mentions"), np.int32)
-        self._empty = np.zeros(writer.rows("mentions"), np.uint8)
+        self._counts = writer.growing_column("mentions/token_count")
+        self._empty = writer.growing_column("mentions/span_empty")
+
+    def has(self, rows: np.ndarray) -> bool:
+        """Whether all these rows are written."""
+        columns = self._counts.has(rows) and self._empty.has(rows)
+        return columns and all(f.has(rows) for f in (self._records, self._cls, self._span))
 
     def write(
         self, rows: np.ndarray, tokens: Sequence[np.ndarray] | np.ndarray, counts: np.ndarray
     ) -> None:
         """``tokens``: one (≥ count, D) array a row; what lies beyond the count is stored with it."""
-        self._counts[rows] = counts
+        self._counts.write(rows, counts)
         real = [text[:count] for text, count in zip(tokens, counts.tolist(), strict=True)]
         ends = (self._starts[rows].tolist(), self._ends[rows].tolist())
         with self._records.writing(rows, tokens):
             found = self._writer.every(span_mean, real, *ends)
         spans, empty = zip(*found, strict=True)
-        self._empty[rows] = empty
+        self._empty.write(rows, np.array(empty, np.uint8))
         self._cls.write(rows, np.stack([text[0] for text in tokens]))
         self._span.write(rows, np.stack(spans))
 
     def finish(self) -> int:
         """Write the columns; returns how many spans truncation left empty."""
-        writer = self._writer
-        writer.column("mentions/token_count", self._counts)
-        writer.column("mentions/token_start", self._starts)
-        writer.column("mentions/token_end", self._ends)
-        writer.column("mentions/span_empty", self._empty)
-        return int(self._empty.sum())
+        self._writer.column("mentions/token_start", self._starts)
+        self._writer.column("mentions/token_end", self._ends)
+        return sum(int(values.sum()) for _, values in self._empty.blocks())
 
 
 class MentionImages:
@@ -112,6 +116,10 @@ class MentionImages:
         self._writer = writer
         self._regions = writer.feature("mentions/image_regions", (regions, width))
         self._mean = writer.feature("mentions/image_mean", (width,))
+
+    def has(self, rows: np.ndarray) -> bool:
+        """Whether all these rows are written."""
+        return self._regions.has(rows) and self._mean.has(rows)
 
     def write(self, rows: np.ndarray, regions: np.ndarray) -> None:
         """``regions``: (len(rows), R, V)."""

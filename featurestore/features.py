@@ -13,17 +13,21 @@ from concurrent.futures import Executor, Future
 from contextlib import contextmanager
 from typing import NamedTuple, TypeAlias
 
-import h5py
 import numpy as np
 
 from featurestore.codecs import Codec
-from featurestore.errors import NotFinite, SourceError
+from featurestore.errors import NotFinite
 from featurestore.halves import FLOAT16_BOUND, prepare, to_float16
+from featurestore.record_arrays import Packed, RecordArray, pack
+from featurestore.row_arrays import RowArray
 from featurestore.schema import Field
 
 #: Bytes of the records of a task (chosen here: it takes a few milliseconds, a hundred times what
 #: handing it out takes, and a block of records makes several tasks).
 _TASK = 4 << 20
+
+#: What a store says of the error that rounding to float16 made.
+ERROR = "float16_error"
 
 #: An array of rows, or for ragged records one array a row.
 Records: TypeAlias = np.ndarray | Sequence[np.ndarray]
@@ -37,11 +41,11 @@ class _Cast(NamedTuple):
 
 
 class _Made(NamedTuple):
-    """Records as they are written: chunks, or values where the field is not compressed."""
+    """Records as they are written: packed chunks, or values where the field is not compressed."""
 
     dtype: np.dtype
     error: float
-    pieces: list[np.ndarray]
+    records: Packed | np.ndarray
 
 
 #: Some rows, their records, and what is being made of them.
@@ -49,53 +53,58 @@ _Task: TypeAlias = tuple[np.ndarray, Records, "Future[_Made | None]"]
 
 
 class FeatureWriter:
-    """One view or record field of a store being written."""
+    """One view or record field of a store being written.
+
+    Args:
+        begin: makes the array of the field in a dtype, with the rows it has from before an interruption.
+        dtype: as the field is at the moment.
+        pool: where records are cast and compressed.
+    """
 
     def __init__(
         self,
-        file: h5py.File,
         field: Field,
         shape: tuple[int, ...],
         *,
         dtype: np.dtype,
         codec: Codec,
         pool: Executor,
-        check: Callable[[], None],
+        begin: Callable[[np.dtype], RowArray | RecordArray],
     ) -> None:
-        self._file = file
-        self._check = check
         self._field = field
         self.shape = shape
         self.dtype = dtype
         self._codec = codec
         self._pool = pool
         self._together = max(1, _TASK // max(4 * math.prod(shape[1:]), 1))  # records of a task
-        self._written = np.zeros(shape[0], bool)
         if dtype == np.float16:
             prepare(math.prod(shape))
-        self._worst = 0.0
-        self._dataset = self._create(self.path, dtype)
+        self._begin = begin
+        self.array = begin(dtype)
 
     @property
     def path(self) -> str:
         return self._field.path
 
-    def _create(self, path: str, dtype: np.dtype) -> h5py.Dataset:
-        if self._is_chunked:
-            chunks = (1, *self.shape[1:])
-            return self._file.create_dataset(
-                path, self.shape, dtype, chunks=chunks, **self._codec.create_options()
-            )
-        return self._file.create_dataset(path, self.shape, dtype)
+    def has(self, rows: np.ndarray) -> bool:
+        """Whether all these rows are written."""
+        return self.array.has(rows)
 
-    @property
-    def _is_chunked(self) -> bool:
-        """Records are, one a chunk; uncompressed ones, and those of an empty table, need no chunks."""
-        records = self._field.layout == "record" and self._codec.compression != "none"
-        return records and self.shape[0] > 0
+    def bytes_left(self, compressed: float) -> int:
+        """About how many bytes the rows take that are not written yet.
+
+        Args:
+            compressed: share of its size that a record keeps, unless some are there to tell.
+        """
+        done = int(self.array.written.done.sum())
+        row = math.prod(self.shape[1:]) * self.dtype.itemsize
+        if isinstance(self.array, RecordArray):
+            mean = self.array.stored_bytes / done if done else compressed * row
+            return int((self.shape[0] - done) * mean)
+        return (self.shape[0] - done) * row
 
     def write(self, rows: range | np.ndarray, values: Records) -> None:
-        """Write rows.
+        """Write rows; those that are there already, from before an interruption, stay as they are.
 
         Args:
             rows: which rows; ascending order is fastest.
@@ -114,29 +123,31 @@ class FeatureWriter:
 
         Every core begins before it to compress records; what the block starts comes after that.
         """
-        index = np.asarray(rows, np.int64)
+        index, values = self._missing(np.asarray(rows, np.int64), values)
         if self._field.layout != "record":
             if len(index):
-                self._write_rows(index, np.asarray(values))
+                values = np.asarray(values)
+                stored = self._settled(index, values, self._cast(index, values, self.dtype))
+                self._put(index, stored)
             yield
-        else:
-            tasks = self._tasks(index, values)
-            try:
-                yield
-                for part, records, begun in tasks:
-                    self._store(part, records, begun.result())
-            finally:
-                for _, _, begun in tasks:
-                    begun.cancel()
-        self._check()
-        self._written[index] = True
+            return
+        tasks = self._tasks(index, values)
+        try:
+            yield
+            for part, records, begun in tasks:
+                self._store(part, records, begun.result())
+        finally:
+            for _, _, begun in tasks:
+                begun.cancel()
 
-    def _write_rows(self, index: np.ndarray, values: np.ndarray) -> None:
-        stored = self._settled(index, values, self._cast(index, values, self.dtype))
-        breaks = np.flatnonzero(np.diff(index) != 1) + 1  # runs of consecutive rows: one write each
-        for run, block in zip(np.split(index, breaks), np.split(stored, breaks), strict=True):
-            if len(run):
-                self._dataset[run[0] : run[-1] + 1] = block
+    def _missing(self, rows: np.ndarray, values: Records) -> tuple[np.ndarray, Records]:
+        """The rows that are not there yet, and their values."""
+        missing = self.array.written.missing(rows)
+        if missing.all():
+            return rows, values
+        if isinstance(values, np.ndarray):
+            return rows[missing], values[missing]
+        return rows[missing], [values[place] for place in np.flatnonzero(missing).tolist()]
 
     def _tasks(self, index: np.ndarray, values: Records) -> list[_Task]:
         """Have every core read, cast and compress records, some of them a task."""
@@ -162,31 +173,34 @@ class FeatureWriter:
         places = [np.arange(count) + length * number for number, count in enumerate(counts)]
         whole = np.zeros((len(counts), *self.shape[1:]), dtype)
         whole.reshape(len(counts) * length, *self.shape[2:])[np.concatenate(places)] = cast.values
-        pieces = [self._codec.encode(one) for one in whole] if self._is_chunked else list(whole)
-        return _Made(dtype, cast.error, pieces)
+        if isinstance(self.array, RowArray):
+            return _Made(dtype, cast.error, whole)
+        return _Made(dtype, cast.error, pack([self._codec.encode(record) for record in whole]))
 
     def _store(self, rows: np.ndarray, records: Records, made: _Made | None) -> None:
+        """Write records; None where they lost too much in the dtype they were made in."""
         if made is not None and made.dtype == self.dtype:
-            self._worst = max(self._worst, made.error)
-            for row, piece in zip(rows.tolist(), made.pieces, strict=True):
-                self._put(row, piece)
-            self._written[rows] = True
-        elif len(rows) == 1:  # it loses too much, or the field is float32 by now
-            if self.dtype == np.float16:
-                self._fall_back()
+            self._note_error(made.error)
+            self._put(rows, made.records)
+        elif self.dtype == np.float32:
+            self._store(rows, records, self._make(rows, records, self.dtype))
+        elif len(rows) == 1:
+            self._fall_back()
             self._store(rows, records, self._make(rows, records, self.dtype))
         else:  # only the first one that loses too much turns the field into float32
             for place in range(len(rows)):
                 one = slice(place, place + 1)
-                again = self._make(rows[one], records[one], self.dtype)
-                self._store(rows[one], records[one], again)
+                self._store(
+                    rows[one], records[one], self._make(rows[one], records[one], self.dtype)
+                )
 
-    def _put(self, row: int, piece: np.ndarray) -> None:
-        """Write a chunk, or the values of a record that is not compressed."""
-        if self._is_chunked:
-            self._dataset.id.write_direct_chunk((row, *[0] * (len(self.shape) - 1)), piece)
+    def _put(self, rows: np.ndarray, made: Packed | np.ndarray) -> None:
+        if isinstance(self.array, RowArray):
+            assert isinstance(made, np.ndarray)
+            self.array.write(rows, made)
         else:
-            self._dataset[row] = piece
+            assert isinstance(made, Packed)
+            self.array.write(rows, made)
 
     def _cast(self, index: np.ndarray, values: np.ndarray, dtype: np.dtype) -> _Cast:
         """The values in ``dtype``. Reads nothing that another thread may change.
@@ -219,41 +233,25 @@ class FeatureWriter:
             self._fall_back()
         if cast.values.dtype != self.dtype:
             return self._cast(index, values, self.dtype).values
-        self._worst = max(self._worst, cast.error)
+        self._note_error(cast.error)
         return cast.values
+
+    def _note_error(self, error: float) -> None:
+        if self.dtype == np.float16:
+            self.array.facts[ERROR] = max(self.array.facts.get(ERROR, 0.0), error)
 
     def _fall_back(self) -> None:
         """Turn the field into float32, carrying over what was written."""
-        old, self.dtype = self._dataset, np.dtype(np.float32)
-        self._dataset = self._create(f"{self.path}.float32", self.dtype)
-        rows = np.flatnonzero(self._written)
-        step = 1 if self._is_chunked else 4096
-        for first in range(0, len(rows), step):
-            for row in rows[first : first + step].tolist():
-                self._copy_row(old, row)
-        name = self.path
-        del self._file[name]
-        self._file.move(f"{name}.float32", name)
-        self._dataset = self._file[name]
-
-    def _copy_row(self, old: h5py.Dataset, row: int) -> None:
-        values = old[row].astype(np.float32)
-        self._put(row, self._codec.encode(values) if self._is_chunked else values)
-
-    def finish(self) -> None:
-        """Check that every row was written, and note how the field is stored.
-
-        Raises:
-            SourceError: rows were left out; names the first.
-        """
-        missing = np.flatnonzero(~self._written)
-        if len(missing):
-            raise SourceError(
-                f"{len(missing)} of {len(self._written)} rows were never written",
-                where=f"{self.path}[{int(missing[0])}]",
-            )
-        attributes = self._dataset.attrs
-        attributes["unit"] = self._field.unit
-        attributes["doc"] = self._field.doc
-        if self.dtype == np.float16:
-            attributes["float16_error"] = self._worst
+        old, self.dtype = self.array, np.dtype(np.float32)
+        self.array = self._begin(self.dtype)
+        rows = np.flatnonzero(old.written.done)
+        if isinstance(old, RowArray):
+            for block, values in old.blocks():
+                chosen = np.flatnonzero(old.written.done[block.start : block.stop])
+                exact = values[chosen].astype(np.float32)
+                self._put(block.start + chosen, exact)
+            return
+        for first in range(0, len(rows), self._together):
+            part = rows[first : first + self._together]
+            records = [old.read(row)[0].astype(np.float32) for row in part.tolist()]
+            self._put(part, pack([self._codec.encode(record) for record in records]))

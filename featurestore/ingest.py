@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import os
 import time
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 from featurestore.errors import ConfigError, SourceError
 from featurestore.options import IngestOptions
 from featurestore.progress import Progress, Silent, Stage
+from featurestore.resume import check_begun, claimed
 from featurestore.schema import BY_PATH, FEATURE
 from featurestore.sources.array_archive import open_archive
 from featurestore.sources.array_folder import FolderArrays
@@ -21,12 +23,10 @@ from featurestore.sources.layouts import layout_of, open_raw
 from featurestore.sources.preprocessed import Preprocessed
 from featurestore.store import Store
 from featurestore.summary import summarise
-from featurestore.writer import (
-    StoreWriter,
-    check_target,
-    program_versions,
-    remove_leftovers,
-)
+from featurestore.target import check_target
+from featurestore.versions import program_versions
+from featurestore.work import Claim
+from featurestore.writer import PART_SECONDS, StoreWriter
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,61 +113,97 @@ def ingest(
     *,
     options: IngestOptions | None = None,
     overwrite: bool = False,
+    restart: bool = False,
+    part_seconds: float = PART_SECONDS,
     progress: Progress | None = None,
 ) -> IngestSummary:
     """Read or encode the dataset at ``source`` into a new store at ``target``.
 
     ``source`` is a dataset's folder, or a tar archive of the preprocessed form. Until the end nothing
-    stands at ``target``; then the finished store does.
+    stands at ``target``; then the finished store does. What an interrupted ingest of the same source with
+    the same encoders and options has finished is not done again.
+
+    Args:
+        restart: begin anew, whatever an interrupted ingest has finished.
+        part_seconds: an interruption loses about so many seconds of work, at most.
 
     Raises:
         SourceError: the dataset is incomplete or damaged; names file and row.
         EncoderError: an encoder cannot be loaded.
-        WriteError: the target exists, or the disk is full.
+        WriteError: the target exists, the disk is full, another ingest is at work, or what was begun
+            there was begun with another source, encoder or option.
     """
     options = options or IngestOptions()
     source, target = Path(source), Path(target)
     timed = _Timed(progress or Silent())
     check_target(target, overwrite=overwrite)
-    for leftover in remove_leftovers(target):
-        timed.note(f"removed {leftover.name}, left by an interrupted ingest")
     with (
-        _opened(source, target, options, timed) as opened,
-        StoreWriter.create(
-            target, dtype=options.dtype, compression=options.compression, overwrite=overwrite
-        ) as writer,
+        claimed(target, timed, restart=restart) as claim,
+        _opened(source, claim, options, timed) as opened,
     ):
-        layout = opened.layout
-        without_effect = _without_effect(options, opened)
-        if without_effect:
-            timed.note(f"WARNING: {without_effect[0]}")
-        counts = opened.write(writer, timed)
-        notes = [*without_effect, *opened.notes]  # a source's notes are complete once it is written
-        provenance = {
-            "source": {"layout": layout, **opened.origin()},
-            "encoders": opened.encoders(),
-            "options": _content_options(options, opened),
-            "dropped": opened.dropped_counts(),
-            "counts": counts,
-            "notes": notes,
-            "run": {
-                "versions": program_versions(),
-                "source_path": str(source.resolve()),
-                "working_folder": str(Path.cwd()),  # relative names of encoders start there
-            },
-        }
-        with timed.time("publish"):
-            writer.publish(dataset=opened.dataset, provenance=provenance)
-    return _summary(target, layout, opened, options, counts, notes, timed.seconds)
+        identity = _identity(opened, options)
+        check_begun(claim, identity)
+        writing = StoreWriter.on(
+            claim,
+            dtype=options.dtype,
+            compression=options.compression,
+            overwrite=overwrite,
+            identity=identity,
+            part_seconds=part_seconds,
+            note=timed.note,
+        )
+        with writing as writer:
+            counts, notes = _write(opened, writer, source, options, timed)
+    return _summary(target, opened.layout, opened, options, counts, notes, timed.seconds)
+
+
+def _write(
+    opened: Source, writer: StoreWriter, source: Path, options: IngestOptions, timed: _Timed
+) -> tuple[dict[str, int], list[str]]:
+    """Write and publish the store; counts and notes for the summary."""
+    without_effect = _without_effect(options, opened)
+    if without_effect:
+        timed.note(f"WARNING: {without_effect[0]}")
+    counts = opened.write(writer, timed)
+    notes = [*without_effect, *opened.notes]  # a source's notes are complete once it is written
+    provenance = {
+        "source": {"layout": opened.layout, **opened.origin()},
+        "encoders": opened.encoders(),
+        "options": _content_options(options, opened),
+        "dropped": opened.dropped_counts(),
+        "counts": counts,
+        "notes": notes,
+        "run": {
+            "versions": program_versions(),
+            "source_path": str(source.resolve()),
+            "working_folder": str(Path.cwd()),  # relative names of encoders start there
+        },
+    }
+    with timed.time("publish"):
+        writer.publish(dataset=opened.dataset, provenance=provenance)
+    return counts, notes
+
+
+def _identity(opened: Source, options: IngestOptions) -> dict[str, Any]:
+    """What decides the content of the store; parts of another one cannot be gone on with."""
+    plain = {
+        "drin-fs": program_versions()["drin-fs"],
+        "dataset": opened.dataset,
+        "layout": opened.layout,
+        "source": opened.origin(),
+        "encoders": opened.encoders(),
+        "options": _content_options(options, opened),
+    }
+    return cast(dict[str, Any], json.loads(json.dumps(plain)))
 
 
 @contextmanager
-def _opened(source: Path, target: Path, options: IngestOptions, timed: _Timed) -> Iterator[Source]:
+def _opened(source: Path, claim: Claim, options: IngestOptions, timed: _Timed) -> Iterator[Source]:
     """The dataset in a folder, or in an archive, which may need room beside the target."""
     if source.is_file():
-        if target.exists() and source.samefile(target):
+        if claim.target.exists() and source.samefile(claim.target):
             raise ConfigError("the store would replace the archive", where=str(source))
-        scratch = target.with_name(f".{target.name}.arrays.{os.getpid()}.part")
+        scratch = claim.target.with_name(f".{claim.target.name}.arrays")
         dataset = options.dataset
         with open_archive(source, scratch=scratch, dataset=dataset, progress=timed) as arrays:
             timed.note(f"{source}: preprocessed {arrays.dataset}")

@@ -18,9 +18,12 @@ import os
 from pathlib import Path
 from typing import Any, Self
 
-from featurestore.catalog import read_catalog
+import numpy as np
+
+from featurestore.catalog import Catalog, Extent
 from featurestore.errors import StoreError
 from featurestore.filemap import FileMap
+from featurestore.opening import read_catalog
 from featurestore.table import Table
 
 
@@ -36,6 +39,15 @@ class Store:
     @property
     def path(self) -> Path:
         return self._catalog.path
+
+    @property
+    def catalog(self) -> Catalog:
+        """What the file holds, and where."""
+        return self._catalog
+
+    def array(self, extent: Extent) -> np.ndarray:
+        """A read-only view of an array of the file that the catalog names."""
+        return self._file.array(extent)
 
     @property
     def file_bytes(self) -> int:

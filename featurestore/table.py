@@ -196,6 +196,18 @@ class Table:
         with self._file.reading() as reading:
             return column.whole(index, new, reading)
 
+    def chunk_table(self, field: str) -> np.ndarray:
+        """(rows, 2) int64 where each record of a field begins in the file, and its stored size.
+
+        Raises:
+            FieldMissing: the store has no such field in chunks.
+        """
+        stored = self.stored(field)
+        column = self._column(stored)
+        if not isinstance(column, RecordColumn) or stored.codec is None:
+            raise FieldMissing(f"{self.name}/{field} is not stored in chunks", where=self._where)
+        return column.chunk_table()
+
     def offsets(self, field: str) -> np.ndarray:
         """(rows + 1,) int64 where each text of a field begins in its bytes; read-only.
 

@@ -9,22 +9,18 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Literal, TypeAlias
 
-import h5py
 import numpy as np
 
-from featurestore.checksums import (
-    ALGORITHM,
-    BLOCK,
-    GROUP,
-    Pieces,
-    arrays_of,
-    checksum_all,
-    pieces_of,
-)
+from featurestore.catalog import Extent, StoredField
+from featurestore.checksums import GROUP, Pieces, blocks_of, checksum_all
 from featurestore.errors import StoreError
+from featurestore.header import read_header, tail_digest
+from featurestore.headerless import catalog_by_hdf5
+from featurestore.opening import read_catalog
 from featurestore.progress import Progress, Silent, Stage
 from featurestore.store import Store
 from featurestore.verify_rows import check_rows, check_views
@@ -71,29 +67,92 @@ def verify(
         rows = {"entities": len(store.entities), "mentions": len(store.mentions)}
     compared = 0
     if level == "full":
-        damage, compared = _compare(Path(path), progress)
-        problems += damage
+        with Store(path) as store:
+            damage, compared = _compare(store, progress)
+        problems += [*damage, *_metadata(Path(path))]
     return Verification(
         store=str(path), level=level, rows=rows, bytes_compared=compared, problems=problems
     )
 
 
-def _compare(path: Path, progress: Progress) -> tuple[list[Problem], int]:
+def _compare(store: Store, progress: Progress) -> tuple[list[Problem], int]:
     """Compare every stored byte with its checksum: the damage, and how many bytes."""
-    descriptor = os.open(path, os.O_RDONLY)
+    arrays = [pieces_of(store, path, array) for path, array in store.catalog.arrays()]
+    total = sum(int(pieces.sizes.sum()) for pieces, _ in arrays)
+    problems: list[Problem] = []
+    with (
+        store.path.open("rb", buffering=0) as file,
+        progress.stage("checksums", total // _MEGABYTE, "MB") as stage,
+    ):
+        read, advance = partial(_read, file.fileno()), _in_megabytes(stage)
+        for pieces, sums in arrays:
+            found = checksum_all(pieces, read, on_read=advance)
+            problems += _damaged(pieces, np.flatnonzero(found != sums))
+    return problems, total
+
+
+def pieces_of(store: Store, path: str, array: Extent | StoredField) -> tuple[Pieces, np.ndarray]:
+    """The pieces of an array, and (n,) uint64 the checksums that the store holds of them.
+
+    Raises:
+        StoreError: it holds none.
+    """
+    if isinstance(array, Extent):
+        pieces = blocks_of(path, array)
+    else:
+        table = store.table(array.schema.table).chunk_table(array.name)
+        starts, sizes = table[:, 0], table[:, 1]
+        inside = (starts >= 0) & (sizes >= 0) & (sizes <= store.file_bytes - starts)
+        pieces = Pieces(path, np.where(inside, starts, 0), np.where(inside, sizes, 0), 0)
+    if array.sums is None:
+        raise StoreError(
+            "the store has no checksums", where=f"{store.path}::/{path}",
+            hint="ingest it again to have some",
+        )  # fmt: skip
+    sums = store.array(array.sums)
+    if sums.shape != pieces.starts.shape or sums.dtype != np.uint64:
+        raise StoreError(
+            f"not one checksum for each of {len(pieces.starts)} pieces",
+            where=f"{store.path}::/{GROUP}/{path}",
+            hint="copy the store again, or ingest again",
+        )
+    return pieces, sums
+
+
+def _read(descriptor: int, start: int, size: int) -> bytes:
+    return os.pread(descriptor, size, start)
+
+
+def _metadata(path: Path) -> Iterator[Problem]:
+    """What is no field data: its digest, and whether HDF5 sees what our catalog says."""
+    with path.open("rb") as file:
+        header = read_header(file, path)
+        if header is None:
+            return
+        if tail_digest(file, header.tail_start) != header.tail_digest:
+            yield Problem(path="(metadata)", what="bytes are not what was written")
+            return
     try:
-        with h5py.File(path, "r", locking=False) as file:
-            pieces = [pieces_of(array) for array in arrays_of(file)]
-            stored = [_stored(file, one, path) for one in pieces]
-        total = sum(int(one.sizes.sum()) for one in pieces)
-        problems: list[Problem] = []
-        with progress.stage("checksums", total // _MEGABYTE, "MB") as stage:
-            for one, sums in zip(pieces, stored, strict=True):
-                found = checksum_all(one, _reader(descriptor), on_read=_in_megabytes(stage))
-                problems += _damaged(one, np.flatnonzero(found != sums))
-        return problems, total
-    finally:
-        os.close(descriptor)
+        by_hdf5, ours = catalog_by_hdf5(path), read_catalog(path)
+    except StoreError as error:
+        yield Problem(path="(metadata)", what=f"HDF5 cannot read the file: {error.what}")
+        return
+    theirs = dict(by_hdf5.arrays())
+    for name, array in ours.arrays():
+        if not _same(array, theirs.get(name)):
+            yield Problem(path=name, what="HDF5 finds another array than the catalog names")
+
+
+def _same(ours: Extent | StoredField, theirs: Extent | StoredField | None) -> bool:
+    if isinstance(ours, Extent):
+        if isinstance(theirs, Extent) and not ours.nbytes:  # an empty array is nowhere
+            return (ours.shape, ours.dtype) == (theirs.shape, theirs.dtype)
+        return ours == theirs
+    return (
+        isinstance(theirs, StoredField)
+        and (ours.shape, ours.dtype, ours.codec) == (theirs.shape, theirs.dtype, theirs.codec)
+        and ours.stored_bytes == theirs.stored_bytes
+    )
 
 
 def _in_megabytes(stage: Stage) -> Callable[[int], None]:
@@ -106,29 +165,6 @@ def _in_megabytes(stage: Stage) -> Callable[[int], None]:
             stage.advance(whole)
 
     return advance
-
-
-def _reader(descriptor: int) -> Callable[[int, int], bytes]:
-    return lambda start, size: os.pread(descriptor, size, start)
-
-
-def _stored(file: h5py.File, pieces: Pieces, path: Path) -> np.ndarray:
-    """(n,) uint64 the checksums that a store holds of an array."""
-    group = file.get(GROUP)
-    if not isinstance(group, h5py.Group):
-        raise StoreError(
-            "the store has no checksums", where=str(path), hint="ingest it again to have some"
-        )
-    if group.attrs.get("algorithm") != ALGORITHM or group.attrs.get("block") != BLOCK:
-        raise StoreError("checksums of another kind", where=f"{path}::/{GROUP}")
-    sums = group.get(pieces.path)
-    if not isinstance(sums, h5py.Dataset) or sums.shape != pieces.starts.shape:
-        raise StoreError(
-            f"not one checksum for each of {len(pieces.starts)} pieces",
-            where=f"{path}::/{GROUP}/{pieces.path}",
-            hint="copy the store again, or ingest again",
-        )
-    return np.asarray(sums[...], np.uint64)
 
 
 def _damaged(pieces: Pieces, damaged: np.ndarray) -> Iterator[Problem]:

@@ -59,7 +59,7 @@ def check_views(store: Store, progress: Progress) -> Iterator[Finding]:
 
 
 def _fields(store: Store) -> Iterator[Finding]:
-    """Fields that must be there, dtypes, and axes of the same length wherever they occur."""
+    """Fields that must be there, and axes of the same length wherever they occur."""
     lengths: dict[str, tuple[int, str]] = {}
     for field in FIELDS:
         if not store.has(field.path):
@@ -67,9 +67,6 @@ def _fields(store: Store) -> Iterator[Finding]:
                 yield field.path, "is missing, and every store must have it", None
             continue
         stored = store.table(field.table).stored(field.name)
-        allowed = ("float16", "float32") if field.layout in ("view", "record") else (field.dtype,)
-        if field.layout != "text" and stored.dtype.name not in allowed:
-            yield field.path, f"is {stored.dtype}, not {' or '.join(allowed)}", None
         for axis, length in zip(field.axes, stored.shape[1:], strict=False):
             if axis not in ("D", "V", "P", "K", "C"):
                 continue

@@ -1,71 +1,85 @@
-"""Build a store: a hidden file beside the target, filled field by field, published by one rename.
+"""Build a store: rows written in any order to a hidden file beside the target, published by one rename.
 
-HDF5 has no journal, so a file being written is never the file being read: until ``publish`` has
-synced everything and renamed it, there is nothing at the target path, whatever happens.
+A file being written is never the file being read: until ``publish`` has synced everything and renamed it,
+there is nothing at the target path, whatever happens. What is finished survives an interruption
+(:mod:`featurestore.work`): the next writer for the same target, with the same identity, goes on there.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import platform
-import shutil
-import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from datetime import UTC, datetime
-from glob import escape
+from functools import partial
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
-import h5py
 import numpy as np
 
 from featurestore import threads
-from featurestore.catalog import INDEX_GROUP
-from featurestore.checksums import write_checksums
+from featurestore.catalog import Extent, StoredField
 from featurestore.codecs import Codec, Compression
-from featurestore.disk import DiskFile, sync_folder, write_errors
+from featurestore.disk import bytes_of, free_bytes, sync_folder, write_errors
 from featurestore.errors import SourceError, WriteError
 from featurestore.features import FeatureWriter
 from featurestore.ids import build_index
 from featurestore.options import FeatureDtype
-from featurestore.schema import BY_PATH, FORMAT, FORMAT_VERSION, Field
+from featurestore.parts import PART_BYTES, PART_SECONDS, Parts
+from featurestore.publish import Contents, complete
+from featurestore.record_arrays import RecordArray
+from featurestore.row_arrays import KeptRows, RowArray, check_complete
+from featurestore.schema import BY_PATH, Field
+from featurestore.target import check_target
+from featurestore.work import Claim, Work
 
 Result = TypeVar("Result")
 
 #: Vectors derived in one task (chosen here: handing it out takes as long as deriving one).
 _TASK = 16
 
-#: Alignment of arrays and records in the file, one cache line: rows are copied without crossing it.
-ALIGNMENT = 64
+#: Share of its size that a compressed record keeps: at best, and likely (chosen here: texts are a third
+#: of their padded length, and features compress to nine tenths).
+_BEST, _LIKELY = 0.05, 0.5
+
+_GO_ON = "free some space and run the command again: it goes on where it stopped"
+_SMALLER = "free some space, or use --limit, --dtype float16, --compression zstd"
 
 
 class StoreWriter:
     """Writes one new store. Use :meth:`create` in a ``with`` block, then :meth:`publish`.
 
-    Leaving the block without ``publish`` removes the unfinished file.
+    Leaving the block without ``publish`` keeps the finished parts, if there are any.
     """
 
     def __init__(
-        self, target: Path, *, dtype: FeatureDtype, compression: Compression, overwrite: bool
+        self,
+        claim: Claim,
+        *,
+        dtype: FeatureDtype,
+        compression: Compression,
+        overwrite: bool,
+        identity: Mapping[str, Any],
+        part_seconds: float,
+        part_bytes: int,
+        note: Callable[[str], None],
     ) -> None:
-        self.target = target
+        self.target = claim.target
         self.dtype = np.dtype(dtype)
         self.codec = Codec(compression)
+        self._claim = claim
         self._overwrite = overwrite
-        self._temporary = target.with_name(f".{target.name}.{os.getpid()}.part")
-        self._ids: dict[str, list[str]] = {}
-        self._features: list[FeatureWriter] = []
+        self._contents = Contents()
+        self._features: dict[str, FeatureWriter] = {}
+        self._columns: dict[str, RowArray] = {}
         self._digest = blake2b(digest_size=16)
+        self._work = Work(claim, identity)
+        self._note = note
+        self._parts = Parts(self._work, seconds=part_seconds, size=part_bytes, note=note)
         self._pool = ThreadPoolExecutor(
             threads.available_processors(), thread_name_prefix="compress"
-        )
-        self._disk = DiskFile(self._temporary)
-        self._file = h5py.File(
-            self._disk, "w", alignment_threshold=ALIGNMENT, alignment_interval=ALIGNMENT
         )
 
     @classmethod
@@ -78,20 +92,72 @@ class StoreWriter:
         compression: Compression = "lz4",
         overwrite: bool = False,
     ) -> Iterator[Self]:
-        """Start a store that will be published at ``target``.
+        """Start a store that will be published at ``target``, from nothing.
 
         Raises:
-            WriteError: the target exists (and ``overwrite`` is false), or cannot be written.
+            WriteError: the target exists (and ``overwrite`` is false), is being written by another
+                process, or cannot be written.
         """
         target = Path(target)
         check_target(target, overwrite=overwrite)
-        remove_leftovers(target)
-        with write_errors(target):
-            writer = cls(target, dtype=dtype, compression=compression, overwrite=overwrite)
-            try:
+        claim = Claim(target)
+        try:
+            claim.discard()
+            with cls.on(
+                claim, dtype=dtype, compression=compression, overwrite=overwrite, identity={}
+            ) as writer:
                 yield writer
-            finally:
-                writer._discard()
+        finally:
+            claim.discard()
+            claim.release()
+
+    @classmethod
+    @contextmanager
+    def on(
+        cls,
+        claim: Claim,
+        *,
+        dtype: FeatureDtype,
+        compression: Compression,
+        overwrite: bool,
+        identity: Mapping[str, Any],
+        part_seconds: float = PART_SECONDS,
+        part_bytes: int = PART_BYTES,
+        note: Callable[[str], None] = lambda text: None,
+    ) -> Iterator[Self]:
+        """Go on with the store of a claim, or start it.
+
+        Args:
+            identity: decides the content; that of an interrupted ingest must be equal.
+            part_seconds, part_bytes: what is finished becomes a part when it took so long, or is so much.
+            note: is told what is not done again, and what has to be.
+
+        Raises:
+            WriteError: it cannot be written.
+        """
+        writer: Self | None = None
+        try:
+            with write_errors(claim.target, when_full=_SMALLER):
+                writer = cls(
+                    claim,
+                    dtype=dtype,
+                    compression=compression,
+                    overwrite=overwrite,
+                    identity=identity,
+                    part_seconds=part_seconds,
+                    part_bytes=part_bytes,
+                    note=note,
+                )
+            with write_errors(
+                claim.target,
+                when_full=_GO_ON if identity else _SMALLER,
+                needed=partial(writer._left, _LIKELY),
+            ):
+                yield writer
+        finally:
+            if writer is not None:
+                writer._pool.shutdown(cancel_futures=True)
+                writer._parts.close()
 
     # what a table holds ------------------------------------------------------------------------
 
@@ -101,41 +167,25 @@ class StoreWriter:
         Raises:
             SourceError: an id occurs twice.
         """
-        group = self._file.create_group(name)
-        group.attrs["rows"] = len(ids)
-        self._ids[name] = list(ids)
         hashes, rows = build_index(ids)
-        self._refuse_duplicates(name, ids, hashes, rows)
-        index = group.create_group(INDEX_GROUP)
-        index["hash"] = hashes
-        index["row"] = rows
+        _refuse_duplicates(name, ids, hashes, rows)
+        index = (
+            self._whole(f"{name}/id_index/hash", hashes),
+            self._whole(f"{name}/id_index/row", rows),
+        )
+        self._contents.begin(name, len(ids), index)
         self._digest.update(f"{name}:{len(ids)}".encode())
         self._digest.update(hashes.tobytes())
         self._digest.update(rows.tobytes())
         self.text(f"{name}/id", ids)
 
-    def _refuse_duplicates(
-        self, name: str, ids: Sequence[str], hashes: np.ndarray, rows: np.ndarray
-    ) -> None:
-        same = np.flatnonzero(hashes[1:] == hashes[:-1])
-        suspects = np.unique(rows[np.concatenate([same, same + 1])])  # equal ids, or a collision
-        seen: dict[str, int] = {}
-        for second in suspects.tolist():
-            first = seen.setdefault(ids[second], second)
-            if first != second:
-                raise SourceError(
-                    f"the id {ids[first]!r} occurs twice",
-                    where=f"{name}[{first}] and {name}[{second}]",
-                    hint="ids must be unique; rename or drop one of them",
-                )
-
     def rows(self, table: str) -> int:
-        return len(self._ids[table])
+        return self._contents.rows[table]
 
     def splits(self, splits: Mapping[str, range]) -> None:
         """Record which rows of the mention table form each split."""
         plain = {name: [r.start, r.stop] for name, r in splits.items()}
-        self._file["mentions"].attrs["splits"] = json.dumps(plain)
+        self._contents.splits = {name: (r.start, r.stop) for name, r in splits.items()}
         self._digest.update(json.dumps(plain).encode())
 
     def text(self, path: str, values: Sequence[str]) -> None:
@@ -144,35 +194,94 @@ class StoreWriter:
         encoded = [value.encode() for value in values]
         offsets = np.zeros(len(encoded) + 1, np.int64)
         np.cumsum([len(part) for part in encoded], out=offsets[1:])
-        group = self._file.create_group(path)
-        group["offsets"] = offsets
-        group["bytes"] = np.frombuffer(b"".join(encoded), np.uint8)
-        group.attrs["unit"] = field.unit
-        group.attrs["doc"] = field.doc
-        self._disk.check()
+        data = self._whole(f"{path}/bytes", np.frombuffer(b"".join(encoded), np.uint8))
+        places = self._whole(f"{path}/offsets", offsets)
+        self._contents.add(
+            StoredField(
+                field, (len(values),), np.dtype("uint8"), data.nbytes + places.nbytes, data, places
+            )
+        )
 
     def column(self, path: str, values: np.ndarray) -> None:
         """Write a whole column: (rows, *axes)."""
         field = self._schema(path, len(values))
-        dataset = self._file.create_dataset(path, data=np.asarray(values, field.dtype))
-        dataset.attrs["unit"] = field.unit
-        dataset.attrs["doc"] = field.doc
-        self._disk.check()
+        extent = self._whole(path, np.asarray(values, field.dtype))
+        self._contents.add(StoredField(field, extent.shape, extent.dtype, extent.nbytes, extent))
+
+    def _whole(self, name: str, values: np.ndarray) -> Extent:
+        """Write an array that is made again after an interruption, to the same place."""
+        offset = self._work.reserve(name, values.nbytes)
+        self._work.file.write(offset, bytes_of(np.array(values)))  # a copy: the caller may go on
+        return Extent(offset, values.shape, values.dtype)
 
     def feature(self, path: str, shape: tuple[int, ...]) -> FeatureWriter:
         """Start a view or record field whose rows have ``shape``; rows are written in any order."""
         field = self._schema(path, None)
+        whole = (self.rows(field.table), *shape)
+        chunked = field.layout == "record" and self.codec.compression != "none" and whole[0] > 0
+
+        def begin(dtype: np.dtype) -> RowArray | RecordArray:
+            name = f"{path}.{dtype.name}"
+            if dtype != self.dtype:
+                self._parts.forget(f"{path}.{self.dtype.name}")
+            if chunked:
+                return self._parts.take_up(RecordArray(self._work, name, whole, dtype, self.codec))
+            return self._parts.take_up(RowArray(self._work, name, whole, dtype))
+
+        fell_back = self._parts.hold(f"{path}.float32")  # before an interruption
         writer = FeatureWriter(
-            self._file,
             field,
-            (self.rows(field.table), *shape),
-            dtype=self.dtype,
+            whole,
+            dtype=np.dtype(np.float32) if fell_back else self.dtype,
             codec=self.codec,
             pool=self._pool,
-            check=self._disk.check,
+            begin=begin,
         )
-        self._features.append(writer)
+        self._features[path] = writer
         return writer
+
+    def growing_column(self, path: str, shape: tuple[int, ...] = ()) -> RowArray:
+        """Start a column whose rows are written in any order."""
+        field = self._schema(path, None)
+        whole, dtype = (self.rows(field.table), *shape), np.dtype(field.dtype)
+        array = self._parts.take_up(RowArray(self._work, path, whole, dtype))
+        self._columns[path] = array
+        return array
+
+    def kept(self, name: str, shape: tuple[int, ...], dtype: np.dtype) -> KeptRows:
+        """Start an array that the work needs, and the store does not hold as it is.
+
+        Raises:
+            OSError: no space for it.
+        """
+        return self._parts.take_up(KeptRows(self._work, name, shape, dtype))
+
+    def check_room(self) -> None:
+        """Before the long work: is there room for what is left to be written?
+
+        Raises:
+            WriteError: there is not, however well it compresses.
+        """
+        least, likely = self._left(_BEST), self._left(_LIKELY)
+        free = free_bytes(self.target.parent)
+        if free < least:
+            raise WriteError(
+                f"no room: at least {least / 1e9:.2f} GB are needed, {free / 1e9:.2f} GB are free",
+                where=str(self.target.parent),
+                hint=_SMALLER,
+            )
+        if free < likely:
+            self._note(
+                f"WARNING: about {likely / 1e9:.1f} GB may be needed, {free / 1e9:.1f} GB are free"
+            )
+
+    def _left(self, compressed: float) -> int:
+        """Bytes of the rows that are not written yet.
+
+        Args:
+            compressed: share of its size that a record keeps, unless some are there to tell.
+        """
+        return sum(feature.bytes_left(compressed) for feature in self._features.values())
 
     def every(self, derive: Callable[..., Result], *items: Iterable[Any]) -> Iterator[Result]:
         """``derive`` of each of the items, in their order; every core begins with it at once."""
@@ -183,23 +292,6 @@ class StoreWriter:
         ]
         return (result for part in begun for result in part.result())
 
-    @contextmanager
-    def scratch(self, shape: tuple[int, ...]) -> Iterator[np.ndarray]:
-        """A float32 array on disk beside the target that vanishes with the process or the block.
-
-        Its space is reserved first: a map of a full disk would end the process instead of raising.
-
-        Raises:
-            OSError: no space for it.
-        """
-        size = max(1, 4 * int(np.prod(shape)))
-        with tempfile.TemporaryFile(dir=self.target.parent) as file:
-            if hasattr(os, "posix_fallocate"):
-                os.posix_fallocate(file.fileno(), 0, size)
-            else:
-                file.truncate(size)
-            yield np.memmap(file, np.float32, "r+", shape=shape)
-
     def _schema(self, path: str, rows: int | None) -> Field:
         field = BY_PATH[path]
         if rows is not None and rows != self.rows(field.table):
@@ -207,6 +299,14 @@ class StoreWriter:
                 f"{rows} values for a table of {self.rows(field.table)} rows", where=path
             )
         return field
+
+    def finished(self) -> None:
+        """Nothing is half done now; what was written since the last time may become a part.
+
+        Raises:
+            OSError: the disk is full, or another write error.
+        """
+        self._parts.mark()
 
     # the end -----------------------------------------------------------------------------------
 
@@ -217,94 +317,45 @@ class StoreWriter:
             SourceError: a feature field was started and not every row was written.
             WriteError: disk full, or the target appeared meanwhile.
         """
-        for feature in self._features:
-            feature.finish()
+        self.finished()
+        for path, column in self._columns.items():
+            check_complete(column.written, path)
+            extent = column.extent
+            self._contents.add(
+                StoredField(BY_PATH[path], extent.shape, extent.dtype, extent.nbytes, extent)
+            )
+        for path, feature in self._features.items():
+            check_complete(feature.array.written, path)
+            self._contents.add_feature(BY_PATH[path], feature.array)
         made = {key: provenance[key] for key in sorted(provenance) if key != "run"}
         self._digest.update(json.dumps(made, sort_keys=True).encode())
-        fields = sorted((f.path, str(f.dtype), list(f.shape)) for f in self._features)
+        fields = sorted((path, str(f.dtype), list(f.shape)) for path, f in self._features.items())
         self._digest.update(json.dumps(fields).encode())
-        attributes = self._file.attrs
-        attributes["format"] = FORMAT
-        attributes["format_version"] = FORMAT_VERSION
-        attributes["dataset"] = dataset
-        attributes["created"] = datetime.now(UTC).isoformat(timespec="seconds")
-        attributes["fingerprint"] = self._digest.hexdigest()
-        attributes["provenance"] = json.dumps(provenance)
-        self._disk.check()
-        write_checksums(self._file, self._disk.read_at)
-        self._file.close()
-        self._disk.sync()
+        attributes = {
+            "dataset": dataset,
+            "fingerprint": self._digest.hexdigest(),
+            "provenance": json.dumps(provenance),
+        }
+        complete(self._work, self._contents, attributes)
         check_target(self.target, overwrite=self._overwrite)
-        os.replace(self._temporary, self.target)
+        os.replace(self._claim.folder / "data", self.target)
         sync_folder(self.target.parent)
-
-    def _discard(self) -> None:
-        self._pool.shutdown(cancel_futures=True)
-        self._file.close()
-        self._disk.close()
-        self._temporary.unlink(missing_ok=True)
+        self._claim.discard()
 
 
 def _each(derive: Callable[..., Result], items: Sequence[tuple[Any, ...]]) -> list[Result]:
     return [derive(*item) for item in items]
 
 
-def program_versions() -> dict[str, str]:
-    """Versions of what writes a store, for its provenance."""
-    from featurestore import __version__
-
-    return {
-        "drin-fs": __version__,
-        "python": platform.python_version(),
-        "h5py": h5py.__version__,
-        "hdf5": h5py.version.hdf5_version,
-        "numpy": np.__version__,
-    }
-
-
-def check_target(target: Path, *, overwrite: bool) -> None:
-    """Refuse a target that exists or whose folder does not, before any work is done.
-
-    Raises:
-        WriteError: says which, and what to do.
-    """
-    if not target.parent.is_dir():
-        raise WriteError(
-            "the target folder does not exist", where=str(target.parent), hint="create it"
-        )
-    if target.is_dir():
-        raise WriteError(
-            "the target is a folder", where=str(target), hint="name a file that is to stand in it"
-        )
-    if target.exists() and not target.is_file():  # a rename would put a file in place of /dev/null
-        raise WriteError(
-            "the target is a device or a pipe, which a file cannot replace", where=str(target)
-        )
-    if target.exists() and not overwrite:
-        raise WriteError(
-            "the target exists", where=str(target), hint="pass --overwrite to replace it"
-        )
-
-
-def remove_leftovers(target: Path) -> list[Path]:
-    """Delete unfinished files and folders that programs no longer running left beside ``target``."""
-    removed = []
-    for part in target.parent.glob(f".{escape(target.name)}.*.part"):
-        owner = part.name.removesuffix(".part").rpartition(".")[2]
-        if owner.isdigit() and not _alive(int(owner)):
-            if part.is_dir() and not part.is_symlink():
-                shutil.rmtree(part)
-            else:
-                part.unlink(missing_ok=True)
-            removed.append(part)
-    return removed
-
-
-def _alive(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
+def _refuse_duplicates(name: str, ids: Sequence[str], hashes: np.ndarray, rows: np.ndarray) -> None:
+    same = np.flatnonzero(hashes[1:] == hashes[:-1])
+    suspects = np.unique(rows[np.concatenate([same, same + 1])])  # equal ids, or a collision
+    seen: dict[str, int] = {}
+    for second in suspects.tolist():
+        first = seen.setdefault(ids[second], second)
+        if first != second:
+            raise SourceError(
+                f"the id {ids[first]!r} occurs twice",
+                where=f"{name}[{first}] and {name}[{second}]",
+                hint="ids must be unique; rename or drop one of them",
+            )

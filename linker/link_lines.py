@@ -15,7 +15,7 @@ from typing import Any, BinaryIO, TextIO
 from featurestore.disk import sync_folder, write_errors
 from featurestore.errors import SourceError, WriteError
 from featurestore.progress import Progress, Silent
-from featurestore.writer import check_target, remove_leftovers
+from featurestore.target import check_target, remove_leftovers
 from linker.link import Linker
 from linker.link_mentions import MentionError, MentionInput, mention_from_json
 

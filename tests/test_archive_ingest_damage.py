@@ -138,7 +138,7 @@ def test_a_damaged_array_is_named_by_archive_member_and_row(
     error = refused(path, tmp_path / "s.h5")
     assert what in error.what
     assert error.where == f"{path}::x/wikimel/{file}{row}"
-    assert error.what == refused(source, tmp_path / "s.h5").what
+    assert error.what == refused(source, tmp_path / "folder.h5").what
 
 
 def test_arrays_by_column_are_small_ones_or_refused(

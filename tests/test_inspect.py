@@ -8,7 +8,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 import pytest
 from hypothesis import given
@@ -22,6 +21,7 @@ from cli.render_row import entity_view, mention_view
 from featurestore.describe import describe_entity, describe_mention
 from featurestore.schema import IMAGE_STATUS
 from featurestore.summary import summarise
+from tests.hdf5_edits import edited
 from tests.terminal import shown
 from tests.tiny_store import PROVENANCE, SIZES, TinyStore, write_tiny_store
 
@@ -47,7 +47,7 @@ def test_markup_and_terminal_commands_of_a_store_are_shown_and_not_obeyed(tmp_pa
         "mentions/topic": [HOSTILE] * 10,
     }
     tiny = write_tiny_store(tmp_path / "s.h5", change=change)
-    with h5py.File(tiny.path, "r+") as file:
+    with edited(tiny.path) as file:
         file.attrs["dataset"] = HOSTILE
         notes = PROVENANCE | {"notes": [HOSTILE], "encoders": {HOSTILE: {"name": HOSTILE}}}
         file.attrs["provenance"] = json.dumps(notes)

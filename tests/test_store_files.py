@@ -24,6 +24,7 @@ from featurestore import Store
 from featurestore.codecs import Compression
 from featurestore.errors import StoreError
 from featurestore.writer import StoreWriter
+from tests.hdf5_edits import edited, remove_header
 from tests.tiny_store import TinyStore, expected, write_tiny_store
 
 # files that are no store ------------------------------------------------------------------------
@@ -54,7 +55,7 @@ def test_hdf5_that_is_no_store_says_what_it_holds(tmp_path: Path) -> None:
 
 def test_a_newer_format_is_refused(tmp_path: Path) -> None:
     tiny = write_tiny_store(tmp_path / "s.h5")
-    with h5py.File(tiny.path, "r+") as file:
+    with edited(tiny.path) as file:
         file.attrs["format_version"] = 2
     with pytest.raises(StoreError, match="store format 2, this program reads up to 1") as caught:
         featurestore.open(tiny.path)
@@ -119,18 +120,34 @@ def test_a_pickled_store_that_was_replaced_is_noticed(tmp_path: Path) -> None:
         pickle.loads(pickled)
 
 
+def replace_store(path: Path) -> None:
+    with StoreWriter.create(path, overwrite=True) as writer:
+        writer.table("entities", [])
+        writer.table("mentions", [])
+        writer.splits({})
+        writer.publish(dataset="other", provenance={})
+
+
 def test_an_open_store_goes_on_reading_the_file_it_opened(tmp_path: Path) -> None:
     tiny = write_tiny_store(tmp_path / "s.h5")
     with featurestore.open(tiny.path) as store:
+        replace_store(tiny.path)
+        for path in ("mentions/text_tokens", "mentions/image_regions", "mentions/candidates"):
+            found = store.mentions.gather(path.split("/")[1], [4])
+            assert np.array_equal(found, expected(tiny, path, [4]))
+        assert store.entities.ids([2]) == ["Q102"]
+    with featurestore.open(tiny.path) as store:
+        assert store.dataset == "other"
+
+
+def test_of_a_replaced_file_without_header_only_what_is_known_can_be_read(tmp_path: Path) -> None:
+    tiny = write_tiny_store(tmp_path / "s.h5")
+    remove_header(tiny.path)
+    with featurestore.open(tiny.path) as store:
         store.mentions.gather("text_tokens", [0])  # its chunk table is known from here on
-        with StoreWriter.create(tiny.path, overwrite=True) as writer:
-            writer.table("entities", [])
-            writer.table("mentions", [])
-            writer.splits({})
-            writer.publish(dataset="other", provenance={})
+        replace_store(tiny.path)
         wanted = expected(tiny, "mentions/text_tokens", [4])
         assert np.array_equal(store.mentions.gather("text_tokens", [4]), wanted)
-        assert store.entities.ids([2]) == ["Q102"]
         with pytest.raises(StoreError, match="was replaced while it was in use"):
             store.mentions.gather("image_regions", [0])  # its chunk table went with the old file
 

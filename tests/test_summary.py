@@ -19,6 +19,7 @@ from featurestore.describe import describe_entity, describe_mention, find_row
 from featurestore.errors import UnknownId
 from featurestore.schema import FIELDS
 from featurestore.summary import StoreSummary, TableSummary, summarise
+from tests.hdf5_edits import edited
 from tests.terminal import shown
 from tests.tiny_store import SIZES, TinyStore, write_tiny_store
 
@@ -133,7 +134,7 @@ def test_the_overview_tells_how_the_store_was_made(store: Store) -> None:
 
 def test_a_store_that_tells_nothing_of_its_making_is_shown_too(tmp_path: Path) -> None:
     tiny = write_tiny_store(tmp_path / "s.h5", entities=0, mentions=(0, 0, 0))
-    with h5py.File(tiny.path, "r+") as file:
+    with edited(tiny.path) as file:
         file.attrs["provenance"] = "{}"
         file.attrs["created"] = "long ago"
     with featurestore.open(tiny.path) as store:

@@ -12,10 +12,12 @@ import numpy as np
 import pytest
 
 from cli.main import main
-from featurestore.checksums import GROUP, arrays_of, pieces_of
+from featurestore import Store
+from featurestore.checksums import GROUP
 from featurestore.codecs import COMPRESSIONS, Compression
 from featurestore.errors import StoreError
-from featurestore.verify import verify
+from featurestore.verify import pieces_of, verify
+from tests.hdf5_edits import edited
 from tests.tiny_store import TinyStore, write_tiny_store
 
 
@@ -49,8 +51,9 @@ def test_tables_of_no_row_and_of_one_row_are_sound(tmp_path: Path, rows: int) ->
 @pytest.mark.parametrize("compression", ["lz4", "gzip"])
 def test_every_flipped_bit_is_found_in_its_field(tmp_path: Path, compression: Compression) -> None:
     tiny = write_tiny_store(tmp_path / "s.h5", compression=compression)
-    with h5py.File(tiny.path) as file:
-        pieces = [one for array in arrays_of(file) if (one := pieces_of(array)).sizes.sum()]
+    with Store(tiny.path) as store:
+        found = [pieces_of(store, path, array)[0] for path, array in store.catalog.arrays()]
+        pieces = [one for one in found if one.sizes.sum()]
     random = np.random.default_rng(0)
     for _ in range(60):
         one = pieces[random.integers(len(pieces))]
@@ -113,15 +116,24 @@ def test_an_answer_that_points_elsewhere_is_found(copy: Path) -> None:
     assert [(p.path, p.row) for p in problems] == [("mentions/answer", row)]
 
 
-def test_a_field_that_is_missing_and_one_of_another_type_are_named(copy: Path) -> None:
-    with h5py.File(copy, "r+") as file:
+def test_a_field_that_is_missing_is_named(copy: Path) -> None:
+    with edited(copy) as file:
         del file["mentions/gold"]
+    found = {problem.path: problem.what for problem in verify(copy, "quick").problems}
+    assert "is missing" in found["mentions/gold"]
+
+
+def test_a_field_of_another_type_is_refused_with_its_place(
+    copy: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with edited(copy) as file:
         values = file["mentions/char_start"][:].astype(np.int64)
         del file["mentions/char_start"]
         file["mentions/char_start"] = values
-    found = {problem.path: problem.what for problem in verify(copy, "quick").problems}
-    assert "is missing" in found["mentions/gold"]
-    assert found["mentions/char_start"] == "is int64, not int32"
+    assert main(["verify", str(copy)]) == 3
+    message = capsys.readouterr().err
+    assert "int64 where int32 belongs" in message
+    assert f"{copy}::/mentions/char_start" in message
 
 
 def test_bytes_that_are_no_text_are_named(copy: Path) -> None:
@@ -133,7 +145,7 @@ def test_bytes_that_are_no_text_are_named(copy: Path) -> None:
 
 
 def test_a_store_without_checksums_says_so_when_they_are_needed(copy: Path) -> None:
-    with h5py.File(copy, "r+") as file:
+    with edited(copy) as file:
         del file[GROUP]
     assert verify(copy).problems == []
     with pytest.raises(StoreError, match="no checksums"):

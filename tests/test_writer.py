@@ -21,7 +21,9 @@ import featurestore
 from featurestore import ids as ids_module
 from featurestore.codecs import COMPRESSIONS, Compression
 from featurestore.errors import SourceError, WriteError
-from featurestore.writer import ALIGNMENT, StoreWriter, check_target, remove_leftovers
+from featurestore.target import check_target, remove_leftovers
+from featurestore.work import LINE
+from featurestore.writer import StoreWriter
 from tests.tiny_store import PROVENANCE, write_tiny_store
 
 VIEW, RECORD = "entities/text_mean", "entities/text_tokens"
@@ -277,7 +279,7 @@ def test_a_target_in_no_folder_is_refused_before_any_work(tmp_path: Path) -> Non
 
 def test_an_unfinished_store_leaves_nothing(tmp_path: Path) -> None:
     with writing(tmp_path / "s.h5", entities=3):
-        assert folder(tmp_path) == [f".s.h5.{os.getpid()}.part"]
+        assert folder(tmp_path) == [".s.h5.ingest", ".s.h5.lock"]
     assert folder(tmp_path) == []
 
 
@@ -377,10 +379,8 @@ def test_rows_lie_on_cache_lines(tmp_path: Path, compression: Compression) -> No
         if compression == "none":
             offsets.append(records.get_offset())
         else:
-            records.chunk_iter(
-                lambda chunk: offsets.append(chunk.byte_offset) if chunk.size >= ALIGNMENT else None
-            )
-    assert all(offset % ALIGNMENT == 0 for offset in offsets)
+            records.chunk_iter(lambda chunk: offsets.append(chunk.byte_offset))
+    assert all(offset % LINE == 0 for offset in offsets)
     assert len(offsets) > 1
 
 

@@ -10,8 +10,9 @@ import numpy as np
 
 from featurestore.codecs import Compression
 from featurestore.schema import BY_PATH, FIELDS
+from featurestore.versions import program_versions
 from featurestore.views import region_mean, span_mean, token_max, token_mean
-from featurestore.writer import FeatureDtype, StoreWriter, program_versions
+from featurestore.writer import FeatureDtype, StoreWriter
 
 #: Lengths of the axes, all different, so that a mixed-up axis shows.
 SIZES = {"D": 6, "V": 10, "P": 5, "S": 7, "T": 9, "R": 4, "O": 3, "4": 4, "K": 4, "C": 5}

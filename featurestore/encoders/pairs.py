@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
 
 import numpy as np
 
 from featurestore.distinct import Distinct
 from featurestore.encoders.clip import ClipEncoder, pair_logits
+from featurestore.features import FeatureWriter
 from featurestore.progress import Progress
-from featurestore.schema import SIMILARITIES
+from featurestore.row_arrays import KeptRows
+from featurestore.schema import SIMILARITIES, TABLES
 from featurestore.writer import StoreWriter
 
 #: Distinct texts that are sorted by length and embedded together.
@@ -20,32 +21,31 @@ WINDOW = 1024
 class ClipPairs:
     """CLIP embeddings of both tables, and the similarities of every mention–candidate pair.
 
-    The similarities are made from the exact embeddings, which wait in scratch files on disk, not from
+    The similarities are made from the exact embeddings, which wait on disk, not from
     the stored ones, which may be float16.
     """
 
-    def __init__(
-        self, writer: StoreWriter, encoder: ClipEncoder, scratch: dict[str, np.ndarray]
-    ) -> None:
+    def __init__(self, writer: StoreWriter, encoder: ClipEncoder) -> None:
         self._writer = writer
         self._encoder = encoder
-        self._exact = scratch
-        self._stored = {path: writer.feature(path, (encoder.width,)) for path in scratch}
+        self._exact: dict[str, KeptRows] = {}
+        self._stored: dict[str, FeatureWriter] = {}
+        for table in TABLES:
+            shape = (writer.rows(table), encoder.width)
+            for path in (f"{table}/clip_text", f"{table}/clip_image"):
+                self._exact[path] = writer.kept(f"{path}.exact", shape, np.dtype(np.float32))
+                self._stored[path] = writer.feature(path, shape[1:])
 
     @classmethod
-    def create(
-        cls, writer: StoreWriter, encoder: ClipEncoder | None, stack: ExitStack
-    ) -> ClipPairs | None:
-        if encoder is None:
-            return None
-        paths = [f"{t}/clip_{kind}" for t in ("entities", "mentions") for kind in ("text", "image")]
-        scratch = {
-            path: stack.enter_context(
-                writer.scratch((writer.rows(path.split("/")[0]), encoder.width))
-            )
-            for path in paths
-        }
-        return cls(writer, encoder, scratch)
+    def create(cls, writer: StoreWriter, encoder: ClipEncoder | None) -> ClipPairs | None:
+        return None if encoder is None else cls(writer, encoder)
+
+    def has_images(self, table: str, rows: np.ndarray) -> bool:
+        """Whether the pictures of all these rows are written."""
+        return self._has(f"{table}/clip_image", rows)
+
+    def _has(self, path: str, rows: np.ndarray) -> bool:
+        return self._exact[path].has(rows) and self._stored[path].has(rows)
 
     def write_images(self, table: str, rows: np.ndarray, embeddings: np.ndarray) -> None:
         self._keep(f"{table}/clip_image", rows, embeddings)
@@ -58,15 +58,21 @@ class ClipPairs:
         with progress.stage(f"{table} CLIP text", len(distinct), "texts") as stage:
             for first in range(0, len(distinct), WINDOW):
                 window = distinct.values[first : first + WINDOW]
+                numbers = first + np.arange(len(window))
+                rows_of = distinct.rows(numbers, block=1 << 16)
+                if all(self._has(f"{table}/clip_text", rows) for rows, _ in rows_of):
+                    stage.advance(len(window))
+                    continue
                 order = sorted(range(len(window)), key=lambda i: len(window[i]))
                 embeddings = self._encoder.encode_texts([window[i] for i in order], padding=padding)
                 numbers = first + np.array(order)
                 for rows, places in distinct.rows(numbers, block=1 << 16):
                     self._keep(f"{table}/clip_text", rows, embeddings[places])
+                self._writer.finished()
                 stage.advance(len(window))
 
     def _keep(self, path: str, rows: np.ndarray, embeddings: np.ndarray) -> None:
-        self._exact[path][rows] = embeddings
+        self._exact[path].write(rows, embeddings)
         self._stored[path].write(rows, embeddings)
 
     def write_pairs(self, candidates: np.ndarray, gold: np.ndarray, progress: Progress) -> None:
@@ -77,8 +83,8 @@ class ClipPairs:
             with progress.stage(name, len(slots), "mentions") as stage:
                 for part in _slices(len(slots), 1024):
                     logits[part] = pair_logits(
-                        self._exact[f"mentions/{mention_side}"][part],
-                        self._exact[f"entities/{entity_side}"],
+                        self._exact[f"mentions/{mention_side}"].values[part],
+                        self._exact[f"entities/{entity_side}"].values,
                         slots[part],
                         self._encoder.logit_scale,
                     )

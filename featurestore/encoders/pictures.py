@@ -27,8 +27,12 @@ from featurestore.encoders.suite import Encoders
 from featurestore.features import FeatureWriter
 from featurestore.options import IngestOptions
 from featurestore.progress import Progress
+from featurestore.row_arrays import KeptRows
 from featurestore.sources.pictures import STATUS_CODE
 from featurestore.writer import StoreWriter
+
+#: Distinct pictures after which nothing is half done (chosen here: four batches of the encoders).
+WINDOW = 256
 
 _OK, _MISSING = STATUS_CODE["ok"], STATUS_CODE["missing"]
 
@@ -47,34 +51,42 @@ class Pictures:
     """The picture files of one table, and the encoders they go through."""
 
     def __init__(
-        self, root: Path, table: str, choices: Sequence[Sequence[str]], encoders: Encoders
+        self,
+        writer: StoreWriter,
+        table: str,
+        choices: Sequence[Sequence[str]],
+        encoders: Encoders,
+        *,
+        root: Path,
+        options: IngestOptions,
+        clip: ClipPairs | None,
     ) -> None:
         """``choices``: for each row its files below ``root``, the preferred one first; may be none."""
-        self._root = root
+        self._writer = writer
         self._table = table
         self._choices = choices
         self._encoders = encoders
+        self._root = root
+        self._keep = options.entity_objects if table == "entities" else options.mention_objects
+        self._sink = PictureSink.create(writer, table, encoders, self._keep, clip)
 
-    def write(
-        self,
-        writer: StoreWriter,
-        options: IngestOptions,
-        clip: ClipPairs | None,
-        progress: Progress,
-    ) -> int:
+    def write(self, progress: Progress) -> int:
         """Write every picture field of the table that has an encoder, and where pictures came from.
 
         Returns:
             Rows whose picture is not their first file.
         """
-        keep = options.entity_objects if self._table == "entities" else options.mention_objects
-        sink = PictureSink.create(writer, self._table, self._encoders, keep, clip)
+        sink = self._sink
         used = [files[0] if files else "" for files in self._choices]
         rank, later = 0, 0
         waiting = self._with_more_than(0, np.arange(len(self._choices)))
         while len(waiting):
             names = [self._choices[row][rank] for row in waiting.tolist()]
-            status = self._write_files(sink, waiting, names, keep, progress)
+            known = self._writer.kept(
+                f"{self._table}/picture_status.{rank}", (len(self._choices),), np.dtype(np.uint8)
+            )
+            self._write_files(known, waiting, names, progress)
+            status = known.values[waiting]
             good = status == _OK
             if rank == 0:
                 sink.status[waiting] = status
@@ -85,8 +97,8 @@ class Pictures:
                     used[waiting[place]] = names[place]
             rank += 1
             waiting = self._with_more_than(rank, waiting[~good])
-        self._write_default(sink, keep)
-        writer.text(f"{self._table}/image_path", used)
+        self._write_default()
+        self._writer.text(f"{self._table}/image_path", used)
         sink.finish()
         return later
 
@@ -96,53 +108,58 @@ class Pictures:
         return rows[np.array(more, bool)]
 
     def _write_files(
-        self,
-        sink: PictureSink,
-        rows: np.ndarray,
-        names: Sequence[str],
-        keep: int,
-        progress: Progress,
-    ) -> np.ndarray:
+        self, known: KeptRows, rows: np.ndarray, names: Sequence[str], progress: Progress
+    ) -> None:
         """Write the features of the files that can be used: row ``rows[i]`` has ``names[i]``.
 
-        Returns:
-            (len(rows),) ``image_status`` of each row's file.
+        Args:
+            known: gets the ``image_status`` of each row's file; rows that have one are written already.
         """
         distinct = Distinct(names)
-        status = np.zeros(len(rows), np.uint8)
-        first = 0
         with progress.stage(f"{self._table} pictures", len(distinct), "pictures") as stage:
-            for batch in read_pictures(self._root / name for name in distinct.values):
-                numbers = np.arange(first, first + len(batch.pictures))
-                good = batch.status == _OK
-                if good.any():
-                    chosen = [p for p, ok in zip(batch.pictures, good, strict=True) if ok]
-                    owners = [rows[distinct.first_row(n)] for n in numbers[good].tolist()]
-                    features = self._encode(chosen, owners, keep)
-                    for places, pictures in distinct.rows(numbers[good], block=sink.block):
-                        sink.write(rows[places], features, pictures)
-                for places, pictures in distinct.rows(numbers, block=1 << 20):
-                    status[places] = batch.status[pictures]
-                first += len(numbers)
+            for first in range(0, len(distinct), WINDOW):
+                numbers = np.arange(first, min(first + WINDOW, len(distinct)))
+                if not all(
+                    self._sink.has(rows[places], known)
+                    for places, _ in distinct.rows(numbers, block=self._sink.block)
+                ):
+                    self._write_window(known, rows, distinct, numbers)
+                    self._writer.finished()
                 stage.advance(len(numbers))
-        return status
 
-    def _write_default(self, sink: PictureSink, keep: int) -> None:
+    def _write_window(
+        self, known: KeptRows, rows: np.ndarray, distinct: Distinct, numbers: np.ndarray
+    ) -> None:
+        names = distinct.values[numbers[0] : numbers[-1] + 1]
+        first = int(numbers[0])
+        for batch in read_pictures(self._root / name for name in names):
+            read = np.arange(first, first + len(batch.pictures))
+            good = batch.status == _OK
+            if good.any():
+                chosen = [p for p, ok in zip(batch.pictures, good, strict=True) if ok]
+                owners = [rows[distinct.first_row(n)] for n in read[good].tolist()]
+                features = self._encode(chosen, owners)
+                for places, pictures in distinct.rows(read[good], block=self._sink.block):
+                    self._sink.write(rows[places], features, pictures)
+            for places, pictures in distinct.rows(read, block=1 << 20):
+                known.write(rows[places], batch.status[pictures])
+            first += len(read)
+
+    def _write_default(self) -> None:
         """The default picture for every row that has no picture of its own."""
+        sink = self._sink
         rows = np.flatnonzero(sink.status != _OK)
-        if not len(rows):
+        if not len(rows) or sink.has(rows):
             return
-        features = self._encode([default_picture()], rows[:1].tolist(), keep)
+        features = self._encode([default_picture()], rows[:1].tolist())
         for first in range(0, len(rows), sink.block):
             part = rows[first : first + sink.block]
             sink.write(part, features, np.zeros(len(part), np.int64))
 
-    def _encode(
-        self, pictures: Sequence[Image.Image], owners: Sequence[int], keep: int
-    ) -> PictureFeatures:
+    def _encode(self, pictures: Sequence[Image.Image], owners: Sequence[int]) -> PictureFeatures:
         """``owners``: a row of each picture; names it to a detector that replays recorded boxes."""
         keys = [f"{self._table}/{row}" for row in owners]
-        return picture_features(self._encoders, self._table, pictures, keys=keys, keep=keep)
+        return picture_features(self._encoders, self._table, pictures, keys=keys, keep=self._keep)
 
 
 def picture_features(
@@ -188,13 +205,13 @@ class PictureSink:
         clip: ClipPairs | None,
         block: int,
     ) -> None:
-        rows = writer.rows(table)
         self._writer, self._table = writer, table
         self._images, self._pooled, self._objects, self._clip = images, pooled, objects, clip
-        self._boxes = Boxes(
-            np.zeros((rows, keep, 4), np.float32), np.zeros((rows, keep), np.float32)
-        )
-        self.status = np.full(rows, _MISSING, np.uint8)
+        self._boxes = self._scores = None
+        if objects is not None:
+            self._boxes = writer.growing_column(f"{table}/object_boxes", (keep, 4))
+            self._scores = writer.growing_column(f"{table}/object_scores", (keep,))
+        self.status = np.full(writer.rows(table), _MISSING, np.uint8)
         self.block = block
 
     @classmethod
@@ -227,6 +244,20 @@ class PictureSink:
             block=block_rows(4 * regions * (image.width if image else 1)),
         )
 
+    def has(self, rows: np.ndarray, known: KeptRows | None = None) -> bool:
+        """Whether all these rows are written.
+
+        Args:
+            known: ``image_status`` of the rows' files; only those that can be used have features.
+        """
+        if known is not None:
+            if not known.has(rows):
+                return False
+            rows = rows[known.values[rows] == _OK]
+        fields = (self._images, self._pooled, self._objects, self._boxes, self._scores)
+        written = all(field.has(rows) for field in fields if field is not None)
+        return written and (self._clip is None or self._clip.has_images(self._table, rows))
+
     def write(self, rows: np.ndarray, features: PictureFeatures, places: np.ndarray) -> None:
         """Row ``rows[i]`` gets the features of picture ``places[i]``."""
         if self._images is not None and features.regions is not None:
@@ -235,14 +266,11 @@ class PictureSink:
             self._pooled.write(rows, features.pooled[places])
         if self._objects is not None and features.objects is not None:
             self._objects.write(rows, features.objects[places])
-        if features.boxes is not None:
-            self._boxes.boxes[rows] = features.boxes.boxes[places]
-            self._boxes.scores[rows] = features.boxes.scores[places]
+        if self._boxes is not None and self._scores is not None and features.boxes is not None:
+            self._boxes.write(rows, features.boxes.boxes[places])
+            self._scores.write(rows, features.boxes.scores[places])
         if self._clip is not None and features.clip is not None:
             self._clip.write_images(self._table, rows, features.clip[places])
 
     def finish(self) -> None:
         self._writer.column(f"{self._table}/image_status", self.status)
-        if self._objects is not None:
-            self._writer.column(f"{self._table}/object_boxes", self._boxes.boxes)
-            self._writer.column(f"{self._table}/object_scores", self._boxes.scores)

@@ -6,8 +6,7 @@ Peak memory is one window of features beside the encoders, whatever the size of 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -35,8 +34,17 @@ READS = (
     *("mention_tokens", "entity_tokens", "mention_objects", "entity_objects"),
 )
 
-#: Writes rows of the store: row ``rows[i]`` gets the text at ``places[i]`` of the batch.
-_TextWriter = Callable[[np.ndarray, TokenBatch, np.ndarray], None]
+
+class _Sink(NamedTuple):
+    """What takes encoded texts: row ``rows[i]`` of the store gets the text at ``places[i]`` of the batch.
+
+    ``keep``: tokens of a text that it takes. ``has`` tells whether rows are written already.
+    """
+
+    name: str
+    keep: int
+    write: Callable[[np.ndarray, TokenBatch, np.ndarray], None]
+    has: Callable[[np.ndarray], bool]
 
 
 class RawSource:
@@ -87,14 +95,21 @@ class RawSource:
         """Write both tables; returns counts for the summary."""
         counts = dict(self._raw.counts)
         self._write_tables(writer)
-        with ExitStack() as scratch:
-            clip = ClipPairs.create(writer, self._encoders.clip, scratch)
-            if self._encoders.text is not None:
-                self._write_entity_text(writer, self._encoders.text, progress)
-                counts |= self._write_mention_text(writer, self._encoders.text, progress)
-            counts |= self._write_pictures(writer, clip, progress)
-            if clip is not None:
-                self._write_pairs(clip, progress)
+        encoder, clip = self._encoders.text, ClipPairs.create(writer, self._encoders.clip)
+        sentences = self._sentences(writer, encoder) if encoder is not None else None
+        texts = self._entity_text(writer, encoder) if encoder is not None else None
+        pictures = self._pictures(writer, clip)
+        writer.check_room()
+        if encoder is not None and texts is not None and sentences is not None:
+            self._encode_texts(writer, texts, self._raw.entities.texts, encoder, progress)
+            sink = _token_sink(sentences, "mention text", self._options.mention_tokens)
+            self._encode_texts(writer, sink, self._raw.mentions.sentences, encoder, progress)
+            counts["empty spans"] = sentences.finish()
+        later = {table: sink.write(progress) for table, sink in pictures.items()}
+        if any(len(files) > 1 for files in self._raw.entities.image_choices):
+            counts["entity pictures that are not the first listed"] = later["entities"]
+        if clip is not None:
+            self._write_pairs(clip, progress)
         return counts
 
     def _write_tables(self, writer: StoreWriter) -> None:
@@ -117,17 +132,16 @@ class RawSource:
         writer.column("mentions/gold", mentions.gold)
         writer.column("mentions/answer", mentions.answer)
 
-    def _write_pictures(
-        self, writer: StoreWriter, clip: ClipPairs | None, progress: Progress
-    ) -> dict[str, int]:
-        choices = self._raw.entities.image_choices
-        entities = Pictures(self._raw.root, "entities", choices, self._encoders)
-        later = entities.write(writer, self._options, clip, progress)
+    def _pictures(self, writer: StoreWriter, clip: ClipPairs | None) -> dict[str, Pictures]:
         single = [(path,) if path else () for path in self._raw.mentions.image_paths]
-        mentions = Pictures(self._raw.root, "mentions", single, self._encoders)
-        mentions.write(writer, self._options, clip, progress)
-        some_have_more = any(len(files) > 1 for files in choices)
-        return {"entity pictures that are not the first listed": later} if some_have_more else {}
+        choices = {"entities": self._raw.entities.image_choices, "mentions": single}
+        return {
+            table: Pictures(
+                writer, table, files, self._encoders,
+                root=self._raw.root, options=self._options, clip=clip,
+            )
+            for table, files in choices.items()
+        }  # fmt: skip
 
     def _write_pairs(self, clip: ClipPairs, progress: Progress) -> None:
         entities, mentions, padding = self._raw.entities, self._raw.mentions, self._keep_padding
@@ -135,60 +149,55 @@ class RawSource:
         clip.write_texts("mentions", mentions.sentences, progress, padding=padding)
         clip.write_pairs(mentions.candidates, mentions.gold, progress)
 
-    def _write_entity_text(
-        self, writer: StoreWriter, encoder: TextEncoder, progress: Progress
-    ) -> None:
-        texts, name = self._raw.entities.texts, "entity text"
-        if self._raw.entity_text == "pooled":
-            pooled = writer.feature("entities/text_pooled", (encoder.width,))
+    def _entity_text(self, writer: StoreWriter, encoder: TextEncoder) -> _Sink:
+        if self._raw.entity_text != "pooled":
+            tokens = self._options.entity_tokens
+            sink = EntityText(writer, tokens=tokens, width=encoder.width)
+            return _token_sink(sink, "entity text", tokens)
+        pooled = writer.feature("entities/text_pooled", (encoder.width,))
 
-            def write(rows: np.ndarray, batch: TokenBatch, places: np.ndarray) -> None:
-                assert batch.pooled is not None  # _check_encoders
-                pooled.write(rows, batch.pooled[places])
+        def write(rows: np.ndarray, batch: TokenBatch, places: np.ndarray) -> None:
+            assert batch.pooled is not None  # _check_encoders
+            pooled.write(rows, batch.pooled[places])
 
-            self._encode_texts(write, texts, 1, encoder, name, progress)  # tokens are not used
-            return
-        tokens = self._options.entity_tokens
-        sink = EntityText(writer, tokens=tokens, width=encoder.width)
-        self._encode_texts(_token_writer(sink), texts, tokens, encoder, name, progress)
-        sink.finish()
+        return _Sink("entity text", 1, write, pooled.has)  # tokens are not used
 
-    def _write_mention_text(
-        self, writer: StoreWriter, encoder: TextEncoder, progress: Progress
-    ) -> dict[str, int]:
+    def _sentences(self, writer: StoreWriter, encoder: TextEncoder) -> MentionText:
         mentions, tokens = self._raw.mentions, self._options.mention_tokens
         starts, ends = encoder.mention_spans(
             mentions.sentences, mentions.char_start.tolist(), mentions.mentions
         )
-        sink = MentionText(writer, tokens=tokens, width=encoder.width, starts=starts, ends=ends)
-        write, name = _token_writer(sink), "mention text"
-        self._encode_texts(write, mentions.sentences, tokens, encoder, name, progress)
-        return {"empty spans": sink.finish()}
+        return MentionText(writer, tokens=tokens, width=encoder.width, starts=starts, ends=ends)
 
     def _encode_texts(
         self,
-        write: _TextWriter,
+        writer: StoreWriter,
+        sink: _Sink,
         texts: Sequence[str],
-        keep: int,
         encoder: TextEncoder,
-        name: str,
         progress: Progress,
     ) -> None:
+        """Every distinct text once, a window of them at a time; those that are written are left out."""
         distinct = Distinct(texts)
-        block = block_rows(4 * keep * encoder.width)
-        with progress.stage(name, len(distinct), "texts") as stage:
-            for batch in encoder.encode(
-                distinct.values, keep=keep, window=WINDOW, padding=self._keep_padding
-            ):
-                size = len(batch.counts)
-                for rows, places in distinct.rows(batch.first + np.arange(size), block=block):
-                    write(rows, batch, places)
-                stage.advance(size)
+        block = block_rows(4 * sink.keep * encoder.width)
+        with progress.stage(sink.name, len(distinct), "texts") as stage:
+            for first in range(0, len(distinct), WINDOW):
+                window = distinct.values[first : first + WINDOW]
+                numbers = np.arange(first, first + len(window))
+                if not all(sink.has(rows) for rows, _ in distinct.rows(numbers, block=block)):
+                    batches = encoder.encode(
+                        window, keep=sink.keep, window=WINDOW, padding=self._keep_padding
+                    )
+                    for batch in batches:
+                        for rows, places in distinct.rows(numbers, block=block):
+                            sink.write(rows, batch, places)
+                    writer.finished()
+                stage.advance(len(window))
 
 
-def _token_writer(sink: EntityText | MentionText) -> _TextWriter:
+def _token_sink(sink: EntityText | MentionText, name: str, keep: int) -> _Sink:
     def write(rows: np.ndarray, batch: TokenBatch, places: np.ndarray) -> None:
         tokens = batch.split()
         sink.write(rows, [tokens[place] for place in places.tolist()], batch.counts[places])
 
-    return write
+    return _Sink(name, keep, write, sink.has)

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 from featurestore.disk import sync_folder, write_errors
 from featurestore.errors import WriteError
 from featurestore.store import Store
-from featurestore.writer import remove_leftovers
+from featurestore.target import remove_leftovers
 
 Block = TypeVar("Block")
 

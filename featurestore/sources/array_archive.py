@@ -185,6 +185,8 @@ class ArchiveArrays:
             begin, end = np.searchsorted(part.source_rows, (first, first + len(values)))
             if begin < end:
                 chosen = slice(int(begin), int(end))
+                if feed.has(part.rows[chosen]):
+                    continue
                 if end - begin < len(values):
                     values = values[part.source_rows[chosen] - first]
                 feed.write(part.block(header.where, number, chosen, values))

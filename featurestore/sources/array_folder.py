@@ -56,9 +56,10 @@ class FolderArrays:
                     step = block_rows(array[:1].nbytes)
                     for first in range(0, len(part.rows), step):
                         chosen = slice(first, first + step)
-                        values = _rows(array, part.source_rows[chosen])
-                        feed.write(part.block(self.where(part.file), number, chosen, values))
-                        stage.advance(len(values))
+                        if not feed.has(part.rows[chosen]):
+                            values = _rows(array, part.source_rows[chosen])
+                            feed.write(part.block(self.where(part.file), number, chosen, values))
+                        stage.advance(len(part.rows[chosen]))
 
     def origin(self) -> dict[str, Any]:
         """A digest of the files' names, sizes and heads."""

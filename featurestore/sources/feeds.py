@@ -55,13 +55,15 @@ class Part:
 class Feed:
     """The files of one kind of feature, and what takes their rows.
 
-    Rows of a file come in ascending order; the files come in any. ``finish`` is for after the last.
+    Rows of a file come in ascending order; the files come in any. ``has`` tells whether rows of the store
+    are written already and need not come. ``finish`` is for after the last.
     """
 
     name: str
     unit: str  # what a row is, for the progress
     parts: Sequence[Part]
     write: Callable[[Block], None]
+    has: Callable[[np.ndarray], bool]
     finish: Callable[[], None] = lambda: None
 
 

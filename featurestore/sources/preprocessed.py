@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -178,7 +178,8 @@ class Preprocessed:
                 self._pictures(writer),
                 self._objects(writer),
             ]
-            self._arrays.feed(feeds, progress)
+            writer.check_room()
+            self._arrays.feed([_in_parts(feed, writer) for feed in feeds], progress)
             for feed in feeds:
                 feed.finish()
         return counts
@@ -227,14 +228,18 @@ class Preprocessed:
     # features ----------------------------------------------------------------------------------
 
     def _feed(
-        self, name: str, write: Callable[[Block], None], finish: Callable[[], None] = lambda: None
+        self,
+        name: str,
+        write: Callable[[Block], None],
+        has: Callable[[np.ndarray], bool],
+        finish: Callable[[], None] = lambda: None,
     ) -> Feed:
         """One kind of file of all splits; the number of a part is that of its split."""
         parts: Sequence[Part] = [
             Part(_file(name, split), np.arange(len(rows)), np.arange(rows.start, rows.stop))
             for split, rows in self._ranges().items()
         ]
-        return Feed(name, "mentions", parts, write, finish)
+        return Feed(name, "mentions", parts, write, has, finish)
 
     def _row_shape(self, name: str) -> tuple[int, ...]:
         return self.splits[0].features[name].shape[1:]
@@ -268,7 +273,7 @@ class Preprocessed:
         def finish() -> None:
             counted["empty spans"] = sink.finish()
 
-        return self._feed(_TEXT, write, finish)
+        return self._feed(_TEXT, write, sink.has, finish)
 
     def _pictures(self, writer: StoreWriter) -> Feed:
         regions, width = self._row_shape(_PICTURES)
@@ -278,7 +283,7 @@ class Preprocessed:
             with block.located():
                 images.write(block.rows, block.values)
 
-        return self._feed(_PICTURES, write)
+        return self._feed(_PICTURES, write, images.has)
 
     def _objects(self, writer: StoreWriter) -> Feed:
         shape = one_vector(self.splits[0].features[_OBJECTS], axes=3, of="an object")
@@ -288,7 +293,17 @@ class Preprocessed:
             with block.located():
                 objects.write(block.rows, block.values.reshape(-1, *shape))
 
-        return self._feed(_OBJECTS, write)
+        return self._feed(_OBJECTS, write, objects.has)
+
+
+def _in_parts(feed: Feed, writer: StoreWriter) -> Feed:
+    """A feed after each block of which nothing is half done."""
+
+    def write(block: Block) -> None:
+        feed.write(block)
+        writer.finished()
+
+    return replace(feed, write=write)
 
 
 def _file(name: str, split: str) -> str:

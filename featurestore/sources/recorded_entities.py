@@ -135,7 +135,7 @@ class WikimelEntities:
             with block.located():
                 sink.write(block.rows, cut(block.values, counts, keep_padding=keep_padding), counts)
 
-        return Feed("entity-attr-feature", "entities", self._parts(_TEXT), write, sink.finish)
+        return Feed("entity-attr-feature", "entities", self._parts(_TEXT), write, sink.has)
 
     def _view(self, writer: StoreWriter, file: str, field: str, *, axes: int, of: str) -> Feed:
         shape = one_vector(self._headers[file], axes=axes, of=of)
@@ -145,7 +145,7 @@ class WikimelEntities:
             with block.located():
                 feature.write(block.rows, block.values.reshape(-1, *shape))
 
-        return Feed(file.removesuffix(".npy"), "entities", self._parts(file), write)
+        return Feed(file.removesuffix(".npy"), "entities", self._parts(file), write, feature.has)
 
 
 def _qid_rows(arrays: RecordedArrays) -> dict[str, int]:

@@ -1,0 +1,48 @@
+"""Find out what a file is, and read its catalog, believing nothing that has not been checked."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from featurestore.catalog import Catalog
+from featurestore.catalog_json import decode_catalog
+from featurestore.errors import StoreError
+from featurestore.header import read_catalog_bytes, read_header
+from featurestore.headerless import catalog_by_hdf5
+
+
+def read_catalog(path: str | os.PathLike[str]) -> Catalog:
+    """Read the metadata of a store.
+
+    Raises:
+        StoreError: missing file, no drin-fs store, damaged, or of a later format.
+    """
+    path = Path(path)
+    if path.is_dir():
+        raise StoreError(
+            "a folder, not a store",
+            where=str(path),
+            hint=f"if it is a dataset: drin-fs ingest {path} -o STORE.h5",
+        )
+    if not path.is_file():
+        raise StoreError("no such store", where=str(path), hint=_nearby_stores(path))
+    try:
+        with path.open("rb") as file:
+            header = read_header(file, path)
+            if header is not None:
+                catalog = read_catalog_bytes(file, header, path)
+                return decode_catalog(catalog, path, header.file_bytes)
+    except OSError as error:
+        raise StoreError(
+            f"cannot be read ({error.strerror})", where=str(path), hint="see who may read it"
+        ) from error
+    return catalog_by_hdf5(path)
+
+
+def _nearby_stores(path: Path) -> str:
+    folder = path.parent
+    found = sorted(p.name for p in folder.glob("*.h5"))[:5] if folder.is_dir() else []
+    if found:
+        return f"stores in {folder}: {', '.join(found)}"
+    return "make one with: drin-fs ingest SOURCE -o STORE.h5"

@@ -1,0 +1,115 @@
+"""Finished parts of a store being written: taken up after an interruption, entered as work goes on."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import Any, TypeVar
+
+import numpy as np
+
+from featurestore.row_arrays import PartArray
+from featurestore.work import Work
+from featurestore.written import Share
+
+Array = TypeVar("Array", bound=PartArray)
+
+#: Seconds of work, or bytes of the store, from which on what is finished becomes a part
+#: (chosen here: an interruption costs half a minute at most, syncing them a thousandth of the time).
+PART_SECONDS, PART_BYTES = 30.0, 1 << 30
+
+
+class Parts:
+    """The arrays that a store is written to, and the parts that hold what is finished of them.
+
+    Args:
+        seconds, size: what is finished becomes a part when it took so long, or is so many bytes.
+        note: is told what is not done again, and what has to be.
+    """
+
+    def __init__(
+        self, work: Work, *, seconds: float, size: int, note: Callable[[str], None]
+    ) -> None:
+        self._work = work
+        self._seconds, self._size = seconds, size
+        self._note = note
+        self._noted: set[tuple[str, int]] = set()
+        self._arrays: dict[str, PartArray] = {}
+        self._began, self._start = time.monotonic(), work.end
+        self._marked_end = work.end
+
+    def hold(self, name: str) -> bool:
+        """Whether a part from before an interruption holds rows of this array."""
+        return any(name in part.plain["arrays"] for part in self._work.parts)
+
+    def take_up(self, array: Array) -> Array:
+        """An array, with the rows that it has from before an interruption."""
+        damaged = 0
+        for part in self._work.parts:
+            told = part.plain["arrays"].get(array.name)
+            if told is not None:
+                share = Share(part.runs[array.name], told["digest"])
+                damaged += array.restore(share, told["facts"])
+        self._arrays[array.name] = array
+        if damaged:
+            self._note(
+                f"WARNING: {damaged:,} rows of {array.name} are not what was written before the "
+                "interruption; they are made again"
+            )
+        self._tell_skipped(array)
+        return array
+
+    def forget(self, name: str) -> None:
+        """An array that another one has taken the place of."""
+        self._arrays.pop(name, None)
+
+    def _tell_skipped(self, array: PartArray) -> None:
+        """Say how far a table is; fields that are equally far are not all told of."""
+        table, _, field = array.name.partition("/")
+        there, rows = int(array.written.done.sum()), len(array.written.done)
+        if there and (table, there) not in self._noted:
+            self._noted.add((table, there))
+            name = field.removesuffix(".float16").removesuffix(".float32")
+            self._note(f"skips {there:,} of {rows:,} {table}, finished before ({name} and others)")
+
+    def mark(self) -> None:
+        """Nothing is half done now; what was written since the last part may become one.
+
+        Raises:
+            OSError: the disk is full, or another write error.
+        """
+        for array in self._arrays.values():
+            array.written.mark()
+        self._marked_end = self._work.end
+        self._work.file.check()
+        due = time.monotonic() - self._began >= self._seconds
+        if due or self._work.end - self._start >= self._size:
+            self._work.file.then(self._part())
+
+    def _part(self) -> Callable[[], None]:
+        """Enters what was written up to the mark as a part, once it is written."""
+        arrays: dict[str, Any] = {}
+        runs: dict[str, np.ndarray] = {}
+        kept: list[np.memmap] = []
+        for array in self._arrays.values():
+            share = array.written.take()
+            if share is not None:
+                arrays[array.name] = {"digest": share.digest, "facts": dict(array.facts)}
+                runs[array.name] = share.runs
+                kept += array.kept
+        self._began, self._start = time.monotonic(), self._work.end
+        part = self._work.part(arrays, runs, self._marked_end)
+        return partial(self._work.enter, part, kept)
+
+    def close(self) -> None:
+        """Enter what was finished as a last part, as far as the disk permits, and let go."""
+        try:
+            for array in self._arrays.values():
+                array.written.give_up_unmarked()
+            if any(array.written.is_marked for array in self._arrays.values()):
+                self._work.file.then(self._part())
+            self._work.file.wait()
+        except OSError:
+            pass  # the parts that were entered before are kept
+        self._work.close()

@@ -1,0 +1,117 @@
+"""Records in chunks that are written in any order: appended to the store, found through a table."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from xxhash import xxh3_64_intdigest
+
+from featurestore.bitshuffle import Damage
+from featurestore.codecs import Chunks, Codec
+from featurestore.disk import Bytes, bytes_of
+from featurestore.errors import StoreError
+from featurestore.row_arrays import PartArray
+from featurestore.work import LINE, Work, rows_of
+from featurestore.written import Share
+
+
+class Packed(NamedTuple):
+    """Chunks of some records behind each other, as they go into the file at once."""
+
+    data: np.ndarray  # (bytes,) uint8
+    starts: np.ndarray  # (n,) int64, in ``data``
+    sizes: np.ndarray  # (n,) int64
+    sums: np.ndarray  # (n,) uint64
+
+
+def pack(pieces: Sequence[np.ndarray]) -> Packed:
+    """Chunks, (bytes,) uint8 each, behind each other."""
+    sizes = np.array([len(piece) for piece in pieces], np.int64)
+    room = -(-sizes // LINE) * LINE
+    starts = np.cumsum(room) - room
+    data = np.zeros(int(starts[-1] + sizes[-1]), np.uint8)
+    for piece, start in zip(pieces, starts.tolist(), strict=True):
+        data[start : start + len(piece)] = piece
+    sums = np.array([xxh3_64_intdigest(piece.data) for piece in pieces], np.uint64)
+    return Packed(data, starts, sizes, sums)
+
+
+class RecordArray(PartArray):
+    """The records of one field, one chunk each.
+
+    ``table``: (rows, 2) int64 offset and size of each chunk. ``sums``: (rows,) uint64 their checksums.
+    Both are maps of files: memory does not grow with the rows.
+    """
+
+    def __init__(
+        self, work: Work, name: str, shape: tuple[int, ...], dtype: np.dtype, codec: Codec
+    ) -> None:
+        super().__init__(name, shape[0])
+        self.shape, self.dtype, self.codec = shape, dtype, codec
+        self.stored_bytes = 0
+        self._work = work
+        self.table = work.rows_file(f"{name}.chunks", (shape[0], 2), np.dtype(np.int64))
+        self.sums = work.rows_file(f"{name}.sums", (shape[0],), np.dtype(np.uint64))
+
+    def write(self, rows: np.ndarray, packed: Packed) -> None:
+        """Write records, none of which is there yet.
+
+        Raises:
+            OSError: an earlier write failed.
+        """
+        begin = self._work.put(bytes_of(packed.data), LINE)
+        self.table[rows, 0] = begin + packed.starts
+        self.table[rows, 1] = packed.sizes
+        self.sums[rows] = packed.sums
+        self.stored_bytes += int(packed.sizes.sum())
+        self.written.add(rows, bytes_of(packed.sums))
+
+    def chunk(self, row: int) -> np.ndarray:
+        """The stored bytes of a record."""
+        start, size = self.table[row].tolist()
+        return np.frombuffer(self._work.file.read(start, size), np.uint8)
+
+    def read(self, row: int) -> np.ndarray:
+        """(1, …) a record.
+
+        Raises:
+            StoreError: it does not decode.
+        """
+        chunk, whole = self.chunk(row), math.prod(self.shape[1:])
+        out = np.empty((1, *self.shape[1:]), self.dtype)
+        chunks = Chunks(chunk, np.zeros(1, np.int64), np.array([len(chunk)]))
+        blocks = self.codec.checked_blocks(chunks, whole=whole, item=self.dtype.itemsize)
+        found: Damage | np.ndarray | None = blocks
+        if isinstance(blocks, np.ndarray):
+            values = np.array([whole])
+            decoder = self.codec.decoder(chunks, blocks, values, whole=whole, out=out)
+            found = decoder.decode(range(1))
+        if isinstance(found, Damage):
+            raise StoreError(f"damaged record: {found.why}", where=f"{self.name}[{row}]")
+        return out
+
+    def written_bytes(self, rows: range) -> Iterator[Bytes]:
+        for row in rows:
+            yield bytes_of(self.chunk(row))
+
+    @property
+    def kept(self) -> list[np.memmap]:
+        return [self.table, self.sums]
+
+    def restore(self, share: Share, facts: dict[str, float]) -> int:
+        """Record by record: only those whose bytes are not what they were are written again."""
+        self.facts |= facts
+        damaged = 0
+        for rows in rows_of(share.runs):
+            for row in rows:
+                start, size = self.table[row].tolist()
+                data = self._work.file.read(start, size) if 0 < size <= self._work.end else b""
+                if data and xxh3_64_intdigest(data) == int(self.sums[row]):
+                    self.written.done[row] = True
+                    self.stored_bytes += size
+                else:
+                    damaged += 1
+        return damaged

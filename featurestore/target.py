@@ -1,0 +1,48 @@
+"""Where a store is to stand."""
+
+from __future__ import annotations
+
+import shutil
+from glob import escape
+from pathlib import Path
+
+from featurestore.errors import WriteError
+from featurestore.lock import is_running
+
+
+def check_target(target: Path, *, overwrite: bool) -> None:
+    """Refuse a target that exists or whose folder does not, before any work is done.
+
+    Raises:
+        WriteError: says which, and what to do.
+    """
+    if not target.parent.is_dir():
+        raise WriteError(
+            "the target folder does not exist", where=str(target.parent), hint="create it"
+        )
+    if target.is_dir():
+        raise WriteError(
+            "the target is a folder", where=str(target), hint="name a file that is to stand in it"
+        )
+    if target.exists() and not target.is_file():  # a rename would put a file in place of /dev/null
+        raise WriteError(
+            "the target is a device or a pipe, which a file cannot replace", where=str(target)
+        )
+    if target.exists() and not overwrite:
+        raise WriteError(
+            "the target exists", where=str(target), hint="pass --overwrite to replace it"
+        )
+
+
+def remove_leftovers(target: Path) -> list[Path]:
+    """Delete unfinished files and folders that programs no longer running left beside ``target``."""
+    removed = []
+    for part in target.parent.glob(f".{escape(target.name)}.*.part"):
+        owner = part.name.removesuffix(".part").rpartition(".")[2]
+        if owner.isdigit() and not is_running(int(owner)):
+            if part.is_dir() and not part.is_symlink():
+                shutil.rmtree(part)
+            else:
+                part.unlink(missing_ok=True)
+            removed.append(part)
+    return removed

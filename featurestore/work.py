@@ -1,0 +1,187 @@
+"""Where a store comes into being: a hidden folder beside the target that outlives an interruption.
+
+    .NAME.lock              who is at work (:mod:`featurestore.lock`)
+    .NAME.ingest/data       the store's bytes, each where it will stay; renamed to the target at the end
+    .NAME.ingest/manifest   the finished parts (:mod:`featurestore.manifest`)
+    .NAME.ingest/*.rows     one array each that the work needs and the store does not hold as it is
+
+Rows are written in any order. Those of a finished part are never written again; what an unfinished part
+left in their places is written over.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from featurestore.disk import Bytes, DataFile
+from featurestore.errors import WriteError
+from featurestore.header import FIRST_PAGE
+from featurestore.lock import Held, Lock
+from featurestore.manifest import Entry, Manifest
+
+#: Arrays begin at multiples of a page, so that a row is read from no more of them than it must be; small
+#: ones at those of a cache line.
+PAGE, LINE = 4096, 64
+
+
+class Claim:
+    """The right to build a store at a target, until it is released.
+
+    Raises:
+        WriteError: another process has it, or the folder cannot be written to.
+    """
+
+    def __init__(self, target: Path) -> None:
+        self.target = target
+        self.folder = target.with_name(f".{target.name}.ingest")
+        try:
+            self._lock = Lock(target.with_name(f".{target.name}.lock"))
+        except Held as error:
+            raise WriteError(
+                f"another ingest writes this store: {error.holder}",
+                where=str(target),
+                hint=error.stale_hint,
+            ) from error
+        except OSError as error:
+            raise WriteError(
+                f"cannot create the file ({error.strerror})",
+                where=str(target.parent),
+                hint="choose a folder that you may write to",
+            ) from error
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether an ingest to this target was begun and not ended."""
+        return (self.folder / "manifest").exists() and (self.folder / "data").exists()
+
+    def discard(self) -> None:
+        """Remove what was begun."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def release(self) -> None:
+        self._lock.release()
+
+
+class Work:
+    """The folder, opened to go on where its manifest ends.
+
+    Args:
+        claim: of the target.
+        identity: what decides the content; that of what was begun must be equal.
+
+    Raises:
+        OSError: it cannot be made.
+    """
+
+    def __init__(self, claim: Claim, identity: Mapping[str, Any]) -> None:
+        self.folder = claim.folder
+        self.folder.mkdir(exist_ok=True)
+        self.file = DataFile(self.folder / "data")
+        self._manifest = Manifest(self.folder / "manifest")
+        self._places: dict[str, tuple[int, int]] = {}  # name → offset, size
+        self._new_places: dict[str, tuple[int, int]] = {}  # not in the manifest yet
+        self.end = FIRST_PAGE
+        self.parts = self._manifest.entries[1:]
+        if not self._manifest.entries:
+            self._manifest.append(Entry({"identity": dict(identity)}, {}))
+        for part in self.parts:
+            self._places |= {name: tuple(place) for name, place in part.plain["places"].items()}
+            self.end = part.plain["end"]
+
+    def reserve(self, name: str, size: int) -> int:
+        """The place of an array that is written row by row: the same one after an interruption."""
+        known = self._places.get(name)
+        if known is not None and known[1] == size:
+            return known[0]
+        offset = self.append(size, PAGE if size >= PAGE else LINE)
+        self._places[name] = self._new_places[name] = (offset, size)
+        return offset
+
+    def append(self, size: int, alignment: int) -> int:
+        """A place for so many bytes behind all others."""
+        offset = -(-self.end // alignment) * alignment
+        self.end = offset + size
+        return offset
+
+    def put(self, data: Bytes, alignment: int) -> int:
+        """Write bytes behind all others; where."""
+        size = len(data)
+        offset = self.append(size, alignment)
+        self.file.write(offset, data)
+        return offset
+
+    def rows_file(self, name: str, shape: tuple[int, ...], dtype: np.dtype) -> np.memmap:
+        """An array on disk that the store will not hold as it is, kept with the parts.
+
+        Its space is reserved first: a map of a full disk would end the process instead of raising.
+
+        Raises:
+            OSError: no space for it.
+        """
+        size = max(1, int(np.prod(shape, dtype=np.int64)) * dtype.itemsize)
+        path = self.folder / f"{name.replace('/', '.')}.rows"
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            if hasattr(os, "posix_fallocate"):
+                os.posix_fallocate(descriptor, 0, size)
+            else:
+                os.ftruncate(descriptor, size)
+        finally:
+            os.close(descriptor)
+        return np.memmap(path, dtype, "r+", shape=shape)
+
+    def part(self, arrays: dict[str, Any], runs: dict[str, np.ndarray], end: int) -> Entry:
+        """The entry of a part that ends at a place of the file."""
+        places, self._new_places = self._new_places, {}
+        return Entry({"arrays": arrays, "places": places, "end": end}, runs)
+
+    def enter(self, part: Entry, kept: Sequence[np.memmap]) -> None:
+        """Force a part to disk, then enter it; for what the writing thread calls.
+
+        Raises:
+            OSError: it could not be.
+        """
+        self.file.sync_now()
+        for array in kept:
+            array.flush()
+        self._manifest.append(part)
+
+    def close(self) -> None:
+        self.file.close()
+        self._manifest.close()
+
+
+class Begun(NamedTuple):
+    """What an interrupted ingest left."""
+
+    identity: dict[str, Any]
+    parts: int
+
+
+def begun(claim: Claim) -> Begun:
+    """What an interrupted ingest left, by its manifest."""
+    manifest = Manifest(claim.folder / "manifest")
+    manifest.close()
+    if not manifest.entries:
+        return Begun({}, 0)
+    return Begun(manifest.entries[0].plain.get("identity", {}), len(manifest.entries) - 1)
+
+
+def runs_of(rows: np.ndarray) -> np.ndarray:
+    """(k, 2) int64 first and stop of each run of consecutive numbers, in their order."""
+    if not len(rows):
+        return np.zeros((0, 2), np.int64)
+    breaks = np.flatnonzero(np.diff(rows) != 1) + 1
+    firsts = np.concatenate([[0], breaks])
+    stops = np.concatenate([breaks, [len(rows)]])
+    return np.stack([rows[firsts], rows[stops - 1] + 1], axis=1).astype(np.int64)
+
+
+def rows_of(runs: np.ndarray) -> Iterator[range]:
+    return (range(first, stop) for first, stop in runs.tolist())
