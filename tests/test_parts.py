@@ -1,0 +1,421 @@
+"""Interrupted ingests: what is finished is kept, gone on with, checked or refused; one writer at a time."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import featurestore
+from cli.main import main
+from featurestore import derive, lock
+from featurestore.content import content_digest
+from featurestore.encoders import pairs, pictures, raw
+from featurestore.errors import WriteError
+from featurestore.ingest import ingest
+from featurestore.lock import Held, Lock
+from featurestore.manifest import Entry, Manifest
+from featurestore.options import IngestOptions
+from featurestore.progress import Silent, Stage
+from featurestore.verify import verify
+from featurestore.work import runs_of
+from tests import kills_ingest
+from tests.golden_for_tests import PREPROCESSED, RAW, TINY
+
+SOURCES = {
+    "raw wikimel": (RAW / "wikimel", TINY),
+    "raw wikidiverse": (RAW / "wikidiverse", TINY),
+    "preprocessed wikimel": (PREPROCESSED / "wikimel", IngestOptions()),
+    "preprocessed wikidiverse": (PREPROCESSED / "wikidiverse", IngestOptions(dtype="float32")),
+}
+
+
+@pytest.fixture(autouse=True)
+def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Something is finished after every few rows."""
+    for module in (raw, pictures, pairs):
+        monkeypatch.setattr(module, "WINDOW", 8)
+    monkeypatch.setattr(derive, "BLOCK_BYTES", 1 << 14)
+
+
+class Stopping(Silent):
+    """Keeps the notes, and interrupts after so many steps of all stages."""
+
+    def __init__(self, after: int = -1, error: type[BaseException] = KeyboardInterrupt) -> None:
+        self.notes: list[str] = []
+        self.steps = 0
+        self._after, self._error = after, error
+
+    @contextmanager
+    def stage(self, name: str, total: int, unit: str) -> Iterator[Stage]:
+        yield self
+
+    def advance(self, amount: int) -> None:
+        self.steps += 1
+        if self.steps == self._after:
+            raise self._error
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
+
+
+def interrupted(
+    source: Path, target: Path, options: IngestOptions, *, share: float = 0.6
+) -> list[str]:
+    """Interrupt an ingest after a share of its steps; its notes."""
+    counting = Stopping()
+    ingest(source, target.with_name("whole.h5"), options=options, progress=counting, overwrite=True)
+    stopping = Stopping(max(1, int(share * counting.steps)))
+    with pytest.raises(KeyboardInterrupt):
+        ingest(source, target, options=options, progress=stopping, part_seconds=0)
+    assert not target.exists()
+    return stopping.notes
+
+
+def digest(store: Path) -> str:
+    assert verify(store, "full").problems == []
+    with featurestore.open(store) as opened:
+        return content_digest(opened)
+
+
+# going on ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", SOURCES)
+@pytest.mark.parametrize("share", [0.3, 0.9])
+def test_an_interrupted_ingest_goes_on_and_makes_the_same_store(
+    name: str, share: float, tmp_path: Path
+) -> None:
+    source, options = SOURCES[name]
+    target = tmp_path / "s.h5"
+    notes = interrupted(source, target, options, share=share)
+    assert any("the same command goes on from there, --restart begins anew" in n for n in notes)
+    progress = Stopping()
+    ingest(source, target, options=options, progress=progress)
+    assert any(note.startswith("skips ") for note in progress.notes), progress.notes
+    assert digest(target) == digest(tmp_path / "whole.h5")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["s.h5", "whole.h5"]
+
+
+def test_what_is_finished_is_not_encoded_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, options = SOURCES["raw wikimel"]
+    target = tmp_path / "s.h5"
+    interrupted(source, target, options, share=0.99)
+    encoded: list[int] = []
+    encode = raw.TextEncoder.encode
+
+    def counting(self: Any, texts: Any, **more: Any) -> Any:
+        encoded.append(len(texts))
+        return encode(self, texts, **more)
+
+    monkeypatch.setattr(raw.TextEncoder, "encode", counting)
+    ingest(source, target, options=options)
+    assert encoded == []
+    ingest(source, tmp_path / "other.h5", options=options)
+    assert sum(encoded) > 40
+
+
+def test_a_field_that_became_float32_stays_so(tmp_path: Path, monkeypatch: Any) -> None:
+    source, options = SOURCES["preprocessed wikimel"]
+    monkeypatch.setattr("featurestore.features.FLOAT16_BOUND", 3.5e-4)  # some vectors break it
+    for share in (0.2, 0.5, 0.8):
+        target = tmp_path / f"{share}.h5"
+        interrupted(source, target, options, share=share)
+        summary = ingest(source, target, options=options)
+        assert digest(target) == digest(tmp_path / "whole.h5")
+        assert summary.float32_fields
+
+
+def test_damaged_parts_are_noticed_and_made_again(tmp_path: Path) -> None:
+    source, options = SOURCES["preprocessed wikimel"]
+    target = tmp_path / "s.h5"
+    interrupted(source, target, options, share=0.9)
+    data = tmp_path / ".s.h5.ingest" / "data"
+    content = bytearray(data.read_bytes())
+    for place in range(5000, len(content), 997):
+        content[place] ^= 0xFF
+    data.write_bytes(content)
+    progress = Stopping()
+    ingest(source, target, options=options, progress=progress)
+    assert any("they are made again" in note for note in progress.notes)
+    assert digest(target) == digest(tmp_path / "whole.h5")
+
+
+def test_a_manifest_that_was_cut_off_is_believed_up_to_there(tmp_path: Path) -> None:
+    source, options = SOURCES["preprocessed wikimel"]
+    target = tmp_path / "s.h5"
+    interrupted(source, target, options)
+    manifest = tmp_path / ".s.h5.ingest" / "manifest"
+    manifest.write_bytes(manifest.read_bytes()[:-5])
+    ingest(source, target, options=options)
+    assert digest(target) == digest(tmp_path / "whole.h5")
+
+
+# refusing ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"compression": "gzip"}, "options.compression was lz4, is gzip"),
+        ({"dtype": "float32"}, "options.dtype was float16, is float32"),
+        ({"limit": 3}, "options.limit was not there, is 3"),
+    ],
+)
+def test_another_option_is_refused_with_the_choice_to_restart(
+    change: dict[str, Any], named: str, tmp_path: Path
+) -> None:
+    source, options = SOURCES["preprocessed wikimel"]
+    target = tmp_path / "s.h5"
+    interrupted(source, target, options)
+    with pytest.raises(WriteError, match="was begun otherwise") as caught:
+        ingest(source, target, options=replace(options, **change))
+    assert named in caught.value.what
+    assert "--restart" in caught.value.hint
+    with pytest.raises(WriteError, match="was begun otherwise"):  # and nothing was given up
+        ingest(source, target, options=replace(options, **change))
+    progress = Stopping()
+    ingest(source, target, options=replace(options, **change), restart=True, progress=progress)
+    assert "begins anew; what was finished before is removed" in progress.notes
+    assert verify(target, "full").problems == []
+
+
+def test_another_source_or_encoder_is_refused(tmp_path: Path) -> None:
+    source, options = SOURCES["raw wikimel"]
+    target = tmp_path / "s.h5"
+    interrupted(source, target, options)
+    with pytest.raises(WriteError, match=r"dataset was wikimel, is wikidiverse"):
+        ingest(RAW / "wikidiverse", target, options=options)
+    with pytest.raises(WriteError, match=r"encoders\.clip was .*, is not there"):
+        ingest(source, target, options=replace(options, clip="none"))
+
+
+def test_an_interruption_before_anything_is_finished_leaves_nothing(tmp_path: Path) -> None:
+    source, options = SOURCES["raw wikimel"]
+    with pytest.raises(KeyboardInterrupt):
+        ingest(source, tmp_path / "s.h5", options=options, progress=Starting())
+    assert list(tmp_path.iterdir()) == []
+
+
+class Starting(Silent):
+    """Interrupts when the first stage begins."""
+
+    def stage(self, name: str, total: int, unit: str) -> Any:
+        raise KeyboardInterrupt
+
+
+# the command ------------------------------------------------------------------------------------
+
+
+def command(target: Path) -> list[str]:
+    return ["ingest", str(PREPROCESSED / "wikimel"), "-o", str(target)]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_ends_with_130_and_keeps_what_is_finished(
+    number: signal.Signals, tmp_path: Path
+) -> None:
+    script = (
+        "import sys; from featurestore import derive; derive.BLOCK_BYTES = 1 << 12\n"
+        "from featurestore.writer import StoreWriter; import time\n"
+        "finished = StoreWriter.finished\n"
+        "def slowly(self): finished(self); print('.', flush=True); time.sleep(0.05)\n"
+        "StoreWriter.finished = slowly\n"
+        "from cli.main import main; sys.exit(main(sys.argv[1:]))"
+    )
+    target = tmp_path / "s.h5"
+    with subprocess.Popen(
+        [sys.executable, "-c", script, *command(target)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        for _ in range(3):
+            process.stdout.readline()
+        process.send_signal(number)
+        message = process.stderr.read()
+    assert process.returncode == 130
+    assert "kept: 1 finished part in" in message
+    assert message.endswith("interrupted\n")
+    assert main([*command(target), "--json"]) == 0
+    ingest(PREPROCESSED / "wikimel", tmp_path / "whole.h5")
+    assert digest(target) == digest(tmp_path / "whole.h5")
+
+
+def test_no_room_is_said_before_the_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("featurestore.writer.free_bytes", lambda folder: 1000)
+    with pytest.raises(WriteError, match=r"no room: at least 0\.00 GB are needed") as caught:
+        ingest(PREPROCESSED / "wikimel", tmp_path / "s.h5")
+    assert "free some space" in caught.value.hint
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_little_room_is_a_warning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("featurestore.writer._BEST", 0.0)
+    monkeypatch.setattr("featurestore.writer._LIKELY", 1000.0)
+    monkeypatch.setattr("featurestore.writer.free_bytes", lambda folder: 5_000_000)
+    progress = Stopping()
+    ingest(PREPROCESSED / "wikimel", tmp_path / "s.h5", progress=progress)
+    assert any("GB may be needed, 0.0 GB are free" in note for note in progress.notes)
+
+
+# one writer at a time ---------------------------------------------------------------------------
+
+
+def test_a_second_ingest_to_one_target_is_refused_with_the_holder_named(tmp_path: Path) -> None:
+    target = tmp_path / "s.h5"
+
+    class Meanwhile(Silent):
+        refused = ""
+
+        def note(self, text: str) -> None:
+            if not self.refused:
+                with pytest.raises(WriteError, match="another ingest writes this store") as caught:
+                    ingest(PREPROCESSED / "wikidiverse", target)
+                Meanwhile.refused = str(caught.value)
+
+    ingest(PREPROCESSED / "wikimel", target, progress=Meanwhile())
+    assert f"process {os.getpid()} on " in Meanwhile.refused
+    assert ", since 20" in Meanwhile.refused
+    with featurestore.open(target) as store:
+        assert store.dataset == "wikimel"
+
+
+HOLDER = """
+import sys, time
+from pathlib import Path
+from featurestore.lock import Lock
+Lock(Path(sys.argv[1]))
+print("held", flush=True)
+time.sleep(60)
+"""
+
+
+def test_the_lock_of_a_process_that_is_gone_is_none(tmp_path: Path) -> None:
+    path = tmp_path / "lock"
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLDER, str(path)], stdout=subprocess.PIPE, text=True
+    ) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "held\n"
+        with pytest.raises(Held, match=f"process {holder.pid} on "):
+            Lock(path)
+        holder.kill()
+    assert path.exists()
+    Lock(path).release()
+    assert not path.exists()
+
+
+@pytest.fixture
+def no_file_locks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a network file system that knows none."""
+    monkeypatch.setattr(lock, "fcntl", None)
+
+
+@pytest.mark.usefixtures("no_file_locks")
+@pytest.mark.parametrize(
+    ("note", "free"),
+    [
+        ({"host": "here", "process": 999_999_999, "since": "then"}, True),
+        ({"host": "here", "process": os.getppid(), "since": "then"}, False),
+        ({"host": "elsewhere", "process": 999_999_999, "since": "then"}, False),
+        ({}, True),
+    ],
+)
+def test_where_locks_fail_the_holders_note_counts(
+    note: dict[str, Any], free: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("socket.gethostname", lambda: "here")
+    path = tmp_path / "lock"
+    path.write_text(json.dumps(note) if note else "not JSON")
+    if free:
+        Lock(path).release()
+        return
+    with pytest.raises(Held) as caught:
+        Lock(path)
+    assert f"on {note['host']}, since then" in caught.value.holder
+    if note["host"] == "elsewhere":
+        assert caught.value.stale_hint == f"if it is gone, delete {path}"
+
+
+# the manifest -----------------------------------------------------------------------------------
+
+
+def entries(count: int) -> list[Entry]:
+    return [
+        Entry(
+            {"number": n, "é": [n]}, {"a": np.arange(2 * n).reshape(-1, 2), "b": np.zeros((0, 2))}
+        )
+        for n in range(count)
+    ]
+
+
+@given(cut=st.integers(0, 2000), flip=st.none() | st.integers(0, 2000))
+@settings(max_examples=60)
+def test_a_manifest_is_believed_up_to_its_first_flaw(
+    tmp_path_factory: pytest.TempPathFactory, cut: int, flip: int | None
+) -> None:
+    path = tmp_path_factory.mktemp("manifest") / "m"
+    manifest = Manifest(path)
+    ends = []
+    for entry in entries(8):
+        manifest.append(entry)
+        ends.append(path.stat().st_size)
+    manifest.close()
+    content = bytearray(path.read_bytes())
+    flaw = min(cut, len(content))
+    del content[flaw:]
+    if flip is not None and flip < len(content):
+        content[flip] ^= 4
+        flaw = flip
+    path.write_bytes(content)
+    whole = sum(end <= flaw for end in ends)
+    again = Manifest(path)
+    assert [entry.plain for entry in again.entries] == [e.plain for e in entries(whole)]
+    for entry, wanted in zip(again.entries, entries(8), strict=False):
+        assert np.array_equal(entry.runs["a"], wanted.runs["a"])
+    again.append(entries(9)[8])
+    again.close()
+    final = Manifest(path)
+    final.close()
+    assert len(final.entries) == whole + 1
+
+
+@given(st.lists(st.integers(0, 30), max_size=20))
+def test_runs_hold_the_rows_in_their_order(rows: list[int]) -> None:
+    runs = runs_of(np.array(rows, np.int64))
+    assert [row for first, stop in runs.tolist() for row in range(first, stop)] == rows
+
+
+# killed, and writes that fail -------------------------------------------------------------------
+
+
+def test_kills_and_failing_writes_leave_the_target_absent_or_complete(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    kills_ingest.main(["--kills", "3", "--write-errors", "4"], standalone_mode=False)
+    printed = capsys.readouterr().out
+    assert printed.count("every store equal to the uninterrupted one") == 2
+
+
+def test_the_harness_notices_a_store_that_differs(tmp_path: Path) -> None:
+    trial = kills_ingest.Trial(PREPROCESSED / "wikimel", tmp_path)
+    trial.digest = "another"
+    with pytest.raises(AssertionError, match="is another store"):
+        trial.killed(kills_ingest.random.Random(0))
