@@ -62,6 +62,7 @@ COMMANDS: dict[str, Command] = {
     "ingest": Command("cli.ingest", "Turn a dataset into one store file.", "encode"),
     "inspect": Command("cli.inspect", "Show what a store holds: fields, splits, a mention, an entity."),
     "verify": Command("cli.verify", "Look for damage and contradictions in a store."),
+    "repair": Command("cli.repair", "Make the damaged rows of a store again from its source.", "encode"),
     "export": Command("cli.export", "Write a store as the release's .npy files, JSON lines or parquet."),
     "train": Command("cli.train", "Train a model from a store.", "train"),
     "evaluate": Command("cli.evaluate", "Score a trained run or an untrained model on a split.", "train"),

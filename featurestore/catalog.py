@@ -77,7 +77,10 @@ class StoredField:
 
 @dataclass(frozen=True, slots=True)
 class Catalog:
-    """Everything known of a store without reading its data. ``index``: table → hashes, rows."""
+    """Everything known of a store without reading its data.
+
+    ``index``: table → hashes, rows. ``identity``: device and number of the file that was read.
+    """
 
     path: Path
     file_bytes: int
@@ -86,6 +89,7 @@ class Catalog:
     splits: dict[str, tuple[int, int]]
     fields: dict[str, dict[str, StoredField]]
     index: dict[str, tuple[Extent, Extent]]
+    identity: tuple[int, int] = (0, 0)
 
     def arrays(self) -> list[tuple[str, Extent | StoredField]]:
         """Path in the file → every array of both tables; a field where it is in chunks."""

@@ -16,6 +16,7 @@ from featurestore.catalog import Extent, StoredField
 from featurestore.codecs import Chunks, Codec
 from featurestore.errors import StoreError
 from featurestore.filemap import FileMap, Reading
+from featurestore.guard import BlockGuard, RecordGuard
 from featurestore.headerless import chunks_by_hdf5
 
 #: Makes the array that a gather fills, as ``numpy.empty`` does: (shape, dtype) → array.
@@ -49,17 +50,24 @@ def _begins(lengths: np.ndarray) -> np.ndarray:
 _PARALLEL = 4 << 20
 
 
+#: No codec makes more than so many bytes of one (gzip 1032, Zstandard and LZ4 less on blocks of 8 KB),
+#: small records aside.
+_MOST_COMPRESSED, _SLACK = 1100, 1 << 16
+
+
 class RowColumn:
     """Rows of one column or view: one contiguous array in the map."""
 
-    def __init__(self, file: FileMap, extent: Extent) -> None:
+    def __init__(self, file: FileMap, extent: Extent, guard: BlockGuard | None = None) -> None:
         self.array = file.array(extent)
-        self._file = file
+        self._guard = guard
         self._start = extent.offset
         self._row_bytes = extent.nbytes // max(extent.shape[0], 1)
 
     def gather(self, rows: np.ndarray, new: New, reading: Reading) -> np.ndarray:
         """(len(rows), …) the rows, which are inside the array; complete when the reading is."""
+        if self._guard is not None:
+            self._guard.check(rows)
         out = _made(new, (len(rows), *self.array.shape[1:]), self.array.dtype)
         reading.announce(self._start + rows * self._row_bytes, self._row_bytes)
         if out.nbytes < _PARALLEL:
@@ -75,24 +83,47 @@ class RowColumn:
 
 
 class TextColumn:
-    """UTF-8 texts of one field."""
+    """UTF-8 texts of one field.
 
-    def __init__(self, data: np.ndarray, offsets: np.ndarray) -> None:
+    Args:
+        where: ``file::/table/field``, for errors.
+    """
+
+    def __init__(self, data: np.ndarray, offsets: np.ndarray, where: str) -> None:
         self._data = data
         self._offsets = offsets
+        self._where = where
 
     def at(self, rows: np.ndarray) -> list[str]:
-        """The texts of rows, in their order."""
+        """The texts of rows, in their order.
+
+        Raises:
+            StoreError: one is no UTF-8, or not inside the bytes of the field.
+        """
         starts, ends = self._offsets[rows], self._offsets[rows + 1]
-        data = self._data
-        return [data[a:b].tobytes().decode() for a, b in zip(starts, ends, strict=True)]
+        wrong = (starts < 0) | (ends < starts) | (ends > len(self._data))
+        if wrong.any():
+            raise self._damaged("the text lies outside its bytes", rows[np.argmax(wrong)])
+        data, texts = self._data, []
+        try:
+            for start, end in zip(starts.tolist(), ends.tolist(), strict=True):
+                texts.append(data[start:end].tobytes().decode())
+        except UnicodeDecodeError as error:
+            raise self._damaged("the text is no UTF-8", rows[len(texts)]) from error
+        return texts
+
+    def _damaged(self, what: str, row: int) -> StoreError:
+        return StoreError(
+            what, where=f"{self._where}[{row}]", hint="copy it again, or ingest again"
+        )
 
     def equal(self, rows: np.ndarray, texts: Sequence[str]) -> np.ndarray:
         """(n,) bool: whether the text of a row is the one given; without decoding what is stored."""
         wanted = [text.encode() for text in texts]
         lengths = np.fromiter(map(len, wanted), np.int64, len(wanted))
         starts = self._offsets[rows]
-        same = self._offsets[rows + 1] - starts == lengths
+        same = (self._offsets[rows + 1] - starts == lengths) & (starts >= 0)
+        same &= starts <= len(self._data) - lengths
         # every byte of the texts that have the right length: which text it is of, which byte of it
         of = np.repeat(np.arange(len(wanted)), lengths * same)
         byte = np.arange(len(of)) - np.repeat(_begins(lengths * same), lengths * same)
@@ -110,8 +141,15 @@ class RecordColumn:
     need neither. A published store is replaced and never written to, so one check is enough.
     """
 
-    def __init__(self, file: FileMap, field: StoredField, counts: np.ndarray | None) -> None:
+    def __init__(
+        self,
+        file: FileMap,
+        field: StoredField,
+        counts: np.ndarray | None,
+        guard: RecordGuard | BlockGuard | None = None,
+    ) -> None:
         self._file = file
+        self._guard = guard
         self._field = field
         self._counts = counts
         self._table: np.ndarray | None = None
@@ -126,21 +164,32 @@ class RecordColumn:
         counts = np.full(len(rows), length)
         if self._counts is not None:
             counts = np.minimum(self._counts[rows], length)
+        pieces = self._pieces(rows)  # before memory is asked for
         out = _made(new, (len(rows), length, *self._field.shape[2:]), self._field.dtype)
-        self._read(rows, counts, out, reading)
+        self._read(rows, pieces, counts, out, reading)
         return out
 
     def whole(self, rows: np.ndarray, new: New, reading: Reading) -> np.ndarray:
         """(len(rows), S, …) records with whatever was stored beyond their count."""
+        pieces = self._pieces(rows)
         out = _made(new, (len(rows), *self._field.shape[1:]), self._field.dtype)
-        self._read(rows, np.full(len(rows), self._field.shape[1]), out, reading)
+        self._read(rows, pieces, np.full(len(rows), self._field.shape[1]), out, reading)
         return out
 
     def _read(
-        self, rows: np.ndarray, counts: np.ndarray, out: np.ndarray, reading: Reading
+        self,
+        rows: np.ndarray,
+        pieces: tuple[np.ndarray, np.ndarray],
+        counts: np.ndarray,
+        out: np.ndarray,
+        reading: Reading,
     ) -> None:
         """Fill ``out`` with the first ``counts`` rows of each record, and zeros behind them."""
-        starts, sizes = self._pieces(rows)
+        starts, sizes = pieces
+        if isinstance(self._guard, BlockGuard):
+            self._guard.check(rows)
+        elif self._guard is not None:
+            self._guard.check(rows, starts, sizes)
         reading.announce(starts, sizes)
         if self._array is not None:
             fill = self._copying(self._array, rows, counts.tolist(), out)
@@ -155,7 +204,7 @@ class RecordColumn:
         """Where the stored records begin, and their sizes.
 
         Raises:
-            StoreError: one was never written.
+            StoreError: one was never written, is outside the file, or too small for what it is to hold.
         """
         if self._field.extent is not None:
             size = self._field.extent.nbytes // max(self._field.shape[0], 1)
@@ -175,6 +224,14 @@ class RecordColumn:
                 "the record was never written",
                 where=self._where(rows[np.argmin(sizes)]),
                 hint="ingest again",
+            )
+        whole = math.prod(self._field.shape[1:]) * self._field.dtype.itemsize
+        bombs = sizes * _MOST_COMPRESSED + _SLACK < whole
+        if bombs.any():
+            raise StoreError(
+                f"damaged record: it cannot hold {whole} bytes in {sizes[np.argmax(bombs)]}",
+                where=self._where(rows[np.argmax(bombs)]),
+                hint="copy it again, or ingest again",
             )
         return starts, sizes
 

@@ -36,7 +36,7 @@ class FileMap:
         self.path = path
         descriptor = os.open(path, os.O_RDONLY)
         try:
-            self._file = _identity(os.fstat(descriptor))
+            self.identity = identity_of(os.fstat(descriptor))
             self._map = mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ)
         finally:
             os.close(descriptor)
@@ -101,7 +101,7 @@ class FileMap:
         Raises:
             StoreError: another file stands there now: its offsets are not ours.
         """
-        if not self.path.exists() or _identity(self.path.stat()) != self._file:
+        if not self.path.exists() or identity_of(self.path.stat()) != self.identity:
             raise StoreError(
                 "the store was replaced while it was in use",
                 where=str(self.path),
@@ -145,5 +145,6 @@ class Reading:
         self._work.add(parts)
 
 
-def _identity(status: os.stat_result) -> tuple[int, int]:
+def identity_of(status: os.stat_result) -> tuple[int, int]:
+    """What tells a file from one that was put in its place."""
     return status.st_dev, status.st_ino

@@ -63,6 +63,7 @@ class IdIndex:
         places[order] = np.searchsorted(self._hashes, wanted[order])
         inside = np.minimum(places, len(self._hashes) - 1)
         found = np.where(self._hashes[inside] == wanted, self._rows[inside], -1).astype(np.int64)
+        found[found >= len(self._rows)] = -1  # in a damaged store
         hits = np.flatnonzero(found >= 0)
         equal = self._ids.equal(found[hits], [ids[place] for place in hits.tolist()])
         for place in hits[~equal].tolist():
@@ -73,7 +74,7 @@ class IdIndex:
         place = first
         while place < len(self._hashes) and self._hashes[place] == self._hashes[first]:
             row = int(self._rows[place])
-            if self._ids.at(np.array([row])) == [wanted]:
+            if 0 <= row < len(self._rows) and self._ids.at(np.array([row])) == [wanted]:
                 return row
             place += 1
         return -1

@@ -135,13 +135,13 @@ def ingest(
     """
     options = options or IngestOptions()
     source, target = Path(source), Path(target)
-    timed = _Timed(progress or Silent())
+    timed = Timed(progress or Silent())
     check_target(target, overwrite=overwrite)
     with (
         claimed(target, timed, restart=restart) as claim,
-        _opened(source, claim, options, timed) as opened,
+        opened_source(source, claim, options, timed) as opened,
     ):
-        identity = _identity(opened, options)
+        identity = identity_of(opened, options)
         check_begun(claim, identity)
         writing = StoreWriter.on(
             claim,
@@ -153,14 +153,24 @@ def ingest(
             note=timed.note,
         )
         with writing as writer:
-            counts, notes = _write(opened, writer, source, options, timed)
+            counts, notes = write_store(opened, writer, source, options, timed)
     return _summary(target, opened.layout, opened, options, counts, notes, timed.seconds)
 
 
-def _write(
-    opened: Source, writer: StoreWriter, source: Path, options: IngestOptions, timed: _Timed
+def write_store(
+    opened: Source,
+    writer: StoreWriter,
+    source: Path,
+    options: IngestOptions,
+    timed: Timed,
+    *,
+    must_be: str | None = None,
 ) -> tuple[dict[str, int], list[str]]:
-    """Write and publish the store; counts and notes for the summary."""
+    """Write and publish the store; counts and notes for the summary.
+
+    Args:
+        must_be: the fingerprint that it must have.
+    """
     without_effect = _without_effect(options, opened)
     if without_effect:
         timed.note(f"WARNING: {without_effect[0]}")
@@ -180,11 +190,11 @@ def _write(
         },
     }
     with timed.time("publish"):
-        writer.publish(dataset=opened.dataset, provenance=provenance)
+        writer.publish(dataset=opened.dataset, provenance=provenance, must_be=must_be)
     return counts, notes
 
 
-def _identity(opened: Source, options: IngestOptions) -> dict[str, Any]:
+def identity_of(opened: Source, options: IngestOptions) -> dict[str, Any]:
     """What decides the content of the store; parts of another one cannot be gone on with."""
     plain = {
         "drin-fs": program_versions()["drin-fs"],
@@ -198,7 +208,9 @@ def _identity(opened: Source, options: IngestOptions) -> dict[str, Any]:
 
 
 @contextmanager
-def _opened(source: Path, claim: Claim, options: IngestOptions, timed: _Timed) -> Iterator[Source]:
+def opened_source(
+    source: Path, claim: Claim, options: IngestOptions, timed: Timed
+) -> Iterator[Source]:
     """The dataset in a folder, or in an archive, which may need room beside the target."""
     if source.is_file():
         if claim.target.exists() and source.samefile(claim.target):
@@ -307,7 +319,7 @@ def _summary(
     )
 
 
-class _Timed:
+class Timed:
     """Passes progress on, and keeps the seconds of every stage."""
 
     def __init__(self, inner: Progress) -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 from featurestore.catalog import Catalog
 from featurestore.catalog_json import decode_catalog
 from featurestore.errors import StoreError
+from featurestore.filemap import identity_of
 from featurestore.header import read_catalog_bytes, read_header
 from featurestore.headerless import catalog_by_hdf5
 
@@ -29,15 +31,17 @@ def read_catalog(path: str | os.PathLike[str]) -> Catalog:
         raise StoreError("no such store", where=str(path), hint=_nearby_stores(path))
     try:
         with path.open("rb") as file:
+            identity = identity_of(os.fstat(file.fileno()))
             header = read_header(file, path)
             if header is not None:
-                catalog = read_catalog_bytes(file, header, path)
-                return decode_catalog(catalog, path, header.file_bytes)
+                plain = read_catalog_bytes(file, header, path)
+                catalog = decode_catalog(plain, path, header.file_bytes)
+                return replace(catalog, identity=identity)
     except OSError as error:
         raise StoreError(
             f"cannot be read ({error.strerror})", where=str(path), hint="see who may read it"
         ) from error
-    return catalog_by_hdf5(path)
+    return replace(catalog_by_hdf5(path), identity=identity)
 
 
 def _nearby_stores(path: Path) -> str:

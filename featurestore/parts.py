@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from featurestore.row_arrays import PartArray
+from featurestore.salvage import Salvage
 from featurestore.work import Work
 from featurestore.written import Share
 
@@ -26,12 +27,20 @@ class Parts:
     Args:
         seconds, size: what is finished becomes a part when it took so long, or is so many bytes.
         note: is told what is not done again, and what has to be.
+        salvage: what is sound of a store that is repaired.
     """
 
     def __init__(
-        self, work: Work, *, seconds: float, size: int, note: Callable[[str], None]
+        self,
+        work: Work,
+        *,
+        seconds: float,
+        size: int,
+        note: Callable[[str], None],
+        salvage: Salvage | None,
     ) -> None:
         self._work = work
+        self._salvage = salvage
         self._seconds, self._size = seconds, size
         self._note = note
         self._noted: set[tuple[str, int]] = set()
@@ -58,6 +67,8 @@ class Parts:
                 "interruption; they are made again"
             )
         self._tell_skipped(array)
+        if self._salvage is not None:
+            self._salvage.fill(array)
         return array
 
     def forget(self, name: str) -> None:

@@ -62,7 +62,7 @@ def check_begun(claim: Claim, identity: Mapping[str, Any]) -> None:
     if not found.parts:
         claim.discard()
         return
-    differing = list(_differences(found.identity, dict(identity)))
+    differing = list(differences(found.identity, dict(identity)))
     if differing:
         more = f", and {len(differing) - 3} more" if len(differing) > 3 else ""
         raise WriteError(
@@ -74,11 +74,11 @@ def check_begun(claim: Claim, identity: Mapping[str, Any]) -> None:
         )
 
 
-def _differences(old: Any, new: Any, path: str = "") -> Iterator[str]:
+def differences(old: Any, new: Any, path: str = "") -> Iterator[str]:
     """What differs between plain values, by their path."""
     if isinstance(old, dict) and isinstance(new, dict):
         for key in sorted({*old, *new}):
-            yield from _differences(old.get(key), new.get(key), f"{path}.{key}" if path else key)
+            yield from differences(old.get(key), new.get(key), f"{path}.{key}" if path else key)
     elif old != new:
         yield f"{path} was {_short(old)}, is {_short(new)}"
 

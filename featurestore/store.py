@@ -24,17 +24,27 @@ from featurestore.catalog import Catalog, Extent
 from featurestore.errors import StoreError
 from featurestore.filemap import FileMap
 from featurestore.opening import read_catalog
+from featurestore.schema import TABLES
 from featurestore.table import Table
 
 
 class Store:
-    """A published store, open for reading. See the module's example."""
+    """A published store, open for reading. See the module's example.
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
-        self._catalog = read_catalog(path)
-        self._file = FileMap(self._catalog.path)
-        self.entities = Table("entities", self._catalog, self._file)
-        self.mentions = Table("mentions", self._catalog, self._file)
+    Args:
+        verify_reads: compare what ``gather`` reads with its checksums, each piece when it is read for the
+            first time: whole arrays of texts and ids, a MiB of a view or column, a record.
+
+    Raises:
+        StoreError: missing file, no store, damaged, or of a later format.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], *, verify_reads: bool = False) -> None:
+        self._catalog, self._file = _opened(Path(path))
+        self.verify_reads = verify_reads
+        self.entities, self.mentions = (
+            Table(name, self._catalog, self._file, verify=verify_reads) for name in TABLES
+        )
 
     @property
     def path(self) -> Path:
@@ -44,6 +54,11 @@ class Store:
     def catalog(self) -> Catalog:
         """What the file holds, and where."""
         return self._catalog
+
+    @property
+    def bytes(self) -> np.ndarray:
+        """(file_bytes,) uint8 the whole file, as it is mapped; read-only."""
+        return self._file.bytes
 
     def array(self, extent: Extent) -> np.ndarray:
         """A read-only view of an array of the file that the catalog names."""
@@ -116,7 +131,7 @@ class Store:
         self.close()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _reopen, (self.path, self.fingerprint)
+        return _reopen, (self.path, self.fingerprint, self.verify_reads)
 
     def __repr__(self) -> str:
         return (
@@ -125,8 +140,19 @@ class Store:
         )
 
 
-def _reopen(path: Path, fingerprint: str) -> Store:
-    store = Store(path)
+def _opened(path: Path) -> tuple[Catalog, FileMap]:
+    """The catalog and the map of one and the same file, though it be replaced meanwhile."""
+    while True:
+        catalog = read_catalog(path)
+        file = FileMap(path)
+        same = file.identity == catalog.identity and len(file.bytes) == catalog.file_bytes
+        if same:
+            return catalog, file
+        file.close()
+
+
+def _reopen(path: Path, fingerprint: str, verify_reads: bool) -> Store:
+    store = Store(path, verify_reads=verify_reads)
     if store.fingerprint != fingerprint:
         raise StoreError(
             "the store was replaced while it was in use", where=str(path), hint="start again"
@@ -134,10 +160,10 @@ def _reopen(path: Path, fingerprint: str) -> Store:
     return store
 
 
-def open(path: str | os.PathLike[str]) -> Store:
-    """Open a store for reading.
+def open(path: str | os.PathLike[str], *, verify_reads: bool = False) -> Store:
+    """Open a store for reading: ``Store(path, verify_reads=verify_reads)``.
 
     Raises:
         StoreError: missing file, not a store, or a newer format.
     """
-    return Store(path)
+    return Store(path, verify_reads=verify_reads)

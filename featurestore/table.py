@@ -7,10 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from featurestore.catalog import Catalog, StoredField
+from featurestore.catalog import INDEX_GROUP, Catalog, StoredField
 from featurestore.chunks import New, RecordColumn, RowColumn, TextColumn
-from featurestore.errors import FieldMissing, UnknownId
+from featurestore.errors import FieldMissing, StoreError, UnknownId
 from featurestore.filemap import FileMap, Reading
+from featurestore.guard import BlockGuard, RecordGuard
 from featurestore.ids import IdIndex
 from featurestore.schema import BY_PATH
 
@@ -41,12 +42,13 @@ class Row(Mapping[str, Any]):
 class Table:
     """The rows of ``/entities`` or ``/mentions``."""
 
-    def __init__(self, name: str, catalog: Catalog, file: FileMap) -> None:
+    def __init__(self, name: str, catalog: Catalog, file: FileMap, *, verify: bool = False) -> None:
         self.name = name
         self.fields: dict[str, StoredField] = catalog.fields[name]
         self._rows = catalog.rows[name]
         self._splits = catalog.splits if name == "mentions" else {}
         self._file = file
+        self._verify = verify
         self._where = f"{catalog.path}::/{name}"
         self._columns: dict[str, RowColumn | TextColumn | RecordColumn] = {}
         self._index_extents = catalog.index[name]
@@ -226,9 +228,17 @@ class Table:
 
     def _longest(self, stored: StoredField, rows: np.ndarray) -> int:
         """How many rows of the record's first axis a gather of these rows needs."""
-        if stored.schema.ragged and len(rows):
-            return int(self._counts(stored)[rows].max())
-        return stored.shape[1]
+        if not stored.schema.ragged or not len(rows):
+            return stored.shape[1]
+        counts = self._counts(stored)[rows]
+        wrong = (counts < 0) | (counts > stored.shape[1])
+        if wrong.any():
+            raise StoreError(
+                f"counts {counts[np.argmax(wrong)]} of at most {stored.shape[1]}",
+                where=f"{self._where}/{stored.schema.ragged}[{rows[np.argmax(wrong)]}]",
+                hint="copy it again, or ingest again",
+            )
+        return int(counts.max())
 
     def _counts(self, stored: StoredField) -> np.ndarray:
         counts = self._column(self.stored(stored.schema.ragged))
@@ -239,6 +249,9 @@ class Table:
     def _index(self) -> IdIndex:
         if self._opened_index is None:
             hashes, rows = self.index_arrays()
+            if self._verify:
+                for extent, name in zip(self._index_extents, ("hash", "row"), strict=True):
+                    BlockGuard(self._file, extent, f"{self.name}/{INDEX_GROUP}/{name}").check_all()
             ids = self._column(self.stored("id"))
             assert isinstance(ids, TextColumn)
             self._opened_index = IdIndex(hashes, rows, ids=ids, where=self._where)
@@ -251,12 +264,30 @@ class Table:
 
     def _open_column(self, stored: StoredField) -> RowColumn | TextColumn | RecordColumn:
         if stored.offsets is not None and stored.extent is not None:
-            return TextColumn(self._file.array(stored.extent), self._file.array(stored.offsets))
+            if self._verify:
+                for extent, part in ((stored.extent, "bytes"), (stored.offsets, "offsets")):
+                    BlockGuard(self._file, extent, f"{stored.schema.path}/{part}").check_all()
+            return TextColumn(
+                self._file.array(stored.extent),
+                self._file.array(stored.offsets),
+                f"{self._where}/{stored.name}",
+            )
         if stored.schema.layout == "record":
             counts = self._counts(stored) if stored.schema.ragged else None
-            return RecordColumn(self._file, stored, counts)
+            return RecordColumn(self._file, stored, counts, self._guard(stored))
         assert stored.extent is not None
-        return RowColumn(self._file, stored.extent)
+        guard = self._guard(stored)
+        assert not isinstance(guard, RecordGuard)
+        return RowColumn(self._file, stored.extent, guard)
+
+    def _guard(self, stored: StoredField) -> BlockGuard | RecordGuard | None:
+        """What compares the field with its checksums, if that was asked for."""
+        if not self._verify:
+            return None
+        path = stored.schema.path
+        if stored.extent is not None:
+            return BlockGuard(self._file, stored.extent, path)
+        return RecordGuard(self._file, stored.sums, stored.shape[0], path)
 
     def drop_views(self) -> None:
         """Forget every view of the file; reading opens them again, or says that it is closed."""

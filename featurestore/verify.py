@@ -77,9 +77,22 @@ def verify(
 
 def _compare(store: Store, progress: Progress) -> tuple[list[Problem], int]:
     """Compare every stored byte with its checksum: the damage, and how many bytes."""
+    problems: list[Problem] = []
+    compared = 0
+    for pieces, damaged in compare(store, progress):
+        problems += _damaged(pieces, damaged)
+        compared += int(pieces.sizes.sum())
+    return problems, compared
+
+
+def compare(store: Store, progress: Progress) -> Iterator[tuple[Pieces, np.ndarray]]:
+    """The pieces of every array, and which of them are not what their checksums say.
+
+    Raises:
+        StoreError: the store has no checksums.
+    """
     arrays = [pieces_of(store, path, array) for path, array in store.catalog.arrays()]
     total = sum(int(pieces.sizes.sum()) for pieces, _ in arrays)
-    problems: list[Problem] = []
     with (
         store.path.open("rb", buffering=0) as file,
         progress.stage("checksums", total // _MEGABYTE, "MB") as stage,
@@ -87,8 +100,7 @@ def _compare(store: Store, progress: Progress) -> tuple[list[Problem], int]:
         read, advance = partial(_read, file.fileno()), _in_megabytes(stage)
         for pieces, sums in arrays:
             found = checksum_all(pieces, read, on_read=advance)
-            problems += _damaged(pieces, np.flatnonzero(found != sums))
-    return problems, total
+            yield pieces, np.flatnonzero(found != sums)
 
 
 def pieces_of(store: Store, path: str, array: Extent | StoredField) -> tuple[Pieces, np.ndarray]:

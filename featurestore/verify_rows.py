@@ -10,6 +10,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from featurestore.errors import StoreError
 from featurestore.ids import hash_ids
 from featurestore.progress import Progress
 from featurestore.schema import FIELDS, IMAGE_STATUS, NO_ROW, TABLES
@@ -93,7 +94,7 @@ def _texts(table: Table) -> Iterator[Finding]:
             rows = np.arange(first, min(first + _ROWS, len(table)))
             try:
                 table.gather(field.name, rows)
-            except UnicodeDecodeError:
+            except StoreError:
                 row = first + _first_undecodable(table, field.name, rows)
                 yield path, "holds bytes that are no UTF-8", row
                 break
@@ -103,7 +104,7 @@ def _first_undecodable(table: Table, field: str, rows: np.ndarray) -> int:
     for place, row in enumerate(rows.tolist()):
         try:
             table.gather(field, [row])
-        except UnicodeDecodeError:
+        except StoreError:
             return place
     return 0
 
@@ -129,7 +130,7 @@ def _ids(table: Table) -> Iterator[Finding]:
         block = np.arange(first, min(first + _ROWS, len(table)))
         try:
             wrong = np.flatnonzero(hash_ids(table.ids(block)) != of_row[block])
-        except UnicodeDecodeError:
+        except StoreError:
             return  # told with the texts
         if len(wrong):
             yield path, "holds another hash than that of the id", first + int(wrong[0])
@@ -218,5 +219,5 @@ def _spans(store: Store) -> Iterator[Finding]:
 def _lengths(table: Table, rows: np.ndarray) -> list[Any]:
     try:
         return [len(text) for text in table.gather("sentence", rows)]
-    except UnicodeDecodeError:  # told with the texts
+    except StoreError:  # told with the texts
         return [np.iinfo(np.int64).max] * len(rows)

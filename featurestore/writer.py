@@ -31,6 +31,7 @@ from featurestore.parts import PART_BYTES, PART_SECONDS, Parts
 from featurestore.publish import Contents, complete
 from featurestore.record_arrays import RecordArray
 from featurestore.row_arrays import KeptRows, RowArray, check_complete
+from featurestore.salvage import Salvage
 from featurestore.schema import BY_PATH, Field
 from featurestore.target import check_target
 from featurestore.work import Claim, Work
@@ -65,6 +66,7 @@ class StoreWriter:
         part_seconds: float,
         part_bytes: int,
         note: Callable[[str], None],
+        salvage: Salvage | None,
     ) -> None:
         self.target = claim.target
         self.dtype = np.dtype(dtype)
@@ -77,7 +79,10 @@ class StoreWriter:
         self._digest = blake2b(digest_size=16)
         self._work = Work(claim, identity)
         self._note = note
-        self._parts = Parts(self._work, seconds=part_seconds, size=part_bytes, note=note)
+        self.salvage = salvage
+        self._parts = Parts(
+            self._work, seconds=part_seconds, size=part_bytes, note=note, salvage=salvage
+        )
         self._pool = ThreadPoolExecutor(
             threads.available_processors(), thread_name_prefix="compress"
         )
@@ -124,6 +129,7 @@ class StoreWriter:
         part_seconds: float = PART_SECONDS,
         part_bytes: int = PART_BYTES,
         note: Callable[[str], None] = lambda text: None,
+        salvage: Salvage | None = None,
     ) -> Iterator[Self]:
         """Go on with the store of a claim, or start it.
 
@@ -131,6 +137,7 @@ class StoreWriter:
             identity: decides the content; that of an interrupted ingest must be equal.
             part_seconds, part_bytes: what is finished becomes a part when it took so long, or is so much.
             note: is told what is not done again, and what has to be.
+            salvage: what is sound of a store that is repaired; it is taken as it is.
 
         Raises:
             WriteError: it cannot be written.
@@ -147,6 +154,7 @@ class StoreWriter:
                     part_seconds=part_seconds,
                     part_bytes=part_bytes,
                     note=note,
+                    salvage=salvage,
                 )
             with write_errors(
                 claim.target,
@@ -191,6 +199,8 @@ class StoreWriter:
     def text(self, path: str, values: Sequence[str]) -> None:
         """Write a whole text field."""
         field = self._schema(path, len(values))
+        if self.salvage is not None:
+            values = self.salvage.text(path) or values
         encoded = [value.encode() for value in values]
         offsets = np.zeros(len(encoded) + 1, np.int64)
         np.cumsum([len(part) for part in encoded], out=offsets[1:])
@@ -205,6 +215,8 @@ class StoreWriter:
     def column(self, path: str, values: np.ndarray) -> None:
         """Write a whole column: (rows, *axes)."""
         field = self._schema(path, len(values))
+        if self.salvage is not None and (sound := self.salvage.column(path)) is not None:
+            values = sound
         extent = self._whole(path, np.asarray(values, field.dtype))
         self._contents.add(StoredField(field, extent.shape, extent.dtype, extent.nbytes, extent))
 
@@ -229,6 +241,8 @@ class StoreWriter:
             return self._parts.take_up(RowArray(self._work, name, whole, dtype))
 
         fell_back = self._parts.hold(f"{path}.float32")  # before an interruption
+        if self.salvage is not None:
+            fell_back |= self.salvage.dtype(path) == "float32"
         writer = FeatureWriter(
             field,
             whole,
@@ -310,11 +324,17 @@ class StoreWriter:
 
     # the end -----------------------------------------------------------------------------------
 
-    def publish(self, *, dataset: str, provenance: Mapping[str, Any]) -> None:
+    def publish(
+        self, *, dataset: str, provenance: Mapping[str, Any], must_be: str | None = None
+    ) -> None:
         """Finish, sync, and rename the file to its target.
 
+        Args:
+            must_be: the fingerprint that the store must have.
+
         Raises:
-            SourceError: a feature field was started and not every row was written.
+            SourceError: a feature field was started and not every row was written, or the fingerprint
+                is another.
             WriteError: disk full, or the target appeared meanwhile.
         """
         self.finished()
@@ -336,6 +356,12 @@ class StoreWriter:
             "fingerprint": self._digest.hexdigest(),
             "provenance": json.dumps(provenance),
         }
+        if must_be not in (None, attributes["fingerprint"]):
+            raise SourceError(
+                "the source makes another store than the one that is repaired",
+                where=str(self.target),
+                hint="was it changed since? ingest it again, to another file",
+            )
         complete(self._work, self._contents, attributes)
         check_target(self.target, overwrite=self._overwrite)
         os.replace(self._claim.folder / "data", self.target)

@@ -22,7 +22,7 @@ def index_of(ids: list[str]) -> IdIndex:
     hashes, rows = build_index(ids)
     encoded = [text.encode() for text in ids]
     offsets = np.cumsum([0, *map(len, encoded)])
-    column = TextColumn(np.frombuffer(b"".join(encoded), np.uint8), offsets)
+    column = TextColumn(np.frombuffer(b"".join(encoded), np.uint8), offsets, "t")
     return IdIndex(hashes, rows, ids=column, where="x.h5::/entities")
 
 

@@ -1,4 +1,4 @@
-"""Interrupted ingests: what is finished is kept, gone on with, checked or refused; one writer at a time."""
+"""Interrupted ingests: what is finished is kept, checked, gone on with or not; one writer at a time."""
 
 from __future__ import annotations
 

@@ -85,6 +85,8 @@ class Pictures:
             known = self._writer.kept(
                 f"{self._table}/picture_status.{rank}", (len(self._choices),), np.dtype(np.uint8)
             )
+            if rank == 0 and self._writer.salvage is not None:
+                self._writer.salvage.picture_status(known, self._table, used)
             self._write_files(known, waiting, names, progress)
             status = known.values[waiting]
             good = status == _OK
