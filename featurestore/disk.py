@@ -138,8 +138,8 @@ class DataFile:
         Raises:
             OSError: now, or at an earlier write.
         """
+        self.then(self.sync_now)
         self.wait()
-        self.sync_now()
 
     def close(self) -> None:
         """Write what was handed over, and close the file; errors are not raised any more."""

@@ -146,9 +146,8 @@ def _check_same(store: Store, identity: Mapping[str, Any], source: Path) -> None
         "source": origin,
         "encoders": made.get("encoders", {}),
     }
-    found = list(
-        differences(*({k: each[k] for k in old if k in identity} for each in (old, identity)))
-    )
+    told, new = ({key: each[key] for key in old if key in identity} for each in (old, identity))
+    found = list(differences(told, new))
     if found:
         folder = made.get("run", {}).get("working_folder", "")
         raise SourceError(
