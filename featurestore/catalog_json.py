@@ -169,7 +169,7 @@ class _Decoder:
         return tuple(self._integer(length, where, most=1 << 48) for length in value)
 
     def _dtype(self, value: Any, where: str) -> np.dtype:
-        if value not in _DTYPES:
+        if not isinstance(value, str) or value not in _DTYPES:
             self._refuse(f"the dtype {str(value)[:40]!r} is none that a store has", where)
         return np.dtype(value)
 
@@ -234,7 +234,7 @@ class _Decoder:
         if record > MOST_RECORD:
             self._refuse(f"records of {record} bytes, above the {MOST_RECORD} that are read", where)
         compression = node.get("compression")
-        if compression not in COMPRESSIONS:
+        if not isinstance(compression, str) or compression not in COMPRESSIONS:
             self._refuse(f"the compression {str(compression)[:40]!r} is not known", where)
         table = sums = None
         if "table" in node:

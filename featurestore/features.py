@@ -208,6 +208,8 @@ class FeatureWriter:
         Raises:
             NotFinite: names the row.
         """
+        if not len(values):  # records without a row
+            return _Cast(values.astype(dtype), 0.0)
         if dtype == np.float16 and values.dtype == np.float32:
             cast = _Cast(*to_float16(values.reshape(-1, values.shape[-1])))
             if np.isfinite(cast.error):  # then the values are

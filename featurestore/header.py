@@ -31,7 +31,7 @@ from featurestore.hdf5 import SUPERBLOCK_BYTES
 #: The first page of a file, which holds no field data.
 FIRST_PAGE = 4096
 
-_PLACE, _MAGIC, _VERSION = 64, b"drin-fs\0", 1
+_PLACE, MAGIC, _VERSION = 64, b"drin-fs\0", 1
 _LAYOUT = struct.Struct("<8sIIQQQ16s16s")
 _BYTES = _LAYOUT.size + 8
 
@@ -52,7 +52,7 @@ class Header:
     def encode(self) -> bytes:
         """The whole header; it belongs at byte 64."""
         plain = _LAYOUT.pack(
-            _MAGIC, _VERSION, 0, self.file_bytes, self.catalog_start, self.tail_start,
+            MAGIC, _VERSION, 0, self.file_bytes, self.catalog_start, self.tail_start,
             self.catalog_digest, self.tail_digest,
         )  # fmt: skip
         return plain + xxh3_64_digest(plain)
@@ -71,7 +71,7 @@ def read_header(file: BinaryIO, path: Path) -> Header | None:
     """
     file.seek(_PLACE)
     data = file.read(_BYTES)
-    if data[:8] != _MAGIC:
+    if data[:8] != MAGIC:
         return None
     if len(data) < _BYTES or xxh3_64_digest(data[:-8]) != data[-8:]:
         raise StoreError("the header is damaged", where=str(path), hint=_AGAIN)

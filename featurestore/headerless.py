@@ -27,7 +27,7 @@ from featurestore.schema import BY_PATH, TABLES, Field
 _PATIENCE, _PATIENCE_A_CHUNK = 60, 1e-4
 
 #: What the child runs.
-_CHILD = ["-P", "-m", "featurestore.headerless"]
+CHILD = ["-P", "-m", "featurestore.headerless"]
 
 #: Memory the child may ask for.
 _MEMORY = 8 << 30
@@ -61,7 +61,7 @@ def chunks_by_hdf5(path: Path, dataset: str, rows: int) -> np.ndarray:
 
 
 def _ask(path: Path, arguments: list[str], patience: float) -> bytes:
-    command = [sys.executable, *_CHILD, str(path), *arguments]
+    command = [sys.executable, *CHILD, str(path), *arguments]
     home = os.pathsep.join([str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")])
     environment = os.environ | {"PYTHONPATH": home.rstrip(os.pathsep)}
     try:

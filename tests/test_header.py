@@ -88,7 +88,7 @@ def test_a_crash_of_libhdf5_is_an_error_with_the_file_named(
 ) -> None:
     remove_header(copy)
     crash = "import os, signal; os.kill(os.getpid(), signal.SIGSEGV)"
-    monkeypatch.setattr(headerless, "_CHILD", ["-c", crash])
+    monkeypatch.setattr(headerless, "CHILD", ["-c", crash])
     with pytest.raises(StoreError, match=r"libhdf5 failed on it \(signal 11\)") as caught:
         featurestore.open(copy)
     assert caught.value.where == str(copy)
@@ -98,7 +98,7 @@ def test_a_file_that_libhdf5_never_finishes_with_is_given_up(
     copy: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     remove_header(copy)
-    monkeypatch.setattr(headerless, "_CHILD", ["-c", "import time; time.sleep(60)"])
+    monkeypatch.setattr(headerless, "CHILD", ["-c", "import time; time.sleep(60)"])
     monkeypatch.setattr(headerless, "_PATIENCE", 0.5)
     with pytest.raises(StoreError, match="did not open the file within"):
         featurestore.open(copy)
