@@ -27,7 +27,7 @@ class StoreLine(_Read):
     """Which store, in ``summary.json``; earlier versions did not record the sentences."""
 
     dataset: str
-    sentences: dict[str, str] | None = None
+    sentences: dict[str, str] = {}
 
 
 class StoreIdentity(StoreLine):

@@ -12,7 +12,7 @@ from featurestore.errors import ConfigError
 
 #: Characters of a text, and levels of values in values. Chosen here: every option with its comment
 #: takes 8,000, on three levels.
-MOST_CHARACTERS = 100_000
+MOST_CHARACTERS = 50_000
 MOST_LEVELS = 20
 
 #: What PyYAML raises, beside its own errors, for a value that is not of the kind it looks like:
@@ -33,18 +33,29 @@ class _Loader(yaml.SafeLoader):
     def compose_node(self, parent: Any, index: Any) -> Any:
         event = self.peek_event()
         if isinstance(event, yaml.AliasEvent):
-            raise yaml.MarkedYAMLError(
-                problem=f"*{event.anchor} stands for another value: write that value itself",
-                problem_mark=event.start_mark,
+            raise _refused(
+                f"*{event.anchor} stands for another value: write that value itself", event
             )
         if self._level == MOST_LEVELS:
-            raise yaml.MarkedYAMLError(
-                problem=f"nested more than {MOST_LEVELS} levels", problem_mark=event.start_mark
-            )
+            raise _refused(f"nested more than {MOST_LEVELS} levels", event)
         self._level += 1
         node = super().compose_node(parent, index)
         self._level -= 1
         return node
+
+
+def _refused(problem: str, event: Any) -> yaml.MarkedYAMLError:
+    return yaml.MarkedYAMLError(problem=problem, problem_mark=event.start_mark)
+
+
+def _whole_number(loader: _Loader, node: yaml.ScalarNode) -> int:
+    number = loader.construct_yaml_int(node)
+    if abs(number) >= 2**63:
+        raise ValueError("a number that needs more than 64 bits")
+    return number
+
+
+_Loader.add_constructor("tag:yaml.org,2002:int", _whole_number)
 
 
 def read_value(text: str, *, where: str) -> Any:

@@ -32,6 +32,7 @@ FRAME = 224
 #: The default picture, 224×224 of this grey, reproduces the recorded features of absent pictures.
 DEFAULT_COLOUR = (128, 128, 128)
 
+
 def default_picture() -> Image.Image:
     """What is encoded in place of an absent picture."""
     return Image.new("RGB", (FRAME, FRAME), DEFAULT_COLOUR)

@@ -1,4 +1,4 @@
-"""Picture files opened safely: a picture in RGB, or the word of ``schema.IMAGE_STATUS`` that says why not."""
+"""Picture files opened safely: a picture in RGB, or the status that says why there is none."""
 
 from __future__ import annotations
 
@@ -111,7 +111,9 @@ def _content(path: Path) -> bytes:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
             is_folder = stat.S_ISDIR(status.st_mode)
-            raise _unreadable(path, "Is a directory" if is_folder else "a pipe or device, not a file")
+            raise _unreadable(
+                path, "Is a directory" if is_folder else "a pipe or device, not a file"
+            )
         if status.st_size > MOST_BYTES:
             raise _Unusable("broken")
         with open(descriptor, "rb", closefd=False) as file:

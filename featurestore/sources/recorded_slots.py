@@ -98,7 +98,7 @@ class WikidiverseEntities:
 
     def _scores(self) -> np.ndarray:
         """(N, O) scores of each entity's first row; rows that differ from it are noted."""
-        parts = []
+        parts: list[np.ndarray] = []
         for split, slots in self.slots.items():
             file = f"entity-object-score_{split}.npy"
             array = self._arrays.load(file, ndim=(2,))

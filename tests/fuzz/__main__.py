@@ -13,7 +13,8 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from tests.fuzz.registry import KINDS, kind_of
-from tests.fuzz.runner import FAILURES, OK, REFUSED, Report, run
+from tests.fuzz.report import FAILURES, OK, REFUSED, Report
+from tests.fuzz.runner import run
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -32,7 +32,8 @@ _FILES = {
 }  # fmt: skip
 
 _NAMES = (
-    f"../{OWNED}", f"../../{OWNED}", f"a/../../{OWNED}", f"/tmp/{OWNED}", f"./../{OWNED}", "C:x", "a\\b", "",
+    f"../{OWNED}", f"../../{OWNED}", f"a/../../{OWNED}", f"/tmp/{OWNED}", f"./../{OWNED}", "C:x",
+    "a\\b", "",
     ".", "..", "/", "a\nb", "a\x00b", "a/" * 60, "x" * 99, "con", "\x7f", "é\udc80",
     "wikimel", "wikimel/a.npy/b", "~", "-rf", "wikimel/a.npy",
 )  # fmt: skip
@@ -42,7 +43,8 @@ _FIELDS = {"name": (0, 100), "mode": (100, 8), "size": (124, 12), "mtime": (136,
            "link": (157, 100), "magic": (257, 8), "prefix": (345, 155)}  # fmt: skip
 _TYPES = b"0\x001234567gxLKSVDM\xff"
 _SIZES = (b"77777777777\x00", b"00000000001\x00", b"-0000000001\x00", b"\x80" + bytes(7) + b"\xff" * 4,
-          b"\xff" * 12, b"            ", b"9" * 12, b"\x80" + b"\x7f" * 11, b"00000177777\x00")  # fmt: skip
+          b"\xff" * 12, b"            ", b"9" * 12, b"\x80" + b"\x7f" * 11,
+          b"00000177777\x00")  # fmt: skip
 
 
 # tar --------------------------------------------------------------------------------------------
@@ -109,16 +111,26 @@ def tar_member(rng: Random, data: bytes, other: bytes) -> bytes:
     content = b"evil"
     match rng.randrange(6):
         case 0:
-            kinds = (tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.CHRTYPE, tarfile.BLKTYPE, tarfile.FIFOTYPE)
+            kinds = (
+                tarfile.SYMTYPE,
+                tarfile.LNKTYPE,
+                tarfile.CHRTYPE,
+                tarfile.BLKTYPE,
+                tarfile.FIFOTYPE,
+            )
             info.type = rng.choice(kinds)
             info.linkname = rng.choice(("/tmp", "..", f"/tmp/{OWNED}", "wikimel/a.npy", "."))
             content = b""
         case 1:
-            info.pax_headers = {rng.choice(("path", "size", "linkpath", "GNU.sparse.major", "GNU.sparse.map",
+            info.pax_headers = {rng.choice(("path", "size", "linkpath", "GNU.sparse.major",
+            "GNU.sparse.map",
                                             "GNU.sparse.size", "hdrcharset", "mtime", "\x00")):
-                                rng.choice(("1", "-1", "9" * 30, f"/tmp/{OWNED}", "0,1,2", "é", "BINARY"))}  # fmt: skip
+                                rng.choice(("1", "-1", "9" * 30, f"/tmp/{OWNED}", "0,1,2", "é",
+                                "BINARY"))}  # fmt: skip
         case 2:
-            info.type = rng.choice((tarfile.GNUTYPE_SPARSE, tarfile.DIRTYPE, tarfile.CONTTYPE, b"9", b"Z"))
+            info.type = rng.choice(
+                (tarfile.GNUTYPE_SPARSE, tarfile.DIRTYPE, tarfile.CONTTYPE, b"9", b"Z")
+            )
         case 3:
             content = bytes(rng.choice((10**6, 3 * 10**7)))
         case 4:
@@ -149,7 +161,8 @@ def inside(rng: Random, data: bytes, other: bytes) -> bytes:
 
 #: Signature → offsets and lengths of fields after it.
 _RECORDS = {
-    b"PK\x01\x02": ((2, 2), (6, 2), (8, 2), (14, 4), (18, 4), (22, 4), (26, 2), (28, 2), (30, 2), (32, 2),
+    b"PK\x01\x02": ((2, 2), (6, 2), (8, 2), (14, 4), (18, 4), (22, 4), (26, 2), (28, 2), (30, 2),
+    (32, 2),
                     (34, 2), (36, 4), (38, 4), (42, 4)),
     b"PK\x03\x04": ((4, 2), (6, 2), (8, 2), (14, 4), (18, 4), (22, 4), (26, 2), (28, 2)),
     b"PK\x05\x06": ((4, 2), (6, 2), (8, 2), (10, 2), (12, 4), (16, 4), (20, 2)),
@@ -169,7 +182,8 @@ def zip_field(rng: Random, data: bytes, other: bytes) -> bytes:
         first, size = rng.choice(_RECORDS[signature])
         at = rng.choice(places) + first
         old = int.from_bytes(data[at : at + size], "little")
-        new = rng.choice((0, 1, old + 1, max(old - 1, 0), old * 2, 2 ** (8 * size) - 1, 2 ** (8 * size - 1),
+        new = rng.choice((0, 1, old + 1, max(old - 1, 0), old * 2, 2 ** (8 * size) - 1,
+        2 ** (8 * size - 1),
                           rng.getrandbits(8 * size), 8, 0o120777 << 16))  # fmt: skip
         changed[at : at + size] = (new % 2 ** (8 * size)).to_bytes(size, "little")
     return bytes(changed)
@@ -191,7 +205,9 @@ def zip_bomb(rng: Random, data: bytes, other: bytes) -> bytes:
     common = struct.pack("<3H2L", 0, 8, 0, 0, 0) + struct.pack("<2LH", len(packed), said, 1)
     local = b"PK\x03\x04\x14\x00" + common + b"\x00\x00" + b"z"
     entry = b"PK\x01\x02\x14\x03\x14\x00" + common + bytes(12) + bytes(4) + b"z"
-    end = struct.pack("<4s4H2LH", b"PK\x05\x06", 0, 0, 1, 1, len(entry), len(local) + len(packed), 0)
+    end = struct.pack(
+        "<4s4H2LH", b"PK\x05\x06", 0, 0, 1, 1, len(entry), len(local) + len(packed), 0
+    )
     return local + packed + entry + end
 
 
@@ -239,7 +255,8 @@ KIND = Kind(
     name="archives",
     about="tar, tar.gz, disguised as .mp4, zip, split zip: unpacked, listed, ingested",
     seeds=_seeds,
-    mutators=(tar_field, tar_field, tar_member, tar_member, inside, zip_field, zip_field, zip_name, zip_bomb,
+    mutators=(tar_field, tar_field, tar_member, tar_member, inside, zip_field, zip_field, zip_name,
+    zip_bomb,
               *GENERIC),
     read=_read,
 )  # fmt: skip

@@ -18,23 +18,35 @@ from tests.fuzz.generic import GENERIC
 from tests.fuzz.kinds import OWNED, Case, Kind, Seed, Wrong
 
 _NASTY = (
-    "null", "~", "true", "yes", ".nan", ".inf", "-.inf", "1e999", "9" * 5000, "0x" + "f" * 5000, "-1", "0", "1.5",
-    "1_000", "0o17", "190:20:30", "2001-01-01", "2001-99-99", "2001-01-01T25:61:61Z", "[]", "{}", "[[1, 2], {}]",
-    '""', "''", '"\\0"', '"\\ud800"', '"\\x41\\U0001F600"', '"\\UFFFFFFFF"', "!!binary aGVsbG8=", "!!binary '*'",
-    "!!set {a, b}", "!!omap [a: 1]", "!!pairs [a: 1]", "!!timestamp x", "!!int x", "!!float x", "!!bool x",
+    "null", "~", "true", "yes", ".nan", ".inf", "-.inf", "1e999", "9" * 5000, "0x" + "f" * 5000,
+    "-1", "0", "1.5",
+    "1_000", "0o17", "190:20:30", "2001-01-01", "2001-99-99", "2001-01-01T25:61:61Z", "[]", "{}",
+    "[[1, 2], {}]",
+    '""', "''", '"\\0"', '"\\ud800"', '"\\x41\\U0001F600"', '"\\UFFFFFFFF"', "!!binary aGVsbG8=",
+    "!!binary '*'",
+    "!!set {a, b}", "!!omap [a: 1]", "!!pairs [a: 1]", "!!timestamp x", "!!int x", "!!float x",
+    "!!bool x",
     "!!null x", "!!str 1", "!!seq {}", "!!map []", f"!!python/object/apply:os.mkdir ['{OWNED}']",
     f"!!python/object/new:os.mkdir ['{OWNED}']", "!!python/name:os.system", "!!python/module:os",
     f"!!python/object/apply:os.system ['touch {OWNED}']", "!!python/tuple [1]", "!custom x", "&a [*a]",
-    "&a {b: *a}", "*unknown", "<<: {a: 1}", "{<<: [1]}", "{? [a] : b}", "{? {a: 1} : b}", "{1: 2}", "{null: 1}",
-    "{true: 1}", "{.nan: 1}", "? a", "- a", "a: b: c", "@x", "`x", "%TAG ! x", "|", ">-", "'", '"', "[", "{",
-    "drin", "strict", "full-kb", "auto", "tt,ti", "hits@", "hits@" + "9" * 5000, "mrr", "é\u202e", "2**31",
-    str(2**31), str(2**63), str(2**64), "-" + str(2**63), "4294967295", "4294967296", "1" * 400, "0.0000000001",
+    "&a {b: *a}", "*unknown", "<<: {a: 1}", "{<<: [1]}", "{? [a] : b}", "{? {a: 1} : b}", "{1: 2}",
+    "{null: 1}",
+    "{true: 1}", "{.nan: 1}", "? a", "- a", "a: b: c", "@x", "`x", "%TAG ! x", "|", ">-", "'", '"',
+    "[", "{",
+    "drin", "strict", "full-kb", "auto", "tt,ti", "hits@", "hits@" + "9" * 5000, "mrr", "é\u202e",
+    "2**31",
+    str(2**31), str(2**63), str(2**64), "-" + str(2**63), "4294967295", "4294967296", "1" * 400,
+    "0.0000000001",
 )  # fmt: skip
 
-_KEYS = ("model", "model.name", "model.layers", "model.edges", "model.without", "model.edges.tt", "epochs", "lr",
-         "loss", "loss.margin", "metrics.ks", "metrics.select", "text.source", "text.max_tokens", "seed", "", ".",
-         "..", "a..b", "model.", ".model", "order", "epoch", "protocol", "precision", "\x7f", "é", "x" * 5000,
-         ".".join("a" * 300), "<<", "__class__", "model.__init__", "workers", "device", "model.dropout")  # fmt: skip
+_KEYS = ("model", "model.name", "model.layers", "model.edges", "model.without", "model.edges.tt",
+"epochs", "lr",
+         "loss", "loss.margin", "metrics.ks", "metrics.select", "text.source", "text.max_tokens",
+         "seed", "", ".",
+         "..", "a..b", "model.", ".model", "order", "epoch", "protocol", "precision", "\x7f", "é",
+         "x" * 5000,
+         ".".join("a" * 300), "<<", "__class__", "model.__init__", "workers", "device",
+         "model.dropout")  # fmt: skip
 
 
 def yaml_value(rng: Random, data: bytes, other: bytes) -> bytes:
@@ -70,8 +82,10 @@ def yaml_bomb(rng: Random, data: bytes, other: bytes) -> bytes:
         f"m{n}: &m{n} {{<<: [{', '.join([f'*m{n - 1}'] * 9)}]}}\n" for n in range(1, 9)
     )
     bomb = rng.choice((
-        laughs, laughs + "epochs: *a11\n", laughs + "metrics: {ks: *a11}\n", merges, merges + "loss: *m8\n",
-        "model: " + "[" * depth, "model: " + "[" * depth + "]" * depth, "a: " + "{b: " * depth + "}" * depth,
+        laughs, laughs + "epochs: *a11\n", laughs + "metrics: {ks: *a11}\n", merges,
+        merges + "loss: *m8\n",
+        "model: " + "[" * depth, "model: " + "[" * depth + "]" * depth,
+        "a: " + "{b: " * depth + "}" * depth,
         "".join(f"{' ' * n}a:\n" for n in range(depth)), "- " * depth + "x", "? " * depth,
         "epochs: " + "1" * 3_000_000, "x" * 2_000_000, "a: 1\n" * 20_000, "# " + "c" * 2_000_000,
         "k: &a [*a, *a]\nepochs: *a\n", "model: &m {name: drin, x: *m}\n", "--- 1\n--- 2\n",
@@ -97,8 +111,16 @@ def _seeds(folder: Path) -> Sequence[Seed]:
         (target / f"{name}.yaml").write_text(text, encoding="utf-8")
         (target / f"{name}-short.yaml").write_text(yaml.safe_dump(PRESETS[name]), encoding="utf-8")
         names += [f"{name}.yaml", f"{name}-short.yaml"]
-    settings = "model.layers=3\nmodel.edges=tt,ti\nloss.margin=0.5\nmetrics.ks=1,5\nseed=7\ntext.source=stored"
-    (target / "settings.txt").write_text(settings, encoding="utf-8")
+    settings = (
+        "model.layers=3",
+        "model.edges=tt,ti",
+        "loss.margin=0.5",
+        "metrics.ks=1,5",
+        "seed=7",
+    )
+    (target / "settings.txt").write_text(
+        "\n".join((*settings, "text.source=stored")), encoding="utf-8"
+    )
     return [Seed(target, (name,)) for name in [*names, *["settings.txt"] * 3]]
 
 
@@ -126,6 +148,15 @@ KIND = Kind(
     name="config",
     about="YAML given to --config, values given to --set",
     seeds=_seeds,
-    mutators=(yaml_value, yaml_value, yaml_value, yaml_key, yaml_key, yaml_bomb, yaml_encoding, *GENERIC),
+    mutators=(
+        yaml_value,
+        yaml_value,
+        yaml_value,
+        yaml_key,
+        yaml_key,
+        yaml_bomb,
+        yaml_encoding,
+        *GENERIC,
+    ),
     read=_read,
 )

@@ -19,11 +19,15 @@ from tests.fuzz.jsons import NASTY
 from tests.fuzz.kinds import Case, Kind, Seed, Wrong
 from tests.link_for_tests import golden_store, write_run
 
-_WORDS = ("", " ", "[[]]", "[[a]]", "]]a[[", "[[a", "[[ ]]", "[[\u0000]]", "[[\ud800]]", "x" * 20_000, "\u202e[[א]]",
-          "[[" + "a" * 3000 + "]]", "a " * 3000 + "[[b]]", "[[b]] " + "a " * 3000, "[[\U0001f9d1\u200d]]", "[[e\u0301]]",
+_WORDS = ("", " ", "[[]]", "[[a]]", "]]a[[", "[[a", "[[ ]]", "[[\u0000]]", "[[\ud800]]",
+"x" * 20_000, "\u202e[[א]]",
+          "[[" + "a" * 3000 + "]]", "a " * 3000 + "[[b]]", "[[b]] " + "a " * 3000,
+          "[[\U0001f9d1\u200d]]", "[[e\u0301]]",
           "\x7f\x1b[31m[[red]]", "[[[[a]]]]", "\ufeff[[a]]", "[[__nil__]]", "[[\n]]")  # fmt: skip
-_NAMES = ("a\u0000b.jpg", "../" * 60 + "etc/passwd", "/dev/zero", "/dev/stdin", "/dev/tty", ".", "", "n" * 5000,
-          "mentions.jsonl", "photo.jpg/x", "\ud800.jpg", "photo.jpg", "no.jpg", "/proc/self/mem", "CON", "~/x",
+_NAMES = ("a\u0000b.jpg", "../" * 60 + "etc/passwd", "/dev/zero", "/dev/stdin", "/dev/tty", ".", "",
+"n" * 5000,
+          "mentions.jsonl", "photo.jpg/x", "\ud800.jpg", "photo.jpg", "no.jpg", "/proc/self/mem",
+          "CON", "~/x",
           "/proc/self/environ", "http://localhost/x.jpg")  # fmt: skip
 _NUMBERS = (0, -1, 1, 5, 10**6, 2**63, 10**400, 1.0, True, None, "3", [])
 _KEYS = ("id", "sentence", "mention", "start", "end", "image", "candidates", "Sentence", "")
@@ -44,19 +48,24 @@ def line_value(rng: Random, data: bytes, other: bytes) -> bytes:
         "start": rng.choice(_NUMBERS),
         "end": rng.choice(_NUMBERS),
         "image": rng.choice(_NAMES),
-        "candidates": rng.choice(([], ["Q30"], ["Q30"] * 500, ["x\u0000"], ["\ud800"], [""], "Q30", [1], {}, [[]],
+        "candidates": rng.choice(([], ["Q30"], ["Q30"] * 500, ["x\u0000"], ["\ud800"], [""], "Q30",
+        [1], {}, [[]],
                                   ["Q30", "nobody"], ["A" * 9000])),
     }.get(key, rng.choice((*_WORDS, *_NUMBERS)))  # fmt: skip
     value[key] = new
-    lines[place] = json.dumps(value, ensure_ascii=rng.random() < 0.7).encode("utf-8", "surrogatepass")
+    lines[place] = json.dumps(value, ensure_ascii=rng.random() < 0.7).encode(
+        "utf-8", "surrogatepass"
+    )
     return b"\n".join(lines)
 
 
 def line_text(rng: Random, data: bytes, other: bytes) -> bytes:
     """A line that is something else."""
     lines = data.split(b"\n")
-    new = rng.choice((*[text.encode() for text in NASTY], b"[" * 100_000, b'{"sentence":' * 50_000, b"\x00", b"\r",
-                      b"\xef\xbb\xbf{}", b"\x1e{}", b"{}" * 2, "\u2028".encode(), b'{"sentence": "[[a]]"}'))  # fmt: skip
+    new = rng.choice((*[text.encode() for text in NASTY], b"[" * 100_000, b'{"sentence":' * 50_000,
+    b"\x00", b"\r",
+                      b"\xef\xbb\xbf{}", b"\x1e{}", b"{}" * 2, "\u2028".encode(),
+                      b'{"sentence": "[[a]]"}'))  # fmt: skip
     lines[rng.randrange(len(lines))] = new
     return b"\n".join(lines)
 

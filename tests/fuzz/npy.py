@@ -42,7 +42,8 @@ _HEADERS = (
     "{'descr': '<f4', 'fortran_order': False, 'shape': (9**9**9,)}", "-" * 9000 + "1", "'" * 3, "\x00",
     "{'descr': '<f4', 'fortran_order': False, 'shape': (3L, 4)}", "lambda: 0", "f'{1}'", "1_", "0x",
     "{**{'descr': '<f4'}}", "set()", "{[]: 1}", "{1: {}, 2: 3}", "()", "7", "'\\ud800'", "\\", "1 if",
-    "{'descr': '<f4', 'fortran_order': 0, 'shape': (-1,)}", " " * 60000, "#", "('a' 'b'" * 40, "\t\n  x",
+    "{'descr': '<f4', 'fortran_order': 0, 'shape': (-1,)}", " " * 60000, "#", "('a' 'b'" * 40,
+    "\t\n  x",
 )  # fmt: skip
 
 _NUMBERS = (0.0, -0.0, np.nan, np.inf, -np.inf, 1e-45, 1e38, -65520.0, 70000.0)
@@ -103,7 +104,9 @@ def header_field(rng: Random, data: bytes, other: bytes) -> bytes:
             del header[rng.choice(sorted(header))]
         case _:
             header[rng.choice(("more", 3, "shape ", None))] = rng.choice(_DESCRS)
-    version = rng.choice((b"\x01\x00", b"\x01\x00", b"\x02\x00", b"\x03\x00", b"\x09\x00", b"\x00\x00"))
+    version = rng.choice(
+        (b"\x01\x00", b"\x01\x00", b"\x02\x00", b"\x03\x00", b"\x09\x00", b"\x00\x00")
+    )
     return _with_header(repr(header), values, version)
 
 
@@ -220,7 +223,17 @@ KIND = Kind(
     name="npy",
     about="features, masks, positions and texts of preprocessed datasets, recorded boxes",
     seeds=_seeds,
-    mutators=(header_field, header_field, header_text, values, values, rows, dtype, pickled, *GENERIC),
+    mutators=(
+        header_field,
+        header_field,
+        header_text,
+        values,
+        values,
+        rows,
+        dtype,
+        pickled,
+        *GENERIC,
+    ),
     read=_read,
     open=_open,
 )

@@ -19,7 +19,8 @@ from featurestore.schema import IMAGE_STATUS
 from tests.fuzz.generic import GENERIC
 from tests.fuzz.kinds import Case, Kind, Seed, Wrong
 
-_NUMBERS = (0, 1, 2, 49, 50, 255, 256, 8193, 10_000, 13_377, 30_000, 65_535, 65_536, 2**24, 2**31 - 1, 2**31,
+_NUMBERS = (0, 1, 2, 49, 50, 255, 256, 8193, 10_000, 13_377, 30_000, 65_535, 65_536, 2**24,
+2**31 - 1, 2**31,
             2**32 - 1)  # fmt: skip
 
 
@@ -102,7 +103,9 @@ def jpeg_segment(rng: Random, data: bytes, other: bytes) -> bytes:
                       (b"\xc0", b"\xc1", b"\xc2")]  # fmt: skip
             if frames:
                 frame = bytearray(parts[frames[0]])
-                at, form = rng.choice(((5, ">H"), (7, ">H"), (4, ">B"), (9, ">B"), (11, ">B"), (1, ">B")))
+                at, form = rng.choice(
+                    ((5, ">H"), (7, ">H"), (4, ">B"), (9, ">B"), (11, ">B"), (1, ">B"))
+                )
                 new = rng.choice(_NUMBERS) % (65536 if form == ">H" else 256)
                 struct.pack_into(form, frame, at, new)
                 parts[frames[0]] = bytes(frame)
@@ -127,7 +130,9 @@ def header_number(rng: Random, data: bytes, other: bytes) -> bytes:
         first = min(start, len(data) - 16)
         (count,) = struct.unpack_from(f"{order}H", data, first)
         at = first + 2 + 12 * rng.randrange(max(1, min(count, 40)))
-        at, form = rng.choice(((at, "H"), (at + 2, "H"), (at + 4, "I"), (at + 8, "I"), (4, "I"), (first, "H")))
+        at, form = rng.choice(
+            ((at, "H"), (at + 2, "H"), (at + 4, "I"), (at + 8, "I"), (4, "I"), (first, "H"))
+        )
     else:
         at, form = rng.randrange(2, 60), rng.choice("BHI")
     size = struct.calcsize(form)
@@ -176,7 +181,9 @@ def _seeds(folder: Path) -> Sequence[Seed]:
     save("float.tif", photo.convert("F"), "TIFF")
     save("palette.tif", photo.convert("P"), "TIFF", compression="packbits")
     save("jpeg.tif", photo, "TIFF", compression="jpeg")
-    save("pages.tif", photo, "TIFF", save_all=True, append_images=frames, compression="tiff_deflate")
+    save(
+        "pages.tif", photo, "TIFF", save_all=True, append_images=frames, compression="tiff_deflate"
+    )
     save("fax.tif", photo.convert("1"), "TIFF", compression="group4")
     for name, file_format in (("a.gif", "GIF"), ("a.webp", "WEBP"), ("a.png", "PNG")):
         save(name, photo, file_format, save_all=True, append_images=frames, duration=50, loop=0)
@@ -212,6 +219,14 @@ KIND = Kind(
     name="pictures",
     about="JPEG, PNG, TIFF, GIF, WebP and BMP, grey to CMYK, animated, of huge sizes",
     seeds=_seeds,
-    mutators=(png_chunk, png_chunk, jpeg_segment, jpeg_segment, header_number, header_number, *GENERIC),
+    mutators=(
+        png_chunk,
+        png_chunk,
+        jpeg_segment,
+        jpeg_segment,
+        header_number,
+        header_number,
+        *GENERIC,
+    ),
     read=_read,
 )

@@ -20,7 +20,14 @@ from tests.fuzz.jsons import JSON
 from tests.fuzz.kinds import Case, Kind, Seed
 from tests.tiny_store import write_tiny_store
 
-_FIGURES = {"hits@1": 0.5, "hits@5": 0.75, "mrr": 0.6, "mean_rank": None, "mentions": 4, "retrieved": 3}
+_FIGURES = {
+    "hits@1": 0.5,
+    "hits@5": 0.75,
+    "mrr": 0.6,
+    "mean_rank": None,
+    "mentions": 4,
+    "retrieved": 3,
+}
 
 
 def _yaml(rng: Random, data: bytes, other: bytes) -> bytes:
@@ -37,11 +44,14 @@ def _seeds(folder: Path) -> Sequence[Seed]:
         identity = store_identity(opened)
     summary = {
         "model": "drin", "text": "stored", "protocol": "strict", "tie_rule": "expected", "seed": 0,
-        "denominator": "all", "changed": {"layers": 3}, "edges": ["tt"], "valid": _FIGURES, "test": _FIGURES,
+        "denominator": "all", "changed": {"layers": 3}, "edges": ["tt"], "valid": _FIGURES,
+        "test": _FIGURES,
         "store": store_line(identity),
     }  # fmt: skip
     (target / "summary.json").write_text(json.dumps(summary, indent=1))
-    (target / "environment.json").write_text(json.dumps({"threads": 1, "store": identity}, indent=1))
+    (target / "environment.json").write_text(
+        json.dumps({"threads": 1, "store": identity}, indent=1)
+    )
     (target / "config.yaml").write_text(to_yaml(layered_config(preset_name="drin-wikimel")))
     files = ("summary.json", "environment.json", "config.yaml")
     return [Seed(target, (name,)) for name in files]

@@ -78,7 +78,8 @@ def endings(rng: Random, data: bytes, other: bytes) -> bytes:
     return rng.choice((
         data.replace(b"\n", b"\r\n"), data.replace(b"\n", b"\r"), data.replace(b"\t", b" "),
         data.replace(b"\t", b"\t\t"), b"\xef\xbb\xbf" + data, text.encode("utf-16"),
-        text.encode("latin-1", "replace"), data.rstrip(b"\n"), data + b"\n\n\n", data.replace(b"\n", b""),
+        text.encode("latin-1", "replace"), data.rstrip(b"\n"), data + b"\n\n\n", data.replace(b"\n",
+        b""),
         data.replace(b"@@@@", b"\t"),
     ))  # fmt: skip
 
