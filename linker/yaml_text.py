@@ -58,11 +58,12 @@ def _whole_number(loader: _Loader, node: yaml.ScalarNode) -> int:
 _Loader.add_constructor("tag:yaml.org,2002:int", _whole_number)
 
 
-def read_value(text: str, *, where: str) -> Any:
+def read_value(text: str, *, where: str, numbered: bool = False) -> Any:
     """The value of a YAML text.
 
     Args:
-        where: how messages name the text; the number of the line is appended to a path.
+        where: how messages name the text.
+        numbered: append the number of the line to it.
 
     Raises:
         ConfigError: not YAML, too long, too deep, with aliases or tags of other than plain values.
@@ -77,7 +78,7 @@ def read_value(text: str, *, where: str) -> Any:
         return yaml.load(text, _Loader)  # a SafeLoader
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
-        line = f":{mark.line + 1}" if mark else ""
+        line = f":{mark.line + 1}" if mark and numbered else ""
         problem = getattr(error, "problem", None) or str(error).split("\n")[0]
         raise ConfigError(f"not YAML ({problem[:200]})", where=f"{where}{line}") from error
     except _VALUE_ERRORS as error:
@@ -94,7 +95,7 @@ def read_mapping(text: str, *, where: str) -> dict[str, Any]:
     Raises:
         ConfigError: as :func:`read_value`, or something else than a mapping with texts for keys.
     """
-    values = read_value(text, where=where)
+    values = read_value(text, where=where, numbered=True)
     if not isinstance(values, Mapping | None):
         raise ConfigError(
             "a configuration is a mapping of keys to values",
