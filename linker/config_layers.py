@@ -6,13 +6,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from featurestore.errors import ConfigError
 from linker.ablations import ablated
 from linker.config import TrainConfig
 from linker.config_text import model_name, read_config
 from linker.presets import preset, preset_sources
+from linker.yaml_text import read_file, read_value
 
 Values = dict[str, Any]
 
@@ -46,7 +45,7 @@ def layered_config(
     if preset_name:
         values = merged(values, preset(preset_name))
     if file:
-        values = merged(values, read_yaml(file))
+        values = merged(values, read_file(file))
     given = {key: value for key, value in (flags or {}).items() if value is not None}
     if MODEL_NAME in given:
         values = merged(values, nested(MODEL_NAME, given[MODEL_NAME]))
@@ -124,31 +123,4 @@ def parse_setting(text: str) -> Values:
         )
     if "," in value and value.strip()[:1] not in ("[", "{"):
         value = f"[{value}]"
-    try:
-        return nested(key.strip(), yaml.safe_load(value))
-    except yaml.YAMLError as error:
-        raise ConfigError(f"cannot read the value of {text!r}", where="--set") from error
-
-
-def read_yaml(path: Path) -> Values:
-    """The mapping in a YAML file; an empty file is an empty mapping.
-
-    Raises:
-        ConfigError: unreadable, not YAML, or not a mapping.
-    """
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"cannot read the configuration ({error})", where=str(path)) from error
-    except yaml.YAMLError as error:
-        place = getattr(error, "problem_mark", None)
-        line = f":{place.line + 1}" if place else ""
-        problem = getattr(error, "problem", None) or "broken"
-        raise ConfigError(f"not YAML ({problem})", where=f"{path}{line}") from error
-    if not isinstance(values, Mapping | None):
-        raise ConfigError(
-            "a configuration is a mapping of keys to values",
-            where=str(path),
-            hint="drin-fs train --print-config prints one",
-        )
-    return dict(values or {})
+    return nested(key.strip(), read_value(value, where=f"--set {key.strip()}"))

@@ -72,14 +72,24 @@ def model_name(values: Mapping[str, Any]) -> str:
     """
     model = values.get("model", {})
     name = model.get("name", "drin") if isinstance(model, Mapping) else model
-    model_class(name)
+    _model_class(name)
     return name
+
+
+def _model_class(name: object) -> tuple[type[Model[Any]], type[ModelConfig]]:
+    if not isinstance(name, str):
+        raise ConfigError(
+            f"model is {_shown(name)}, not a name",
+            where="model.name",
+            hint="drin-fs train --model lists the models",
+        )
+    return model_class(name)
 
 
 def _model_choice(values: Mapping[str, Any]) -> ModelChoice:
     options = dict(values)
     name = options.pop("name", "drin")
-    network, options_class = model_class(name)
+    network, options_class = _model_class(name)
     has_edges = bool(network.edge_fields)
     edges_from_store = has_edges and options.get("edges", AUTO) == AUTO
     if edges_from_store:
@@ -108,10 +118,12 @@ def _without_edges(
 ) -> tuple[ModelConfig, tuple[str, ...]]:
     """``options`` with these edges taken out of its ``edges``, and the edges by name."""
     edges = tuple(network.edge_fields)
-    unknown = [str(edge) for edge in without if edge not in edges]
+    if not isinstance(without, tuple | list):
+        without = (without,)
+    unknown = [edge for edge in without if edge not in edges]
     if unknown:
         raise ConfigError(
-            f"there is no edge {unknown[0]!r}",
+            f"there is no edge {_shown(unknown[0])}",
             where=f"model.{WITHOUT}",
             hint=f"the edges are {', '.join(edges)}",
         )
@@ -149,10 +161,19 @@ def _config_error(error: ValidationError, *, prefix: str, known: list[str]) -> C
     if not place or first["type"] == "value_error":
         return ConfigError(message, where=key or "configuration")
     return ConfigError(
-        f"{key} is {first['input']!r}: {message[:1].lower()}{message[1:]}",
+        f"{key} is {_shown(first['input'])}: {message[:1].lower()}{message[1:]}",
         where="configuration",
         hint=f"change it with {option}",
     )
+
+
+def _shown(value: object) -> str:
+    """A value for a message, of which a hostile one is long."""
+    try:
+        text = repr(value)
+    except ValueError:  # more digits than Python prints
+        return "a number of too many digits"
+    return text if len(text) <= 200 else f"{text[:200]}…"
 
 
 def nearest(key: str, known: list[str]) -> str | None:

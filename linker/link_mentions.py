@@ -36,7 +36,7 @@ class MentionInput:
         where: names the mention in errors, such as ``file:line``.
 
     Raises:
-        MentionError: the span is empty, blank or not inside the sentence, the sentence holds half
+        MentionError: the span is empty, blank or not inside the sentence, a text holds half
             characters, or the list of candidates is empty.
     """
 
@@ -49,12 +49,10 @@ class MentionInput:
     where: str = ""
 
     def __post_init__(self) -> None:
-        try:
-            self.sentence.encode()
-        except UnicodeEncodeError as error:  # JSON may hold half a character
-            raise MentionError(
-                f"the sentence is no text: {error.reason}", where=self.where
-            ) from error
+        self._check_text("the sentence", self.sentence)
+        self._check_text("the id", self.id or "")
+        for name in self.candidates or ():
+            self._check_text("a candidate", name)
         if not 0 <= self.start < self.end <= len(self.sentence):
             raise MentionError(
                 f"no mention at characters {self.start} to {self.end} of a sentence of "
@@ -74,6 +72,12 @@ class MentionInput:
                 where=self.where,
                 hint="leave it out to find candidates by title",
             )
+
+    def _check_text(self, what: str, text: str) -> None:
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:  # JSON may hold half a character
+            raise MentionError(f"{what} is no text: {error.reason}", where=self.where) from error
 
     @property
     def mention(self) -> str:

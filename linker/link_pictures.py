@@ -10,8 +10,9 @@ import numpy as np
 from PIL import Image
 
 from featurestore.distinct import Distinct
-from featurestore.encoders.images import FRAME, default_picture, open_picture, usable_picture
+from featurestore.encoders.images import FRAME, default_picture
 from featurestore.encoders.objects import Boxes
+from featurestore.encoders.opening import open_picture, usable_picture
 from featurestore.encoders.pictures import PictureFeatures, picture_features
 from featurestore.encoders.suite import Encoders
 from featurestore.errors import SourceError

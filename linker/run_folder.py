@@ -28,15 +28,20 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
+from pydantic import BaseModel, ValidationError
 
 from featurestore.errors import ConfigError, DataError, WriteError
 from linker.metrics import Ranks
+from linker.run_files import Environment, Summary
+from linker.yaml_text import read_mapping
 
 
 class RunError(DataError):
     """A run folder that is incomplete, or does not belong to what it is used with."""
 
+
+#: Levels of a JSON file that is read (chosen here: a run writes four).
+_MOST_LEVELS = 20
 
 #: All that a run writes; ``--overwrite`` removes these and nothing else.
 _FILES = ("config.yaml", "environment.json", "metrics.csv", "summary.json", "profile.json")
@@ -146,13 +151,36 @@ class RunFolder:
 
     def read_config(self) -> dict[str, Any]:
         """The options of the run, as nested plain values."""
-        return yaml.safe_load(self._read(self.config))
+        return read_mapping(self._read(self.config), where=str(self.config))
 
     def read_environment(self) -> dict[str, Any]:
-        return json.loads(self._read(self.environment))
+        """Versions, device and store; what is read of it is there, and of its kind."""
+        return self._read_json(self.environment, Environment)
 
     def read_summary(self) -> dict[str, Any]:
-        return json.loads(self._read(self.summary))
+        """The figures; what is read of them is there, and of its kind."""
+        return self._read_json(self.summary, Summary)
+
+    def _read_json(self, path: Path, form: type[BaseModel]) -> dict[str, Any]:
+        try:
+            values = json.loads(self._read(path))
+            if _levels(values) > _MOST_LEVELS:
+                raise ValueError(f"nested more than {_MOST_LEVELS} levels")
+            form.model_validate(values)
+        except ValidationError as error:
+            first = error.errors()[0]
+            place = ".".join(map(str, first["loc"]))
+            raise self._damaged(path, f"{place or path.name}: {first['msg']}") from error
+        except (ValueError, RecursionError) as error:
+            raise self._damaged(path, f"no JSON ({error})") from error
+        return dict(values)
+
+    def _damaged(self, path: Path, what: str) -> RunError:
+        return RunError(
+            f"{path.name} is damaged: {what}",
+            where=str(path),
+            hint="copy the run again, or train it again",
+        )
 
     def _read(self, path: Path) -> str:
         try:
@@ -161,6 +189,8 @@ class RunFolder:
             raise RunError(
                 self._what_is_missing(path), where=str(path), hint=self._next()
             ) from None
+        except (OSError, UnicodeDecodeError) as error:
+            raise self._damaged(path, str(error)) from error
 
     def _what_is_missing(self, path: Path) -> str:
         if self.path.is_file():
@@ -175,6 +205,19 @@ class RunFolder:
         if self.last.is_file():
             return f"finish it with: drin-fs train STORE -o {self.path} --resume"
         return "a run is made with: drin-fs train STORE -o RUN"
+
+
+def _levels(value: object) -> int:
+    """How many lists and objects of a JSON value stand in each other."""
+    levels, inside = 0, [value]
+    while inside := [
+        part
+        for each in inside
+        if isinstance(each, dict | list)
+        for part in (each.values() if isinstance(each, dict) else each)
+    ]:
+        levels += 1
+    return levels
 
 
 def _csv(header: Iterable[str], rows: Iterable[Iterable[Any]]) -> str:

@@ -76,11 +76,13 @@ def test_a_setting_is_a_key_and_a_yaml_value(text: str, values: dict[str, Any]) 
     assert parse_setting(text) == values
 
 
-@pytest.mark.parametrize("text", ["epochs", "=3", "a=[1"])
-def test_a_malformed_setting_is_refused(text: str) -> None:
+@pytest.mark.parametrize(
+    ("text", "where"), [("epochs", "--set"), ("=3", "--set"), ("a=[1", "--set a")]
+)
+def test_a_malformed_setting_is_refused(text: str, where: str) -> None:
     with pytest.raises(ConfigError) as raised:
         parse_setting(text)
-    assert raised.value.where == "--set"
+    assert raised.value.where == where
 
 
 def test_single_values_stand_for_lists_of_one() -> None:

@@ -1,10 +1,7 @@
-"""Pictures: opening them safely, and the image encoder's features of regions and of the whole."""
+"""Pictures in batches, and the image encoder's features of regions and of the whole."""
 
 from __future__ import annotations
 
-import io
-import struct
-import zlib
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -26,92 +23,19 @@ from featurestore.encoders.loading import (
     load_model,
     loading,
 )
-from featurestore.errors import EncoderError, SourceError
-from featurestore.sources.pictures import STATUS_CODE
+from featurestore.encoders.opening import open_picture
+from featurestore.errors import EncoderError
 
 #: Side of the square that pictures are brought to before the encoder and the detector.
 FRAME = 224
 
-#: A picture with a shorter side than this counts as absent (DATASETS.md).
-SMALLEST = 50
-
 #: The default picture, 224×224 of this grey, reproduces the recorded features of absent pictures.
 DEFAULT_COLOUR = (128, 128, 128)
-
-#: Formats that are opened. Pillow knows more, and some of them start other programs (EPS).
-_FORMATS = ("JPEG", "PNG", "TIFF", "GIF", "WEBP", "BMP")
-
-#: What Pillow raises while it decodes damaged or hostile bytes; anything else is a bug of ours.
-_DECODING_ERRORS = (
-    OSError,
-    SyntaxError,
-    ValueError,
-    EOFError,
-    IndexError,
-    OverflowError,
-    RuntimeError,
-    struct.error,
-    zlib.error,
-    Image.DecompressionBombError,
-    Image.DecompressionBombWarning,  # raised only where warnings are errors
-)
-
-
-def open_picture(path: Path | None) -> tuple[Image.Image | None, int]:
-    """The picture in ``path`` as RGB at its own size, and its code of ``schema.IMAGE_STATUS``.
-
-    Transparency is dropped, a palette looked up, CMYK converted by Pillow, 16-bit greys scaled; of
-    several frames the first is taken; orientation tags are ignored, as in the released features.
-    A picture above twice Pillow's limit (2 × 89 megapixels), or in another format than JPEG, PNG,
-    TIFF, GIF, WebP or BMP (whatever its suffix), counts as broken.
-
-    Returns:
-        (picture, ok), or (None, missing | broken | too small): the default picture stands for it.
-
-    Raises:
-        SourceError: the file is there but the system does not let us read it, which is no property
-            of the picture.
-    """
-    if path is None:
-        return None, STATUS_CODE["missing"]
-    try:
-        data = path.read_bytes()
-    except FileNotFoundError:
-        return None, STATUS_CODE["missing"]
-    except OSError as error:
-        raise SourceError(
-            f"the picture cannot be read: {error.strerror}",
-            where=str(path),
-            hint="check permissions and the disk; the ingest continues where it stopped",
-        ) from error
-    try:
-        picture = Image.open(io.BytesIO(data), formats=_FORMATS)
-        picture.load()
-    except _DECODING_ERRORS:
-        return None, STATUS_CODE["broken"]
-    return usable_picture(picture)
-
-
-def usable_picture(picture: Image.Image) -> tuple[Image.Image | None, int]:
-    """A decoded picture as :func:`open_picture` returns it: RGB and ok, or None and too small."""
-    if min(picture.size) < SMALLEST:
-        return None, STATUS_CODE["too small"]
-    return _to_rgb(picture), STATUS_CODE["ok"]
 
 
 def default_picture() -> Image.Image:
     """What is encoded in place of an absent picture."""
     return Image.new("RGB", (FRAME, FRAME), DEFAULT_COLOUR)
-
-
-def _to_rgb(picture: Image.Image) -> Image.Image:
-    if picture.mode.startswith("I;16") or picture.mode == "I":
-        picture = picture.point(lambda value: value * (1 / 256)).convert(
-            "L"
-        )  # convert() would clip
-    if picture.mode == "P" and isinstance(picture.info.get("transparency"), bytes):
-        picture = picture.convert("RGBA")  # the direct way warns
-    return picture.convert("RGB")
 
 
 class PictureBatch(NamedTuple):

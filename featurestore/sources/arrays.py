@@ -2,15 +2,32 @@
 
 from __future__ import annotations
 
+import io
 import math
 import tokenize
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Literal
 
 import numpy as np
 
+from featurestore.derive import block_rows
 from featurestore.errors import SourceError
+
+#: Bytes of a header at most, as NumPy has it: what reads longer ones can exhaust the memory.
+_LONGEST_HEADER = 10_000
+
+#: What NumPy raises for a header that is none.
+_HEADER_ERRORS = (
+    ValueError, TypeError, KeyError, EOFError, OverflowError, SyntaxError, tokenize.TokenError,
+    RecursionError, MemoryError,
+)  # fmt: skip
+
+#: Versions of the format that there are.
+_VERSIONS = ((1, 0), (2, 0), (3, 0))
+
+#: Axes and bytes that no array has, whatever its header says.
+_MOST_AXES, _MOST_BYTES = 32, 2**62
 
 #: What an array may hold → the NumPy kinds of it.
 KINDS = {"features": "f", "integers": "iu", "a mask": "iub", "boxes": "fiu", "text": "U"}
@@ -48,6 +65,8 @@ class Header:
         if ndim and len(self.shape) not in ndim:
             axes = " or ".join(map(str, ndim))
             raise SourceError(f"shape {self.shape} where {axes} axes belong", where=self.where)
+        if 0 in self.shape[1:]:
+            raise SourceError(f"shape {self.shape}: rows without values", where=self.where)
         if rows is not None and self.shape[:1] != (rows,):
             raise SourceError(
                 f"{self.shape[0] if self.shape else 'no'} rows where {rows} belong",
@@ -63,17 +82,24 @@ def read_header(file: BinaryIO, size: int, where: str) -> Header:
     Raises:
         SourceError: not such a file, cut off (names the row), or one of Python objects.
     """
+    head = io.BytesIO(file.read(_LONGEST_HEADER))  # whatever length the file claims
     try:
-        version = np.lib.format.read_magic(file)
+        version = np.lib.format.read_magic(head)
+        if version not in _VERSIONS:
+            raise ValueError(f"format version {version[0]}.{version[1]}")
         read = np.lib.format.read_array_header_1_0
         if version != (1, 0):
             read = np.lib.format.read_array_header_2_0
-        shape, fortran, dtype = read(file)
-    except (ValueError, EOFError, SyntaxError, tokenize.TokenError) as error:
-        raise _incomplete(str(error), where) from error
-    header = Header(where, shape, dtype, fortran, file.tell())
-    if dtype.hasobject:
+        shape, fortran, dtype = read(head)
+    except _HEADER_ERRORS as error:
+        raise _incomplete(str(error) or type(error).__name__, where) from error
+    shape = tuple(map(int, shape))  # NumPy takes True for a length
+    header = Header(where, shape, dtype, fortran, head.tell())
+    if dtype.hasobject or not dtype.itemsize:
         raise _incomplete(f"dtype {dtype}", where)
+    extent = dtype.itemsize * math.prod(max(1, abs(length)) for length in shape)
+    if len(shape) > _MOST_AXES or min(shape, default=0) < 0 or extent > _MOST_BYTES:
+        raise _incomplete(f"shape {str(shape)[:80]}", where)
     present = size - header.start
     if present < dtype.itemsize * math.prod(shape):
         row = f", cut off in row {present // header.row_bytes}" if shape else ""
@@ -109,11 +135,37 @@ def load(
         where: how messages name the file, if not by its path.
 
     Raises:
-        SourceError: missing, truncated, pickled, or of another shape; names file and numbers.
+        SourceError: missing, truncated, pickled, of another shape, or with texts that are none;
+            names file and numbers.
     """
     where = where or str(path)
-    header_of(path, where).check(holds=holds, ndim=ndim, rows=rows)
-    return np.load(path, mmap_mode="r", allow_pickle=False)
+    header = header_of(path, where).check(holds=holds, ndim=ndim, rows=rows)
+    order: Literal["C", "F"] = "F" if header.fortran else "C"
+    array = np.memmap(path, header.dtype, "r", header.start, header.shape, order)
+    if header.dtype.kind == "U":
+        _check_characters(array, where)
+    return array
+
+
+def _check_characters(texts: np.ndarray, where: str) -> None:
+    """Refuse four bytes that are no character: Python makes a string of them that it cannot write.
+
+    Raises:
+        SourceError: names the first row.
+    """
+    step = block_rows(texts[:1].nbytes)
+    codes = np.dtype(np.uint32).newbyteorder(texts.dtype.byteorder)
+    for first in range(0, len(texts), step):
+        block = np.ascontiguousarray(texts[first : first + step])
+        letters = block.view(codes).reshape(len(block), -1)
+        bad = (letters > 0x10FFFF) | ((letters >= 0xD800) & (letters <= 0xDFFF))
+        if bad.any():
+            row, place = np.argwhere(bad)[0].tolist()
+            raise SourceError(
+                f"the text holds {int(letters[row, place]):#x}, which is no character",
+                where=f"{where}[{first + row}]",
+                hint="copy or unpack it again, or write the array anew",
+            )
 
 
 def header_of(path: Path, where: str) -> Header:
@@ -180,12 +232,12 @@ def check_finite(array: np.ndarray, where: str) -> np.ndarray:
 
 
 def check_spans(starts: np.ndarray, ends: np.ndarray, where: str) -> None:
-    """Refuse token positions that are negative or end before they start.
+    """Refuse token positions that are negative, end before they start, or fit no int32.
 
     Raises:
         SourceError: names the first row.
     """
-    bad = np.flatnonzero((starts < 0) | (ends < starts))
+    bad = np.flatnonzero((starts < 0) | (ends < starts) | (ends > np.iinfo(np.int32).max))
     if len(bad):
         row = int(bad[0])
         raise SourceError(

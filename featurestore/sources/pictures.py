@@ -1,7 +1,7 @@
 """Finding picture files by their stem, without asking the file system once a suffix.
 
 Needs neither Pillow nor torch: whether a file found here is a readable picture is decided by
-``featurestore.encoders.images.open_picture``, which reports one of the codes below.
+``featurestore.encoders.opening.open_picture``, which reports one of the codes below.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class PictureFolder:
         """
         try:
             with os.scandir(path) as entries:
-                return cls(path, frozenset(entry.name for entry in entries if entry.is_file()))
+                return cls(path, frozenset(entry.name for entry in entries if _is_file(entry)))
         except FileNotFoundError:
             return cls(path, frozenset())
         except OSError as error:
@@ -56,3 +56,11 @@ class PictureFolder:
             if stem + suffix in self._names:
                 return stem + suffix
         return ""
+
+
+def _is_file(entry: os.DirEntry[str]) -> bool:
+    """Whether it is a file or a link to one; a link in a circle is not."""
+    try:
+        return entry.is_file()
+    except OSError:
+        return False

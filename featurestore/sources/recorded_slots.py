@@ -13,7 +13,7 @@ from featurestore.errors import SourceError
 from featurestore.schema import PADDING
 from featurestore.sources.arrays import Header, check_finite, one_vector
 from featurestore.sources.feeds import Block, Feed, Part, RecordedArrays
-from featurestore.sources.repetitions import Repetitions
+from featurestore.sources.repetitions import Repetitions, differing_note
 from featurestore.writer import StoreWriter
 
 #: Kind of file → field, axes without one of length 1, what a vector is of.
@@ -94,14 +94,29 @@ class WikidiverseEntities:
         writer.text("entities/text", self._texts)
         writer.text("entities/image_path", self._paths)
         writer.column("entities/image_status", recorded_status(self._paths))
-        scores = []
+        writer.column("entities/object_scores", self._scores())
+
+    def _scores(self) -> np.ndarray:
+        """(N, O) scores of each entity's first row; rows that differ from it are noted."""
+        parts: list[np.ndarray] = []
         for split, slots in self.slots.items():
             file = f"entity-object-score_{split}.npy"
             array = self._arrays.load(file, ndim=(2,))
-            self._check_rows(len(array), slots.size, self._arrays.where(file))
-            scores.append(check_finite(array[: slots.size], self._arrays.where(file)))
-        first = [scores[split][row] for split, row in self._first_seen.tolist()]
-        writer.column("entities/object_scores", np.stack(first))
+            where = self._arrays.where(file)
+            self._check_rows(len(array), slots.size, where)
+            if parts and array.shape[1] != parts[0].shape[1]:
+                raise SourceError(
+                    f"rows of {array.shape[1]} where the train split has {parts[0].shape[1]}",
+                    where=where,
+                )
+            parts.append(check_finite(array[: slots.size], where))
+        first = np.stack([parts[split][row] for split, row in self._first_seen.tolist()])
+        largest = [
+            np.abs(part - first[slots.reshape(-1)]).max(axis=1)
+            for part, slots in zip(parts, self.slots.values(), strict=True)
+        ]
+        self.notes += differing_note("entity-object-score", np.concatenate(largest))
+        return first
 
     def feeds(
         self, writer: StoreWriter, scratch: ExitStack, *, keep_padding: bool

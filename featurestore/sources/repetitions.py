@@ -77,8 +77,15 @@ class Repetitions:
         for start in range(0, len(entities), self._step):
             chosen = entities[start : start + self._step]
             self._compare(chosen, self._waiting.read(np.arange(start, start + len(chosen))))
-        if not self.differing:
-            return []
-        return [
-            f"{name}: {self.differing} {DIFFERING} (at most {self.largest:.2g}); the first is stored"
-        ]
+        return _note(name, self.differing, self.largest)
+
+
+def differing_note(name: str, gaps: np.ndarray) -> list[str]:
+    """What is said of rows, whose largest difference from their entity's first row is (n,) ``gaps``."""
+    return _note(name, int((gaps > 0).sum()), float(gaps.max(initial=0)))
+
+
+def _note(name: str, differing: int, largest: float) -> list[str]:
+    if not differing:
+        return []
+    return [f"{name}: {differing} {DIFFERING} (at most {largest:.2g}); the first is stored"]

@@ -132,6 +132,8 @@ class SplitZip:
     def _place(self, disk: int, offset: int) -> int:
         if disk >= len(self._parts):
             raise self._damaged(f"its directory points to part {disk + 1} of {len(self._parts)}")
+        if offset > self._parts[disk].size:
+            raise self._damaged(f"its directory points to byte {offset} of part {disk + 1}")
         return self._starts[disk] + offset
 
     def _read(self, length: int) -> bytes:
