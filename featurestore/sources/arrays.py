@@ -183,6 +183,20 @@ def header_of(path: Path, where: str) -> Header:
         raise SourceError(f"cannot be read: {error.strerror or error}", where=where) from error
 
 
+def check_tokens(mask: np.ndarray, where: str, features: Header) -> None:
+    """Refuse a mask of another number of tokens than the features have.
+
+    Raises:
+        SourceError: names the mask.
+    """
+    if mask.shape[1] != features.shape[1]:
+        raise SourceError(
+            f"a mask of {mask.shape[1]} tokens for features of {features.shape[1]}",
+            where=where,
+            hint="do the files come from the same release?",
+        )
+
+
 def counts_of(mask: np.ndarray, where: str, source_rows: np.ndarray) -> np.ndarray:
     """(n,) int32 real tokens of each row of a 0/1 attention mask.
 

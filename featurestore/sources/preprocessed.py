@@ -19,7 +19,14 @@ from featurestore.derive import MentionImages, MentionText, recorded_status
 from featurestore.errors import SourceError
 from featurestore.progress import Progress
 from featurestore.schema import IMAGE_STATUS, SPLITS
-from featurestore.sources.arrays import Header, check_finite, check_spans, counts_of, one_vector
+from featurestore.sources.arrays import (
+    Header,
+    check_finite,
+    check_spans,
+    check_tokens,
+    counts_of,
+    one_vector,
+)
 from featurestore.sources.feeds import Block, Feed, Part, RecordedArrays
 from featurestore.sources.recorded_entities import RecordedEntities, WikimelEntities, cut
 from featurestore.sources.recorded_slots import WikidiverseEntities, same_rows
@@ -107,6 +114,8 @@ class Preprocessed:
             name: self._arrays.features(_file(name, split), ndim=ndim, rows=count)
             for name, ndim in _FEATURES.items()
         }
+        where = self._where("mention-text-mask", split)
+        check_tokens(arrays["mention-text-mask"], where, features[_TEXT])
         return _Split(split, count if limit is None else min(limit, count), arrays, features)
 
     def _slots(self) -> int:
@@ -220,6 +229,14 @@ class Preprocessed:
             )
             for split in self.splits
         ]
+        for part, split in zip(parts, self.splits, strict=True):
+            if part.shape[1:] != parts[0].shape[1:]:
+                raise SourceError(
+                    f"rows of shape {part.shape[1:]} where the {self.splits[0].name} split has "
+                    f"{parts[0].shape[1:]}",
+                    where=self._where(name, split.name),
+                    hint="do the files come from the same release?",
+                )
         return np.concatenate(parts)
 
     def _strings(self, name: str) -> list[str]:

@@ -11,7 +11,7 @@ import numpy as np
 from featurestore.derive import EntityText
 from featurestore.errors import SourceError
 from featurestore.schema import IMAGE_STATUS
-from featurestore.sources.arrays import Header, check_finite, counts_of, one_vector
+from featurestore.sources.arrays import Header, check_finite, check_tokens, counts_of, one_vector
 from featurestore.sources.feeds import Block, Feed, Part, RecordedArrays
 from featurestore.writer import StoreWriter
 
@@ -65,6 +65,7 @@ class WikimelEntities:
             for file, ndim in ((_TEXT, (3,)), (_PICTURES, (2, 3)), (_OBJECTS, (3, 4)))
         }
         self._mask = self._small(_MASK, "a mask")
+        check_tokens(self._mask, arrays.where(_MASK), self._headers[_TEXT])
         self._scores = self._small(_SCORES, "features")
 
     @classmethod

@@ -81,7 +81,7 @@ def ingested(
     try:
         ingest(source or case.source, target, options=options)
     except Exception as error:
-        if left := [path.name for path in case.out.iterdir()]:
+        if left := [path.name for path in case.out.iterdir() if path.suffix != ".ingest"]:
             raise Wrong(f"refused, and left {left}") from error
         raise
     problems = [each for each in verify(target, "full").problems if each.path not in kept]

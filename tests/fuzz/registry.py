@@ -16,6 +16,9 @@ KINDS: dict[str, str] = {
     "config": "tests.fuzz.configs",
     "runs": "tests.fuzz.runs",
     "link": "tests.fuzz.links",
+    "stores": "tests.fuzz.stores",
+    "forged": "tests.fuzz.stores:FORGED",
+    "headerless": "tests.fuzz.stores:HEADERLESS",
 }
 
 
@@ -27,5 +30,6 @@ def kind_of(name: str) -> Kind:
     """
     if name not in KINDS:
         raise SystemExit(f"no kind {name!r}; kinds: {', '.join(KINDS)}")
-    kind: Kind = import_module(KINDS[name]).KIND
+    module, _, attribute = KINDS[name].partition(":")
+    kind: Kind = getattr(import_module(module), attribute or "KIND")
     return kind
