@@ -111,6 +111,10 @@ class BatchReader(Dataset[Batch]):
             **features,
         )
 
+    def distinct_entities(self, rows: np.ndarray) -> np.ndarray:
+        """(U,) rows of the entities of the batch of these mentions, in its order; -1 = no entity."""
+        return np.unique(self._candidates(rows))
+
     def entities_of(self, rows: range) -> np.ndarray:
         """(n,) rows of the entities that these mentions' batches hold, each once, ascending."""
         used = np.zeros(len(self.store.entities), bool)

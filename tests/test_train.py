@@ -14,8 +14,8 @@ import featurestore
 from featurestore.errors import ConfigError, FieldMissing, UnknownId
 from linker.config_layers import layered_config
 from linker.config_text import read_config
+from linker.diagnosis import TrainingDiverged
 from linker.evaluate import evaluate
-from linker.module import TrainingDiverged
 from linker.run_folder import RunError
 from linker.train import train
 from tests.runs_for_tests import (
