@@ -20,23 +20,25 @@ from featurestore.progress import Silent
 from linker.run_lock import RunLocked, run_lock
 from tests.runs_for_tests import QuickRun, Recording
 
-#: Holds the lock until its input ends.
+#: Holds the lock until its input ends, and so does a child that it forks, if asked for.
 _HOLDER = """
-import sys
+import os, sys
 from pathlib import Path
 from featurestore.progress import Silent
 from linker.run_lock import run_lock
 with run_lock(Path(sys.argv[1]), progress=Silent()):
+    if sys.argv[2:]:
+        os.fork()
     print("held", flush=True)
     sys.stdin.read()
 """
 
 
 @contextmanager
-def other_process(lock: Path) -> Iterator[subprocess.Popen[str]]:
+def other_process(lock: Path, *, forking: bool = False) -> Iterator[subprocess.Popen[str]]:
     """A process that holds a lock until it is told to end, or killed."""
     process = subprocess.Popen(
-        [sys.executable, "-c", _HOLDER, str(lock)],
+        [sys.executable, "-c", _HOLDER, str(lock), *(["forking"] if forking else [])],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
     )  # fmt: skip
     try:
@@ -96,23 +98,13 @@ def test_a_lock_that_says_nothing_is_as_free_as_any(tmp_path: Path, content: str
         pass
 
 
-@pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork.*:DeprecationWarning")
-def test_a_forked_child_does_not_hold_the_lock_of_its_parent(tmp_path: Path) -> None:
+def test_a_forked_child_does_not_hold_the_lock_of_its_parent_that_was_killed(tmp_path: Path) -> None:
     lock = tmp_path / ".lock"
-    ready, go = os.pipe()
-    with run_lock(lock, progress=Silent()):
-        child = os.fork()
-        if not child:
-            os.close(go)
-            os.read(ready, 1)  # until the parent has looked
-            os._exit(0)
-    try:
-        with run_lock(lock, progress=Silent()):
+    with other_process(lock, forking=True) as process:
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        with run_lock(lock, progress=Silent()):  # the child is there until its input ends
             pass
-    finally:
-        os.close(go)
-        os.close(ready)
-        os.waitpid(child, 0)
 
 
 def test_where_there_are_no_locks_the_run_goes_on_with_a_warning(
