@@ -53,9 +53,10 @@ def run_lock(path: Path, *, progress: Progress) -> Iterator[None]:
             _write_holder(descriptor)
         yield
     finally:
-        path.unlink(missing_ok=True)  # first: nobody may lock a file that is about to go
-        _held.discard(descriptor)
-        os.close(descriptor)
+        if descriptor in _held:  # and this is not a forked child
+            path.unlink(missing_ok=True)  # first: nobody may lock a file that is about to go
+            _held.discard(descriptor)
+            os.close(descriptor)
 
 
 def _opened_and_locked(path: Path, progress: Progress) -> int:
