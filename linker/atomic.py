@@ -10,9 +10,6 @@ from pathlib import Path
 from featurestore.disk import sync_folder, write_errors
 from featurestore.errors import WriteError
 
-#: A file that is being written is called ``.NAME.part``.
-_UNFINISHED = ".*.part"
-
 _RESUME = "what was finished is kept: {}, then continue with --resume"
 
 
@@ -27,7 +24,7 @@ def replacing(path: Path) -> Iterator[Path]:
         WriteError: the disk is full, the folder cannot be written, or the disk fails; ``path`` is as
             it was.
     """
-    temporary = path.with_name(f".{path.name}.part")
+    temporary = unfinished(path)
     try:
         with run_write_errors(path):
             yield temporary
@@ -62,10 +59,9 @@ def run_write_errors(path: Path) -> Iterator[None]:
         ) from error
 
 
-def remove_unfinished(folder: Path) -> None:
-    """Remove what a killed process was writing in a folder or below it."""
-    for path in folder.rglob(_UNFINISHED):
-        path.unlink(missing_ok=True)
+def unfinished(path: Path) -> Path:
+    """What ``path`` is called while it is written; a killed process leaves it there."""
+    return path.with_name(f".{path.name}.part")
 
 
 def _sync(path: Path) -> None:

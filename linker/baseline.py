@@ -115,9 +115,9 @@ def _check_untrained(name: str, store: str | os.PathLike[str]) -> None:
 
 
 def _file(folder: RunFolder, job: Job, ranks: dict[str, Ranks], summary: dict[str, Any]) -> None:
-    """Write the files of a run; the summary last, because it says that the run is whole."""
-    folder.write_environment(environment(job.device, job.store))
+    """Write the files of a run: first what says that there is one, last what says that it is whole."""
     folder.write_config(to_yaml(job.config))
+    folder.write_environment(environment(job.device, job.store))
     for split, of_split in ranks.items():
         ids = job.store.mentions.ids(job.rows(split))
         folder.write_ranks(split, ids=ids, ranks=of_split)

@@ -33,7 +33,7 @@ import yaml
 
 from featurestore.errors import ConfigError, DataError
 from featurestore.progress import Progress
-from linker.atomic import remove_unfinished, replacing, run_write_errors
+from linker.atomic import replacing, run_write_errors, unfinished
 from linker.metrics import Ranks
 from linker.run_lock import run_lock
 
@@ -89,7 +89,6 @@ class RunFolder:
         with run_write_errors(self.path):
             self.path.mkdir(parents=True, exist_ok=True)
         with run_lock(self._lock, progress=progress):
-            remove_unfinished(self.path)
             yield
 
     def start(self, *, overwrite: bool = False, checkpoints: bool = True) -> None:
@@ -117,8 +116,16 @@ class RunFolder:
                 folder.mkdir(parents=True, exist_ok=True)
 
     def _holds_files(self) -> bool:
-        """Whether there is more than what is left of a run that was stopped before it wrote any."""
-        return any(not path.is_dir() and path != self._lock for path in self.path.rglob("*"))
+        """Whether there is more than a run leaves that is stopped before its first file is whole."""
+        ours = (self._lock, unfinished(self.config))
+        return any(not path.is_dir() and path not in ours for path in self.path.rglob("*"))
+
+    def remove_unfinished(self) -> None:
+        """Remove what a killed process was writing to this run."""
+        written = [self.path / name for name in _WRITTEN]
+        files = [file for path in written if path.is_dir() for file in path.glob(".*.part")]
+        for path in (*files, *map(unfinished, written)):
+            path.unlink(missing_ok=True)
 
     def _remove_old_run(self) -> None:
         """Only what a run writes, and only where there was a run: the folder may hold more."""

@@ -83,6 +83,7 @@ def train(
             place = _place_to_continue(job, folder, progress) if resume else None
             if place is None:
                 folder.start(overwrite=overwrite or (resume and folder.config.is_file()))
+            folder.remove_unfinished()
             folder.write_config(to_yaml(job.config))  # first: it says that there is a run
             folder.write_environment(environment(job.device, opened) | job.encoder_identity())
             _say_what_is_off(job, progress)
@@ -232,7 +233,7 @@ def _place_to_continue(job: Job, folder: RunFolder, progress: Progress) -> Place
         ConfigError: the run was started with other options, or has more epochs behind it.
         RunError: another store, or a damaged file.
     """
-    if folder.config.is_file():
+    if folder.config.is_file() or folder.last.is_file():
         _check_same_run(job, folder)
     if not folder.last.is_file():
         progress.note(

@@ -21,7 +21,7 @@ from torch import nn
 from cli.main import main
 from featurestore.errors import WriteError
 from linker import atomic
-from linker.atomic import remove_unfinished, replacing
+from linker.atomic import replacing
 from linker.checkpoint import (
     PLACE,
     CheckpointFiles,
@@ -33,7 +33,7 @@ from linker.checkpoint import (
 )
 from linker.config_text import read_config
 from linker.diagnosis import TrainingDiverged
-from linker.run_folder import RunError
+from linker.run_folder import RunError, RunFolder
 from linker.train import train
 from tests.runs_for_tests import QUICK, QuickRun, figures_of
 
@@ -214,14 +214,15 @@ def test_a_checkpoint_that_is_cut_short_leaves_the_old_one(tmp_path: Path, share
     assert torch.equal(read_checkpoint(path)["state_dict"]["network.weight"], torch.ones(100_000))
 
 
-def test_what_a_killed_process_was_writing_is_removed(tmp_path: Path) -> None:
-    (tmp_path / "checkpoints").mkdir()
-    kept, left = tmp_path / "checkpoints/last.ckpt", tmp_path / "checkpoints/.last.ckpt.part"
-    kept.touch()
-    left.touch()
-    remove_unfinished(tmp_path)
-    assert kept.exists()
-    assert not left.exists()
+def test_what_a_killed_process_was_writing_is_removed_and_nothing_else(tmp_path: Path) -> None:
+    left = ("checkpoints/.last.ckpt.part", "ranks/.test.csv.part", ".metrics.csv.part")
+    kept = ("checkpoints/last.ckpt", "mine/.film.part", ".film.part")
+    for name in (*left, *kept):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    RunFolder(tmp_path).remove_unfinished()
+    assert not any((tmp_path / name).exists() for name in left)
+    assert all((tmp_path / name).exists() for name in kept)
 
 
 def test_a_file_is_on_the_disk_before_it_has_its_name_and_then_its_name_is(

@@ -19,7 +19,7 @@ from featurestore.errors import ConfigError
 from linker.checkpoint import Place, read_place
 from linker.config_text import read_config
 from linker.job import prepare_job
-from linker.run_folder import RunFolder
+from linker.run_folder import RunError, RunFolder
 from linker.train import train
 from tests.kills_training import events_of
 from tests.runs_for_tests import QUICK, QuickRun, Recording, figures_of, read_csv, without_clock
@@ -153,7 +153,7 @@ def test_a_run_that_was_killed_before_its_first_checkpoint_starts_over(
     if left != "nothing":
         (run / "checkpoints").mkdir(parents=True)
         (run / "ranks").mkdir()
-        (run / "checkpoints/.best.ckpt.part").touch()
+        (run / ".config.yaml.part").touch()
     if left in ("its options", "old figures"):
         config = {**QUICK, "epochs": 1}
         with featurestore.open(quick.store) as store:
@@ -170,6 +170,14 @@ def test_a_run_that_was_killed_before_its_first_checkpoint_starts_over(
     assert figures_of(run / "metrics.csv") == figures_of(quick.folder / "metrics.csv")[:1]
     assert len(list((run / "tensorboard").iterdir())) == 1
     assert not list(run.rglob(".*"))
+
+
+def test_a_checkpoint_without_its_options_is_not_continued(quick: QuickRun, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    train(quick.store, read_config({**QUICK, "epochs": 1}), run=run)
+    (run / "config.yaml").unlink()
+    with pytest.raises(RunError, match="the folder holds no run"):
+        train(quick.store, read_config({**QUICK, "epochs": 2}), run=run, resume=True)
 
 
 def test_resume_leaves_a_folder_alone_that_is_no_run(quick: QuickRun, tmp_path: Path) -> None:

@@ -27,9 +27,8 @@ from pathlib import Path
 from featurestore.progress import Silent
 from linker.run_lock import run_lock
 with run_lock(Path(sys.argv[1]), progress=Silent()):
-    if sys.argv[2:]:
-        os.fork()
-    print("held", flush=True)
+    if not sys.argv[2:] or os.fork():
+        print("held", flush=True)
     sys.stdin.read()
 """
 
@@ -98,7 +97,9 @@ def test_a_lock_that_says_nothing_is_as_free_as_any(tmp_path: Path, content: str
         pass
 
 
-def test_a_forked_child_does_not_hold_the_lock_of_its_parent_that_was_killed(tmp_path: Path) -> None:
+def test_a_forked_child_does_not_hold_the_lock_of_its_parent_that_was_killed(
+    tmp_path: Path,
+) -> None:
     lock = tmp_path / ".lock"
     with other_process(lock, forking=True) as process:
         process.send_signal(signal.SIGKILL)
