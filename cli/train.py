@@ -109,6 +109,10 @@ def train(
     the test split once. RUN then holds config.yaml, environment.json, metrics.csv, summary.json,
     ranks, checkpoints and TensorBoard events.
 
+    A checkpoint is written after every epoch, and within one every 10 minutes. A run that was stopped
+    in whatever way continues from it with --resume, to the figures of a run that was not stopped. One
+    process at a time writes to RUN.
+
     \b
     Examples:
     $ drin-fs train wikimel.h5 -o runs/drin --epochs 10
