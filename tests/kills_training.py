@@ -167,9 +167,11 @@ class Kills:
         processes = [fork(self.train(run, *saving(1)), self.log) for run in runs]
         while not (runs[0] / "config.yaml").exists():
             time.sleep(0.002)
+        os.kill(processes[0], signal.SIGSTOP)  # so that it is there for as long as it takes
         log = self.folder / "log of the third"
         third = fork(self.train(runs[0], "--overwrite"), log)
         status = os.waitstatus_to_exitcode(os.waitpid(third, 0)[1])
+        os.kill(processes[0], signal.SIGCONT)
         if status != 1 or f"writing to this run: process {processes[0]} on" not in log.read_text():
             sys.exit(f"a second process in {runs[0]} ended with {status}:\n{log.read_text()}")
         for process in processes:
