@@ -74,7 +74,17 @@ _KEYS = {
 )
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Set one key.")
 @click.option("--print-config", is_flag=True, help="Print the configuration and stop.")
-@click.option("--resume", is_flag=True, help="Continue RUN after its last finished epoch.")
+@click.option(
+    "--checkpoint-minutes",
+    type=float,
+    metavar="MINUTES",
+    help="Save within an epoch when the last checkpoint is so old. Default: 10.",
+)
+@click.option(
+    "--resume",
+    is_flag=True,
+    help="Continue RUN from its last checkpoint; from the beginning, where it has none yet.",
+)
 @click.option("--overwrite", is_flag=True, help="Replace RUN if it is there.")
 @click.option("--profile", is_flag=True, help="Measure where the time of training goes.")
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
@@ -99,6 +109,10 @@ def train(
     the test split once. RUN then holds config.yaml, environment.json, metrics.csv, summary.json,
     ranks, checkpoints and TensorBoard events.
 
+    A checkpoint is written after every epoch, and within one every 10 minutes. A run that was stopped
+    in whatever way continues from it with --resume, to the figures of a run that was not stopped. One
+    process at a time writes to RUN.
+
     \b
     Examples:
     $ drin-fs train wikimel.h5 -o runs/drin --epochs 10
@@ -118,7 +132,6 @@ def train(
         return
     from linker.config_layers import layered_config, preset_notes
     from linker.config_text import to_yaml
-    from linker.run_folder import RunFolder
 
     if store is None and not print_config:
         raise click.UsageError("Missing argument 'STORE': a file made with drin-fs ingest.")
@@ -127,7 +140,7 @@ def train(
     if resume and run is None:
         raise click.UsageError("--resume: say which run with -o RUN")
     config = layered_config(
-        start=RunFolder(run).read_config() if resume and run else None,
+        start=_options_of(run) if resume and run else None,
         preset_name=preset,
         file=file,
         settings=settings,
@@ -156,3 +169,11 @@ def train(
         show_json(summary)
     else:
         show(run_table(summary), *([profile_table(summary["profile"])] if profile else []))
+
+
+def _options_of(run: Path) -> dict[str, Any] | None:
+    """What a run was started with; None where it was stopped before it wrote that."""
+    from linker.run_folder import RunFolder
+
+    folder = RunFolder(run)
+    return folder.read_config() if folder.config.is_file() else None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +49,7 @@ def evaluate_untrained(
 
     Raises:
         ConfigError: the model learns, or the folder is not empty.
+        RunLocked: another process writes to the folder.
         StoreError: ``store`` is not a store.
         FieldMissing: the store lacks a field that the model reads.
         UnknownId: the store has no such split.
@@ -60,31 +62,31 @@ def evaluate_untrained(
             hint=f"drin-fs evaluate STORE --model {config.model.name}; "
             "a RUN is evaluated without --model",
         )
+    progress = progress or Silent()
+    folder = None if run is None else RunFolder(run)
     with featurestore.open(store) as opened:
         job = prepare_job(opened, config)
         for split in splits:
             job.rows(split)
-        folder = None if run is None else RunFolder(run)
-        if folder:
-            folder.start(overwrite=overwrite, checkpoints=False)
-        with reproducible(config.seed, job.device), quiet_lightning():
-            module = job.module()
-            scored = {
-                split: score_split(
-                    job, module, split, protocol=protocol, progress=progress or Silent()
-                )
-                for split in splits
+        with nullcontext() if folder is None else folder.locked(progress=progress):
+            if folder:
+                folder.start(overwrite=overwrite, checkpoints=False)
+            with reproducible(config.seed, job.device), quiet_lightning():
+                module = job.module()
+                scored = {
+                    split: score_split(job, module, split, protocol=protocol, progress=progress)
+                    for split in splits
+                }
+            summary = {
+                **conditions(job.config, job.match),
+                **scored[splits[0]].conditions,
+                **{split: each.figures for split, each in scored.items()},
+                "parameters": 0,
+                "store": store_line(store_identity(opened)),
             }
-        summary = {
-            **conditions(job.config, job.match),
-            **scored[splits[0]].conditions,
-            **{split: each.figures for split, each in scored.items()},
-            "parameters": 0,
-            "store": store_line(store_identity(opened)),
-        }
-        if folder:
-            _file(folder, job, {split: each.ranks for split, each in scored.items()}, summary)
-        return summary
+            if folder:
+                _file(folder, job, {split: each.ranks for split, each in scored.items()}, summary)
+    return summary
 
 
 def check_learns(name: str, store: str | os.PathLike[str]) -> None:
@@ -113,9 +115,9 @@ def _check_untrained(name: str, store: str | os.PathLike[str]) -> None:
 
 
 def _file(folder: RunFolder, job: Job, ranks: dict[str, Ranks], summary: dict[str, Any]) -> None:
-    """Write the files of a run; the summary last, because it says that the run is whole."""
-    folder.write_environment(environment(job.device, job.store))
+    """Write the files of a run: first what says that there is one, last what says that it is whole."""
     folder.write_config(to_yaml(job.config))
+    folder.write_environment(environment(job.device, job.store))
     for split, of_split in ranks.items():
         ids = job.store.mentions.ids(job.rows(split))
         folder.write_ranks(split, ids=ids, ranks=of_split)

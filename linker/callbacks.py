@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from importlib.util import find_spec
-from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
@@ -15,11 +13,11 @@ import torch
 from featurestore.machine import anonymous_memory
 from featurestore.progress import Progress, Stage
 from linker.batch import Batch
-from linker.checkpoint import save_weights
+from linker.checkpoint import PLACE, Place, save_weights
 from linker.config import MetricsConfig
 from linker.module import LinkerModule
 from linker.requests import Requests
-from linker.run_folder import RunFolder, replacing
+from linker.run_folder import RunFolder
 from linker.summary import figures, split_metrics
 
 #: A line of the history: plain numbers by column name.
@@ -29,17 +27,44 @@ Epoch = dict[str, Any]
 class StartEpoch(pl.Callback):
     """Makes the order of an epoch and its random numbers (dropout) functions of (seed, epoch) alone.
 
-    So a resumed run repeats them without the state of a generator being saved.
+    A checkpoint within an epoch holds the state of torch's generators; it is put back immediately
+    before the batch that comes next.
     """
 
     def __init__(self, *, seed: int, requests: Requests) -> None:
         self.seed = seed
         self.requests = requests
+        self._loaded: dict[str, Any] | None = None
 
     def on_train_epoch_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        self._loaded = None
         self.requests.set_epoch(trainer.current_epoch)
         sequence = np.random.SeedSequence([self.seed, trainer.current_epoch])
         torch.manual_seed(int(sequence.generate_state(1)[0]))
+
+    def on_train_batch_start(
+        self, trainer: pl.Trainer, module: pl.LightningModule, batch: Batch, index: int
+    ) -> None:
+        if self._loaded is not None:
+            _set_generators(self._loaded)
+            self._loaded = None
+
+    # Lightning puts these into each checkpoint
+
+    def state_dict(self) -> dict[str, Any]:
+        state = {"cpu": torch.get_rng_state()}
+        if torch.cuda.is_initialized():
+            state["cuda"] = torch.cuda.get_rng_state()
+        return state
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self._loaded = state_dict
+
+
+def _set_generators(state: dict[str, Any]) -> None:
+    torch.set_rng_state(state["cpu"])
+    if "cuda" in state and torch.cuda.is_initialized():
+        torch.cuda.set_rng_state(state["cuda"])
 
 
 class ReportProgress(pl.Callback):
@@ -92,12 +117,21 @@ class PeakMemory(pl.Callback):
         if now is not None:
             self.bytes = max(self.bytes or 0, now)
 
+    # Lightning puts these into each checkpoint
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"bytes": self.bytes}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.bytes = state_dict["bytes"]
+
 
 class RecordEpochs(pl.Callback):
     """After every epoch: the figures, the best weights, ``metrics.csv``, and ``last.ckpt``.
 
     The history is part of the checkpoints. ``last.ckpt`` is written last: a run that is stopped
-    anywhere continues from an epoch whose best weights and figures are on disk.
+    anywhere continues from a place up to which best weights and figures are on disk; what is there
+    from beyond that place is written again, and is the same.
     """
 
     def __init__(
@@ -113,6 +147,11 @@ class RecordEpochs(pl.Callback):
         self.description = description
         self.progress = progress
         self.history: list[Epoch] = []
+        self.finished: list[float] = []  # Unix time at which each epoch of the history was finished
+        self.place = Place(epochs=0, batches=0)
+        self.saved: Place | None = None  # where the last checkpoint continues
+        self.training = False  # whether a fit has come so far: everything was restored
+        self._seconds = 0.0  # of this epoch's training, before the last interruption
         self._started = self._trained = 0.0
 
     @property
@@ -123,8 +162,26 @@ class RecordEpochs(pl.Callback):
     def _merit(self, epoch: Epoch) -> tuple[float, float]:
         return epoch[f"valid_{self.metrics.select}"], epoch["valid_mrr"]
 
-    def on_train_epoch_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+    def on_fit_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        if self.history:
+            self.folder.write_metrics(self.history)
+
+    def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        self.training = True
         self._started = time.perf_counter()
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        self._seconds, self._started = 0.0, time.perf_counter()
+
+    def on_train_batch_end(
+        self,
+        trainer: pl.Trainer,
+        module: pl.LightningModule,
+        outputs: Any,
+        batch: Batch,
+        index: int,
+    ) -> None:
+        self.place = Place(epochs=len(self.history), batches=index + 1)
 
     def on_validation_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         self._trained = time.perf_counter()
@@ -133,18 +190,20 @@ class RecordEpochs(pl.Callback):
         assert isinstance(module, LinkerModule)
         epoch = self._finished_epoch(trainer.current_epoch + 1, module)
         self.history.append(epoch)
+        self.finished.append(time.time())
+        self.place = Place(epochs=len(self.history), batches=0)
         is_best = self.best is epoch
         if is_best:
             described = {**self.description, "epoch": epoch["epoch"]}
             save_weights(module.network, self.folder.best_weights, description=described)
-            self._save(trainer, self.folder.best)
+            trainer.save_checkpoint(self.folder.best)
         self.folder.write_metrics(self.history)
-        self._save(trainer, self.folder.last)
+        self.save(trainer)
         self.progress.note(self._line(epoch, trainer.max_epochs, is_best=is_best))
 
     def _finished_epoch(self, number: int, module: LinkerModule) -> Epoch:
         valid = figures(split_metrics(module.ranks, self.metrics))
-        seconds = self._trained - self._started
+        seconds = self._seconds + self._trained - self._started
         return {
             "epoch": number,
             "train_loss": module.loss_sum / module.trained,
@@ -153,10 +212,6 @@ class RecordEpochs(pl.Callback):
             "valid_seconds": round(time.perf_counter() - self._trained, 3),
             "mentions_per_s": round(module.trained / seconds, 1),
         }
-
-    def _save(self, trainer: pl.Trainer, path: Path) -> None:
-        with replacing(path) as temporary:
-            trainer.save_checkpoint(temporary)
 
     def _line(self, epoch: Epoch, epochs: int | None, *, is_best: bool) -> str:
         names = dict.fromkeys((self.metrics.select, "mrr"))
@@ -170,39 +225,73 @@ class RecordEpochs(pl.Callback):
     # Lightning puts these into each checkpoint
 
     def state_dict(self) -> dict[str, Any]:
-        return {"history": list(self.history)}
+        return {
+            "history": list(self.history),
+            "finished": list(self.finished),
+            "seconds": self._seconds + time.perf_counter() - self._started,
+        }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.history = list(state_dict["history"])
+        self.finished = list(state_dict["finished"])
+        self._seconds = float(state_dict["seconds"])
+
+    def on_save_checkpoint(
+        self, trainer: pl.Trainer, module: pl.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        checkpoint[PLACE] = self.place._asdict()
+
+    def on_load_checkpoint(
+        self, trainer: pl.Trainer, module: pl.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        self.place = self.saved = Place(**checkpoint[PLACE])
+
+    def save(self, trainer: pl.Trainer) -> None:
+        """Write ``last.ckpt``."""
+        trainer.save_checkpoint(self.folder.last)
+        self.saved = self.place
 
 
-class WriteEvents(pl.Callback):
-    """The figures of every epoch as TensorBoard events; nothing where tensorboard is not installed."""
+class SaveWithinEpochs(pl.Callback):
+    """Writes ``last.ckpt`` within epochs, after so many minutes or training steps since the last one.
 
-    def __init__(self, *, folder: Path, recorder: RecordEpochs) -> None:
-        self.folder = folder
+    Not after the last batch of an epoch: validation follows, and then :class:`RecordEpochs` saves.
+    Stands behind it among the callbacks, so that it saves what that one has noted.
+    """
+
+    def __init__(self, recorder: RecordEpochs, *, minutes: float | None, steps: int | None) -> None:
         self.recorder = recorder
-        self._writer: Any = None
+        self.minutes = minutes
+        self.steps = steps
+        self._since = 0.0
+        self._steps = 0
 
-    def on_fit_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
-        if find_spec("tensorboard") is not None:
-            from torch.utils.tensorboard import SummaryWriter
+    def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        self._begin()
 
-            self._writer = SummaryWriter(str(self.folder))
+    def on_train_batch_end(
+        self,
+        trainer: pl.Trainer,
+        module: pl.LightningModule,
+        outputs: Any,
+        batch: Batch,
+        index: int,
+    ) -> None:
+        self._steps += 1
+        if self._is_due() and index + 1 < trainer.num_training_batches:
+            self.recorder.save(trainer)
+            self._begin()
 
     def on_train_epoch_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
-        if self._writer is None:
-            return
-        epoch = self.recorder.history[-1]
-        for name, value in epoch.items():
-            if name != "epoch" and value is not None:
-                self._writer.add_scalar(name.replace("_", "/", 1), value, epoch["epoch"])
-        self._writer.flush()
+        self._begin()
 
-    def teardown(self, trainer: pl.Trainer, module: pl.LightningModule, stage: str) -> None:
-        if self._writer is not None:
-            self._writer.close()
-            self._writer = None
+    def _begin(self) -> None:
+        self._since, self._steps = time.monotonic(), 0
+
+    def _is_due(self) -> bool:
+        if self.steps is not None and self._steps >= self.steps:
+            return True
+        return self.minutes is not None and time.monotonic() - self._since >= 60 * self.minutes
 
 
 #: Figures that are the same in every epoch.

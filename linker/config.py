@@ -258,6 +258,19 @@ class TrainConfig(Section):
         description="Processes that read batches; 0 = a thread of this one. Default chosen here: "
         "reading a batch takes less time than handing it over.",
     )
+    checkpoint_minutes: float | None = Field(
+        default=10,
+        gt=0,
+        description="Save within an epoch when the last checkpoint is so old; null = not for its age. "
+        "An epoch that ends saves in any case. Default chosen here: little is lost, and saving takes "
+        "far less than a hundredth of the time.",
+    )
+    checkpoint_steps: int | None = Field(
+        default=None,
+        ge=1,
+        description="Save within an epoch so many batches after the last checkpoint; null = not for "
+        "their number. Default chosen here: minutes mean the same for every model.",
+    )
     metrics: MetricsConfig = Field(default=MetricsConfig(), description="The figures.")
 
     @field_validator("protocol", mode="before")

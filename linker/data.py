@@ -111,6 +111,10 @@ class BatchReader(Dataset[Batch]):
             **features,
         )
 
+    def distinct_entities(self, rows: np.ndarray) -> np.ndarray:
+        """(U,) rows of the entities of the batch of these mentions, in its order; -1 = no entity."""
+        return np.unique(self._candidates(rows))
+
     def entities_of(self, rows: range) -> np.ndarray:
         """(n,) rows of the entities that these mentions' batches hold, each once, ascending."""
         used = np.zeros(len(self.store.entities), bool)
@@ -174,6 +178,9 @@ class BatchLoader:
 
     Without workers one thread reads the next batch while the caller computes on this one; with
     workers torch's processes do. Nothing starts before the first batch is asked for.
+
+    Its state is the place in the epoch: a loader that loads it goes on with the batch after the last
+    that was handed out, whatever had been read ahead.
     """
 
     def __init__(
@@ -189,8 +196,10 @@ class BatchLoader:
         self.workers = workers
         self.pin_memory = pin_memory
         self.waited = 0.0  # seconds in which the caller had to wait for batches
+        self._step = 0  # of the epoch, after the last batch handed out
 
     def __iter__(self) -> Iterator[Batch]:
+        self._step = self.requests.first
         batches = iter(self._from_workers()) if self.workers else self._prefetched()
         while True:
             started = time.perf_counter()
@@ -198,11 +207,21 @@ class BatchLoader:
             self.waited += time.perf_counter() - started
             if batch is None:
                 return
+            self._step += 1
             yield batch
             del batch  # nothing here holds on to a batch handed out
 
     def __len__(self) -> int:
+        """Batches of a whole epoch."""
         return len(self.requests)
+
+    def state_dict(self) -> dict[str, int]:
+        """``epoch``, and the ``step`` of it that comes next; Lightning puts it into checkpoints."""
+        return {"epoch": self.requests.epoch, "step": self._step}
+
+    def load_state_dict(self, state_dict: dict[str, int]) -> None:
+        """Let the next pass go on where :meth:`state_dict` was taken."""
+        self.requests.start_at(epoch=state_dict["epoch"], step=state_dict["step"])
 
     def _from_workers(self) -> DataLoader[Batch]:
         return DataLoader(

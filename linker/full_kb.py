@@ -21,11 +21,11 @@ from featurestore.progress import Progress
 from featurestore.schema import BY_PATH, NO_ENTITIES, NO_ROW, SIMILARITIES
 from linker.batch import Batch
 from linker.data import as_tensor, mention_feature
+from linker.diagnosis import diverged
 from linker.job import Job
 from linker.machine import autocast
 from linker.metrics import Ranks, rank_gold_in_blocks
 from linker.models.base import Model
-from linker.module import diverged
 from linker.reading import ReadCost
 from linker.requests import Requests
 

@@ -54,7 +54,6 @@ class Job:
             loss=self.config.loss,
             lr=self.config.lr,
             encoder_lr=self.config.text.lr,
-            mention_ids=self.store.mentions.ids,
         )
 
     def encoder_identity(self) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from typing import Any
 
 import lightning.pytorch as pl
@@ -10,27 +9,16 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from featurestore.errors import DrinFsError
 from linker.batch import Batch
 from linker.config import LossConfig
 from linker.data import BatchLoader
+from linker.diagnosis import TrainingDiverged, diagnosed
 from linker.losses import triplet_loss
 from linker.metrics import Ranks, rank_gold
 from linker.online_network import OnlineNetwork
 
-#: Mentions that an error names.
-_NAMED = 5
-
-
-class TrainingDiverged(DrinFsError):
-    """A loss or score is not a number any more. Exit code 1."""
-
-
-def diverged(what: str, *, mentions: Sequence[str], hint: str) -> TrainingDiverged:
-    """The error that names the first few of the mentions by their ids."""
-    more = f" and {len(mentions) - _NAMED} more" if len(mentions) > _NAMED else ""
-    where = f"mentions {', '.join(mentions[:_NAMED])}{more}"
-    return TrainingDiverged(what, where=where, hint=hint)
+#: Key under which a checkpoint holds the running sums of the epoch that it was taken in.
+RUNNING = "running"
 
 
 class LinkerModule(pl.LightningModule):
@@ -39,7 +27,6 @@ class LinkerModule(pl.LightningModule):
     Args:
         network: a model, or one behind a text encoder.
         encoder_lr: learning rate of that encoder, where it is fine-tuned.
-        mention_ids: rows → ids, to name mentions in errors.
     """
 
     def __init__(
@@ -49,14 +36,12 @@ class LinkerModule(pl.LightningModule):
         loss: LossConfig,
         lr: float,
         encoder_lr: float | None = None,
-        mention_ids: Callable[[np.ndarray], list[str]],
     ) -> None:
         super().__init__()
         self.network = network
         self.loss = loss
         self.lr = lr
         self.encoder_lr = encoder_lr
-        self.mention_ids = mention_ids
         self.loss_sum = 0.0  # of the mentions of this epoch
         self.trained = 0  # mentions, this epoch
         self._ranks: list[Ranks] = []
@@ -101,7 +86,9 @@ class LinkerModule(pl.LightningModule):
         )
         value = float(loss.detach())
         if not np.isfinite(value):
-            raise self._diverged(f"the loss is {value}", batch, batch_idx)
+            raise self._diverged(
+                f"the loss is {value}", batch, batch_idx, self.trainer.train_dataloader
+            )
         self.loss_sum += value * len(batch)
         self.trained += len(batch)
         return loss
@@ -111,17 +98,28 @@ class LinkerModule(pl.LightningModule):
         self._tabulate(self.trainer.val_dataloaders)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        ranks = rank_gold(self.network(batch), batch.answer, retrieved=batch.retrieved)
-        if ranks.nan_golds:
-            raise self._diverged("the model scores NaN", batch, batch_idx)
-        self._ranks.append(ranks)
+        self._rank(batch, batch_idx, self.trainer.val_dataloaders)
 
     def on_test_epoch_start(self) -> None:
         self._ranks = []
         self._tabulate(self.trainer.test_dataloaders)
 
     def test_step(self, batch: Batch, batch_idx: int) -> None:
-        self.validation_step(batch, batch_idx)
+        self._rank(batch, batch_idx, self.trainer.test_dataloaders)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """The running sums of the epoch, for a checkpoint within it."""
+        checkpoint[RUNNING] = {"loss_sum": self.loss_sum, "trained": self.trained}
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        self.loss_sum = float(checkpoint[RUNNING]["loss_sum"])
+        self.trained = int(checkpoint[RUNNING]["trained"])
+
+    def _rank(self, batch: Batch, batch_idx: int, loader: Any) -> None:
+        ranks = rank_gold(self.network(batch), batch.answer, retrieved=batch.retrieved)
+        if ranks.nan_golds:
+            raise self._diverged("the model scores NaN", batch, batch_idx, loader)
+        self._ranks.append(ranks)
 
     def _tabulate(self, loader: Any) -> None:
         """Let a text encoder inside training read the entities of a pass that leaves it as it is."""
@@ -131,9 +129,11 @@ class LinkerModule(pl.LightningModule):
             rows = reader.entities_of(loader.requests.rows)
             self.network.text.tabulate(reader.texts, rows)
 
-    def _diverged(self, what: str, batch: Batch, batch_idx: int) -> TrainingDiverged:
-        return diverged(
+    def _diverged(self, what: str, batch: Batch, batch_idx: int, loader: Any) -> TrainingDiverged:
+        assert isinstance(loader, BatchLoader)
+        return diagnosed(
             f"{what} in epoch {self.current_epoch + 1}, batch {batch_idx + 1}",
-            mentions=self.mention_ids(batch.mention_rows.cpu().numpy()),
-            hint="try a lower --lr, or --precision 32",
+            batch,
+            reader=loader.reader,
+            network=self.network,
         )

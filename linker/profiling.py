@@ -33,6 +33,10 @@ class Profile(pl.Callback):
         self.elapsed = 0.0
         self._since = self._epoch_began = self._waited = 0.0
 
+    def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        """A run that is resumed within an epoch does not start that epoch."""
+        self.on_train_epoch_start(trainer, module)
+
     def on_train_epoch_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         self._waited = self.batches.waited
         self._epoch_began = time.perf_counter()

@@ -25,7 +25,10 @@ class Neighbours:
 
 
 class Requests(Sampler[np.ndarray]):
-    """Yields the mention rows of each batch; the order is a function of (seed, epoch) alone.
+    """Yields the mention rows of each batch: a function of (seed, epoch, step) alone.
+
+    Neither the number of processes that read batches nor what was asked for before has a part in it,
+    so that an epoch continues at any step as if it had never stopped (:meth:`start_at`).
 
     Args:
         rows: the mention rows to go through once an epoch.
@@ -47,17 +50,24 @@ class Requests(Sampler[np.ndarray]):
         self.seed = seed
         self.neighbours = neighbours
         self.epoch = 0
+        self.first = 0  # step at which the next pass begins
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the epoch whose order the next pass has."""
         self.epoch = epoch
 
+    def start_at(self, *, epoch: int, step: int) -> None:
+        """Let the next pass be what is left of an epoch from a step on, both counted from 0."""
+        self.epoch, self.first = epoch, step
+
     def __iter__(self) -> Iterator[np.ndarray]:
-        order = self._order()
-        for first in range(0, len(order), self.batch_size):
+        order, step = self._order(), self.first
+        self.first = 0
+        for first in range(step * self.batch_size, len(order), self.batch_size):
             yield order[first : first + self.batch_size]
 
     def __len__(self) -> int:
+        """Batches of a whole epoch."""
         return math.ceil(len(self.rows) / self.batch_size)
 
     def _order(self) -> np.ndarray:

@@ -10,9 +10,10 @@ RUN/
   profile.json           where the time of training went, with --profile
   ranks/{split}.csv      the rank of every mention's gold, by the best weights
   checkpoints/best.ckpt  the best epoch, as Lightning can continue it
-  checkpoints/last.ckpt  the last finished epoch, for --resume
+  checkpoints/last.ckpt  the newest state, of a finished epoch or within one, for --resume
   checkpoints/best.safetensors   the best weights alone
   tensorboard/           the figures of metrics.csv as events, where tensorboard is installed
+  .lock                  who writes to it, while somebody does
 """
 
 from __future__ import annotations
@@ -30,9 +31,12 @@ from typing import Any
 import numpy as np
 from pydantic import BaseModel, ValidationError
 
-from featurestore.errors import ConfigError, DataError, WriteError
+from featurestore.errors import ConfigError, DataError
+from featurestore.progress import Progress
+from linker.atomic import replacing, run_write_errors, unfinished
 from linker.metrics import Ranks
 from linker.run_files import Environment, Summary
+from linker.run_lock import run_lock
 from linker.yaml_text import read_mapping
 
 
@@ -43,9 +47,13 @@ class RunError(DataError):
 #: Levels of a JSON file that is read (chosen here: a run writes four).
 _MOST_LEVELS = 20
 
-#: All that a run writes; ``--overwrite`` removes these and nothing else.
-_FILES = ("config.yaml", "environment.json", "metrics.csv", "summary.json", "profile.json")
-_FOLDERS = ("checkpoints", "ranks", "tensorboard")
+#: All that a run writes; ``--overwrite`` removes these and nothing else, in this order: what can be
+#: continued goes first, and what says that there is a run goes last.
+_WRITTEN = (
+    "checkpoints",
+    *("ranks", "tensorboard", "metrics.csv", "summary.json", "profile.json", "environment.json"),
+    "config.yaml",
+)
 
 
 class RunFolder:
@@ -62,34 +70,44 @@ class RunFolder:
         self.best_weights = self.path / "checkpoints" / "best.safetensors"
         self.last = self.path / "checkpoints" / "last.ckpt"
         self.tensorboard = self.path / "tensorboard"
+        self._lock = self.path / ".lock"
 
     def ranks(self, split: str) -> Path:
         return self.path / "ranks" / f"{split}.csv"
 
     # the life of a run -------------------------------------------------------------------------
 
-    def start(
-        self, *, resume: bool = False, overwrite: bool = False, checkpoints: bool = True
-    ) -> None:
-        """Make the folder ready for a new run, or check that there is one to resume.
+    @contextmanager
+    def locked(self, *, progress: Progress) -> Iterator[None]:
+        """Make the folder, and be the only process that writes to it.
+
+        Raises:
+            RunLocked: another one does; names it.
+            WriteError: the folder cannot be made.
+        """
+        if self.path.is_file():
+            raise ConfigError(
+                "this is a file, and a run is a folder",
+                where=str(self.path),
+                hint="name another folder with -o",
+            )
+        with run_write_errors(self.path):
+            self.path.mkdir(parents=True, exist_ok=True)
+        with run_lock(self._lock, progress=progress):
+            yield
+
+    def start(self, *, overwrite: bool = False, checkpoints: bool = True) -> None:
+        """Make the folder ready for a new run.
 
         Args:
+            overwrite: remove the run that is there.
             checkpoints: the run will have some, so that it can be resumed.
 
         Raises:
-            ConfigError: the folder is not empty, and neither option was given.
-            RunError: nothing to resume.
-            WriteError: the folder cannot be made.
+            ConfigError: the folder is not empty, or holds other files than those of a run.
+            WriteError: the folder cannot be written.
         """
-        if resume:
-            if not self.last.is_file():
-                raise RunError(
-                    "nothing to resume: no epoch of this run was finished",
-                    where=str(self.last),
-                    hint="start it without --resume",
-                )
-            return
-        if self.path.is_dir() and any(self.path.iterdir()):
+        if self._holds_files():
             if not overwrite:
                 raise ConfigError(
                     "the run folder is not empty",
@@ -98,13 +116,21 @@ class RunFolder:
                     + "replace it with --overwrite, or name another with -o",
                 )
             self._remove_old_run()
-        try:
+        with run_write_errors(self.path):
             for folder in (self.ranks("test").parent, *([self.best.parent] if checkpoints else [])):
                 folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise WriteError(
-                f"cannot make the run folder ({error})", where=str(self.path)
-            ) from error
+
+    def _holds_files(self) -> bool:
+        """Whether there is more than a run leaves that is stopped before its first file is whole."""
+        ours = (self._lock, unfinished(self.config))
+        return any(not path.is_dir() and path not in ours for path in self.path.rglob("*"))
+
+    def remove_unfinished(self) -> None:
+        """Remove what a killed process was writing to this run."""
+        written = [self.path / name for name in _WRITTEN]
+        files = [file for path in written if path.is_dir() for file in path.glob(".*.part")]
+        for path in (*files, *map(unfinished, written)):
+            path.unlink(missing_ok=True)
 
     def _remove_old_run(self) -> None:
         """Only what a run writes, and only where there was a run: the folder may hold more."""
@@ -114,10 +140,14 @@ class RunFolder:
                 where=str(self.path),
                 hint="--overwrite replaces runs only; name another folder with -o",
             )
-        for name in _FILES:
-            (self.path / name).unlink(missing_ok=True)
-        for name in _FOLDERS:
-            shutil.rmtree(self.path / name, ignore_errors=True)
+        with run_write_errors(self.path):
+            self.last.unlink(missing_ok=True)
+            for name in _WRITTEN:
+                path = self.path / name
+                if path.is_dir():
+                    shutil.rmtree(path)
+                else:
+                    path.unlink(missing_ok=True)
 
     # writing -----------------------------------------------------------------------------------
 
@@ -175,11 +205,11 @@ class RunFolder:
             raise self._damaged(path, f"no JSON ({error})") from error
         return dict(values)
 
-    def _damaged(self, path: Path, what: str) -> RunError:
+    def _damaged(self, path: Path, reason: str) -> RunError:
         return RunError(
-            f"{path.name} is damaged: {what}",
+            f"{path.name} of the run is damaged ({reason})",
             where=str(path),
-            hint="copy the run again, or train it again",
+            hint="put the file back from a copy, or start the run again with --overwrite",
         )
 
     def _read(self, path: Path) -> str:
@@ -226,28 +256,6 @@ def _csv(header: Iterable[str], rows: Iterable[Iterable[Any]]) -> str:
     writer.writerow(header)
     writer.writerows(rows)
     return text.getvalue()
-
-
-@contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """A file to write instead of ``path``, which it becomes when the block ends well.
-
-    Raises:
-        WriteError: the disk is full, or the folder cannot be written; ``path`` is as it was.
-    """
-    temporary = path.with_name(f".{path.name}.part")
-    try:
-        yield temporary
-        os.replace(temporary, path)
-    except OSError as error:
-        reason = error.strerror or error
-        raise WriteError(
-            f"cannot write the run ({reason})",
-            where=str(path),
-            hint="what was finished is kept: make room, then continue with --resume",
-        ) from error
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _write(path: Path, text: str) -> None:

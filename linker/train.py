@@ -4,22 +4,29 @@
 
 One fit, with the exact figures of the validation split after every epoch; then the best epoch's
 weights are scored on the validation split and, once, on the test split.
+
+A run that was stopped anywhere, by a signal, a full disk or a power cut, continues from its last
+checkpoint to the very figures that it would have had: the order of mentions is a function of (seed,
+epoch, step), and a checkpoint holds weights, optimiser, random generators and running sums.
 """
 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import featurestore
-from featurestore.errors import ConfigError
+from featurestore.errors import ConfigError, DrinFsError
 from featurestore.progress import Progress, Silent
 from linker.baseline import check_learns
-from linker.callbacks import PeakMemory, RecordEpochs, ReportProgress, StartEpoch, WriteEvents
-from linker.checkpoint import finished_epochs, load_weights
+from linker.callbacks import PeakMemory, RecordEpochs, ReportProgress, SaveWithinEpochs, StartEpoch
+from linker.checkpoint import Place, load_weights, read_place, refuse_checkpoint
 from linker.config import TrainConfig
 from linker.config_text import read_config, to_yaml
 from linker.data import BatchLoader, golds_outside_table
+from linker.events import WriteEvents
 from linker.job import Job, prepare_job
 from linker.machine import check_same_store, environment, store_identity
 from linker.metrics import Ranks
@@ -30,7 +37,7 @@ from linker.summary import conditions, figures, split_metrics, store_line
 from linker.trainer import interruptible, make_trainer, quiet_lightning, reproducible
 
 #: Keys in which a run may differ from its continuation: they do not change what an epoch learns.
-MAY_CHANGE = frozenset({"epochs", "device", "workers"})
+MAY_CHANGE = frozenset({"epochs", "device", "workers", "checkpoint_minutes", "checkpoint_steps"})
 
 
 def train(
@@ -48,7 +55,8 @@ def train(
     Args:
         store: path of the store.
         run: the run folder; new or empty, unless ``resume`` or ``overwrite``.
-        resume: continue after the last finished epoch; only ``MAY_CHANGE`` keys may differ.
+        resume: continue from the last checkpoint, within an epoch or after one; only ``MAY_CHANGE``
+            keys may differ. Where none was written yet, start from the beginning and say so.
         overwrite: replace a run that is there.
         profile: also measure where the time goes; written to ``RUN/profile.json``, and returned
             beside the summary as ``profile``.
@@ -58,7 +66,11 @@ def train(
             empty, or a resumed run whose configuration is another.
         FieldMissing: the store lacks a field that the model reads.
         DataError: the store has no mentions to train on, or is not the one of the resumed run.
-        TrainingDiverged: a loss or score is not a number.
+        RunError: the checkpoint to continue from is damaged, or of another network.
+        RunLocked: another process is writing to the run folder.
+        TrainingDiverged: a loss, score or weight is not finite; names the batch and the field at
+            fault. What was saved before is kept.
+        WriteError: the disk is full or fails; what was saved before is kept.
     """
     progress = progress or Silent()
     check_learns(config.model.name, store)
@@ -67,14 +79,16 @@ def train(
         job = prepare_job(opened, config)
         for split in ("train", "valid"):
             job.rows(split)
-        folder.start(resume=resume, overwrite=overwrite)
-        if resume:
-            _check_same_run(job, folder)
-        _say_what_is_off(job, progress)
-        folder.write_environment(environment(job.device, opened) | job.encoder_identity())
-        folder.write_config(to_yaml(job.config))
-        with reproducible(config.seed, job.device), quiet_lightning():
-            return _Run(job, folder, progress).complete(resume=resume, profiled=profile)
+        with folder.locked(progress=progress):
+            place = _place_to_continue(job, folder, progress) if resume else None
+            if place is None:
+                folder.start(overwrite=overwrite or (resume and folder.config.is_file()))
+            folder.remove_unfinished()
+            folder.write_config(to_yaml(job.config))  # first: it says that there is a run
+            folder.write_environment(environment(job.device, opened) | job.encoder_identity())
+            _say_what_is_off(job, progress)
+            with reproducible(config.seed, job.device), quiet_lightning():
+                return _Run(job, folder, progress).complete(place, profiled=profile)
 
 
 class _Run:
@@ -93,12 +107,16 @@ class _Run:
             progress=progress,
         )
 
-    def complete(self, *, resume: bool, profiled: bool) -> dict[str, Any]:
-        """Fit, score the best weights, and write ranks, summary and profile."""
+    def complete(self, place: Place | None, *, profiled: bool) -> dict[str, Any]:
+        """Fit, score the best weights, and write ranks, summary and profile.
+
+        Args:
+            place: where ``last.ckpt`` continues; None = from the beginning.
+        """
         batches = self.job.loader("train", shuffled=True)
         profile = Profile(batches, self.job.device) if profiled else None
         try:
-            self._fit(batches, profile, resume=resume)
+            self._fit(batches, profile, place)
         except KeyboardInterrupt:
             self.progress.note(self._where_it_stopped())
             raise
@@ -112,39 +130,61 @@ class _Run:
         self.folder.write_profile(measured)
         return {**summary, "profile": measured}
 
-    def _fit(self, batches: BatchLoader, profile: Profile | None, *, resume: bool) -> None:
-        job, epochs = self.job, self.job.config.epochs
-        done = finished_epochs(self.folder.last) if resume else 0
-        total = (epochs - done) * (len(job.rows("train")) + len(job.rows("valid")))
-        with self.progress.stage("training", total, "mentions") as stage:
+    def _fit(self, batches: BatchLoader, profile: Profile | None, place: Place | None) -> None:
+        job, config = self.job, self.job.config
+        with self.progress.stage("training", self._mentions_left(place), "mentions") as stage:
             trainer = make_trainer(
                 device=job.device,
-                precision=job.config.precision,
-                epochs=epochs,
+                precision=config.precision,
+                epochs=config.epochs,
                 callbacks=[
-                    StartEpoch(seed=job.config.seed, requests=batches.requests),
+                    StartEpoch(seed=config.seed, requests=batches.requests),
                     ReportProgress(stage),
                     self.memory,
                     self.recorder,
+                    SaveWithinEpochs(
+                        self.recorder,
+                        minutes=config.checkpoint_minutes,
+                        steps=config.checkpoint_steps,
+                    ),
                     WriteEvents(folder=self.folder.tensorboard, recorder=self.recorder),
                     *([] if profile is None else [profile]),
                 ],
             )
             self.module.train()
-            with interruptible():
+            with interruptible(), self._restoring(place):
                 trainer.fit(
                     self.module,
                     train_dataloaders=batches,
                     val_dataloaders=job.loader("valid"),
-                    ckpt_path=self.folder.last if resume else None,
+                    ckpt_path=None if place is None else self.folder.last,
                     weights_only=True,
                 )
 
+    def _mentions_left(self, place: Place | None) -> int:
+        """Mentions that are still to be trained or validated with."""
+        trained, validated = len(self.job.rows("train")), len(self.job.rows("valid"))
+        epochs, batches = place or (0, 0)
+        done = min(batches * self.job.config.batch_size, trained)
+        return (self.job.config.epochs - epochs) * (trained + validated) - done
+
+    @contextmanager
+    def _restoring(self, place: Place | None) -> Iterator[None]:
+        """Before training has begun, what goes wrong is the fault of the checkpoint."""
+        try:
+            yield
+        except DrinFsError:
+            raise
+        except Exception as error:  # Lightning and torch name no class for a state that misfits
+            if place is None or self.recorder.training:
+                raise
+            refuse_checkpoint(self.folder.last, f"it does not fit the run: {error!r}", error)
+
     def _where_it_stopped(self) -> str:
-        done = len(self.recorder.history)
-        if not done:
-            return "stopped before the first epoch was finished"
-        return f"stopped after epoch {done}; continue with --resume -o {self.folder.path}"
+        place = self.recorder.saved
+        if place is None:
+            return "stopped before the first checkpoint: --resume will start from the beginning"
+        return f"stopped after {place}; continue with --resume -o {self.folder.path}"
 
     def _has(self, split: str) -> bool:
         if self.job.store.mentions.splits.get(split):
@@ -186,11 +226,40 @@ class _Run:
         }
 
 
+def _place_to_continue(job: Job, folder: RunFolder, progress: Progress) -> Place | None:
+    """Where the run stopped; None, and a line that says so, where it is to begin anew.
+
+    Raises:
+        ConfigError: the run was started with other options, or has more epochs behind it.
+        RunError: another store, or a damaged file.
+    """
+    if folder.config.is_file() or folder.last.is_file():
+        _check_same_run(job, folder)
+    if not folder.last.is_file():
+        progress.note(
+            f"nothing to resume in {folder.path}: no checkpoint was written yet; "
+            "starting from the beginning"
+        )
+        return None
+    place = read_place(folder.last)
+    if job.config.epochs < place.epochs:
+        raise ConfigError(
+            f"the run has already finished {place.epochs} epochs",
+            where=f"--epochs {job.config.epochs}",
+            hint=f"give --epochs {place.epochs} or more",
+        )
+    progress.note(f"continuing after {place}")
+    return place
+
+
 def _check_same_run(job: Job, folder: RunFolder) -> None:
     """Refuse to continue a run with another store or other options than it was started with."""
-    recorded = folder.read_environment()["store"]
-    check_same_store(recorded, job.store, hint="continue with the store the run was started with")
-    job.check_same_encoder(folder.read_environment())
+    if folder.environment.is_file() or folder.last.is_file():
+        recorded = folder.read_environment()
+        check_same_store(
+            recorded["store"], job.store, hint="continue with the store the run was started with"
+        )
+        job.check_same_encoder(recorded)
     # read, and not as written: keys that are newer than the run have their defaults
     old = read_config(folder.read_config()).model_dump(mode="json")
     new = job.config.model_dump(mode="json")
@@ -202,13 +271,6 @@ def _check_same_run(job: Job, folder: RunFolder) -> None:
             f"the run was started with other options: {changes}",
             where=str(folder.config),
             hint=f"leave them out; --resume may change only {', '.join(sorted(MAY_CHANGE))}",
-        )
-    done = finished_epochs(folder.last)
-    if job.config.epochs < done:
-        raise ConfigError(
-            f"the run has already finished {done} epochs",
-            where=f"--epochs {job.config.epochs}",
-            hint=f"give --epochs {done} or more",
         )
 
 

@@ -15,6 +15,7 @@ from lightning.pytorch.plugins.environments import LightningEnvironment
 from lightning.pytorch.utilities.seed import isolate_rng
 from torch.utils import deterministic
 
+from linker.checkpoint import CheckpointFiles
 from linker.config import Precision
 
 
@@ -32,7 +33,10 @@ def make_trainer(
         precision=precision,
         max_epochs=epochs,
         callbacks=list(callbacks),
-        plugins=[LightningEnvironment()],  # no look-out for clusters: we never start processes
+        plugins=[
+            LightningEnvironment(),  # no look-out for clusters: we never start processes
+            CheckpointFiles(),
+        ],
         logger=False,
         enable_checkpointing=False,
         enable_progress_bar=False,

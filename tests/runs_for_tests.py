@@ -14,6 +14,10 @@ from linker.config_text import read_config
 from linker.train import train
 from tests.stores_for_tests import planted_store
 
+#: Columns of ``metrics.csv``, and keys of the summary, that measure time or memory.
+CLOCK_OF_EPOCHS = ("seconds", "valid_seconds", "mentions_per_s")
+CLOCK_OF_RUN = ("train_seconds_per_epoch", "peak_rss_anon_mb")
+
 #: Enough to learn the planted signal in a second.
 QUICK: dict[str, Any] = {"epochs": 6, "batch_size": 16, "lr": 0.01}
 
@@ -63,11 +67,9 @@ def read_csv(path: Path) -> list[dict[str, str]]:
 
 def without_clock(summary: dict[str, Any]) -> dict[str, Any]:
     """The summary without what two runs of one configuration need not share."""
-    clock = ("train_seconds_per_epoch", "peak_rss_anon_mb")
-    return {key: value for key, value in summary.items() if key not in clock}
+    return {key: value for key, value in summary.items() if key not in CLOCK_OF_RUN}
 
 
 def figures_of(path: Path) -> list[dict[str, str]]:
     """``metrics.csv`` without the columns of the clock."""
-    clock = ("seconds", "valid_seconds", "mentions_per_s")
-    return [{k: v for k, v in row.items() if k not in clock} for row in read_csv(path)]
+    return [{k: v for k, v in row.items() if k not in CLOCK_OF_EPOCHS} for row in read_csv(path)]

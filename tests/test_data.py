@@ -256,6 +256,30 @@ def test_a_loader_gives_the_batches_of_its_reader(planted: Store, workers: int) 
 
 
 @pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork.*:DeprecationWarning")
+@pytest.mark.parametrize("workers", [(0, 0), (0, 2), (2, 0), (1, 2)])
+@pytest.mark.parametrize("done", [0, 1, 3, 4])
+def test_a_loader_goes_on_after_the_last_batch_that_another_handed_out(
+    planted: Store, workers: tuple[int, int], done: int
+) -> None:
+    reader = reader_of(planted)
+    first, second = (
+        BatchLoader(
+            reader=reader, requests=Requests(rows=range(50), batch_size=16, seed=5), workers=number
+        )
+        for number in workers
+    )
+    first.requests.set_epoch(7)
+    batches = iter(first)
+    for _ in range(done):
+        next(batches)  # others may have been read ahead by now
+    second.load_state_dict(first.state_dict())
+    wanted = Requests(rows=range(50), batch_size=16, seed=5)
+    wanted.set_epoch(7)
+    for rows, batch in zip(list(wanted)[done:], second, strict=True):
+        assert_same(batch, reader[rows])
+
+
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork.*:DeprecationWarning")
 @pytest.mark.parametrize("method", ["fork", "spawn"])
 def test_workers_give_the_same_batches_however_they_were_started(
     planted: Store, method: str

@@ -25,12 +25,12 @@ from featurestore.schema import NIL, NO_ROW, PADDING
 from featurestore.writer import StoreWriter
 from linker.batch import Batch
 from linker.config_text import read_config
+from linker.diagnosis import TrainingDiverged
 from linker.evaluate import evaluate
 from linker.full_kb import KnowledgeBase, rank_all_entities, similarity_scale
 from linker.job import Job, prepare_job
 from linker.metrics import Ranks, rank_gold, rank_gold_in_blocks
 from linker.models.base import Model
-from linker.module import TrainingDiverged
 from linker.train import train
 from tests.runs_for_tests import QUICK, Recording
 from tests.stores_for_tests import planted_store

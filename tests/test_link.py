@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 from PIL import Image
 
 import featurestore
+from cli.main import main
 from featurestore.encoders.suite import Encoders
 from featurestore.errors import FieldMissing, UnknownId
 from featurestore.ingest import ingest
@@ -162,6 +164,23 @@ def test_scores_do_not_depend_on_who_else_is_asked_for(
         np.testing.assert_allclose(
             [a.score for a in alone.answers], [a.score for a in linked.answers], atol=1e-5
         )
+
+
+def test_damaged_weights_are_named_and_not_used(
+    drin: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = Path(shutil.copytree(drin, tmp_path / "run"))
+    weights = run / "checkpoints/best.safetensors"
+    data = bytearray(weights.read_bytes())
+    data[-1] ^= 1
+    weights.write_bytes(data)
+    command = ["link", str(run), "--detector", "none", "--sentence", "A [[mention]]."]
+    assert main(command) == 3
+    assert capsys.readouterr().err == (
+        "error: damaged weights, or not ours (the content does not have the digest that the header "
+        f"names)\n  where: {weights}\n"
+        "  next:  put the file back from a copy, or train the run again with --overwrite\n"
+    )
 
 
 def test_linking_is_strict_whatever_the_run_was_trained_with(

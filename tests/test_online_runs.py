@@ -12,10 +12,11 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+import featurestore
 from cli.main import main
 from featurestore.errors import ConfigError, EncoderError
 from featurestore.options import IngestOptions
-from linker.checkpoint import load_weights
+from linker.checkpoint import Place, load_weights, read_place
 from linker.config_text import read_config
 from linker.data import BatchReader
 from linker.evaluate import evaluate
@@ -26,7 +27,7 @@ from linker.run_folder import RunFolder
 from linker.train import train
 from tests.golden_for_tests import ENCODERS, RAW, TEXT_ONLY
 from tests.link_for_tests import scores_by_position, stored_mention
-from tests.runs_for_tests import figures_of, without_clock
+from tests.runs_for_tests import Recording, figures_of, without_clock
 from tests.terminal import shown
 
 QUICK: dict[str, Any] = {
@@ -106,12 +107,17 @@ def test_evaluate_repeats_the_figures_of_the_summary(
 
 
 @pytest.mark.parametrize("values", [FROZEN, FINETUNED], ids=["frozen", "finetuned"])
-def test_a_resumed_run_equals_an_uninterrupted_one(
+def test_a_run_resumed_within_an_epoch_equals_an_uninterrupted_one(
     store: Path, tmp_path: Path, values: dict[str, Any], request: pytest.FixtureRequest
 ) -> None:
     whole = request.getfixturevalue("frozen" if values is FROZEN else "finetuned")
     folder = tmp_path / "run"
-    train(store, read_config({**values, "epochs": 1}), run=folder)
+    with featurestore.open(store) as opened:
+        train_size, valid_size = (len(opened.mentions.split(name)) for name in ("train", "valid"))
+    stopped = Recording(interrupt_after=train_size + valid_size + 2 * QUICK["batch_size"])
+    with pytest.raises(KeyboardInterrupt):
+        train(store, read_config({**values, "checkpoint_steps": 1}), run=folder, progress=stopped)
+    assert read_place(RunFolder(folder).last) == Place(epochs=1, batches=1)
     summary = train(store, read_config(values), run=folder, resume=True)
     assert without_clock(summary) == without_clock(RunFolder(whole).read_summary())
     assert figures(folder) == figures(whole)

@@ -42,6 +42,22 @@ def test_a_local_order_depends_on_seed_and_epoch_alone() -> None:
     assert order(local(100, block=5, seed=1)) != order(local(100, block=5))
 
 
+@pytest.mark.parametrize("kind", ["random", "local", "as they stand"])
+@given(count=st.integers(1, 200), step=st.integers(0, 13), epoch=st.integers(0, 3))
+def test_an_epoch_goes_on_at_any_step(kind: str, count: int, step: int, epoch: int) -> None:
+    def requests() -> Requests:
+        if kind == "local":
+            return local(count, block=5)
+        return Requests(rows=range(count), batch_size=16, seed=3 if kind == "random" else None)
+
+    whole, rest = requests(), requests()
+    whole.set_epoch(epoch)
+    rest.start_at(epoch=epoch, step=step)
+    assert [b.tolist() for b in rest] == [b.tolist() for b in list(whole)[step:]]
+    assert len(rest) == len(whole)
+    assert order(rest, epoch + 1) == order(whole, epoch + 1)  # the next epoch is whole
+
+
 def test_mentions_with_equal_keys_stand_in_the_same_batch() -> None:
     def shared(requests: Requests) -> float:
         """Mean number of a batch's mentions that have a batch-mate with their key."""
