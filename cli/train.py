@@ -61,6 +61,12 @@ _KEYS = {
 )
 @click.option("--workers", type=int, metavar="N", help="Processes that read batches.")
 @click.option(
+    "--verify-reads",
+    is_flag=True,
+    default=None,
+    help="Compare what is read of the store with its checksums.",
+)
+@click.option(
     "--ablate",
     metavar="NAMES",
     help="Take parts of drin away: edges (tt,ti,it,ii), static, vector; several with commas.",

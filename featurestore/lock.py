@@ -6,7 +6,7 @@ import errno
 import json
 import os
 import socket
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +33,10 @@ class Lock:
 
     The operating system keeps it (``flock``), so a lock of a process that is gone is none. Where the file
     system knows no locks, the holder's note in the file counts: on the same machine it is stale if that
-    process is gone; on another one nobody can tell, and the message says which file to delete.
+    process is gone; on another one nobody can tell, and the message says which file to delete. A forked
+    child does not hold its parent's lock.
+
+    ``left_by``: who held it and was ended before it let go; empty if nobody.
 
     Raises:
         Held: somebody else has it.
@@ -43,10 +46,13 @@ class Lock:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._descriptor = self._acquire()
+        _held.add(self)
+        left = _note(self._descriptor)
+        self.left_by = _said(left) if left else ""
         note = {
             "host": socket.gethostname(),
             "process": os.getpid(),
-            "since": datetime.now(UTC).isoformat(timespec="seconds"),
+            "since": datetime.now().astimezone().isoformat(timespec="seconds"),
         }
         os.ftruncate(self._descriptor, 0)
         os.pwrite(self._descriptor, json.dumps(note).encode(), 0)
@@ -69,7 +75,7 @@ class Lock:
                 raise OSError(errno.ENOSYS, "no locks")
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise Held(_said(_note(descriptor)), stale_hint="wait for it, or end it") from error
+            raise Held(_said(_note(descriptor)), stale_hint="wait for it or end it") from error
         except OSError as error:
             if error.errno not in _NO_LOCKS:
                 raise
@@ -82,19 +88,34 @@ class Lock:
         here = note.get("host") == socket.gethostname()
         if here and (note.get("process") == os.getpid() or not is_running(note.get("process"))):
             return
-        hint = "wait for it, or end it" if here else f"if it is gone, delete {self._path}"
+        hint = "wait for it or end it" if here else f"if it is gone, delete {self._path}"
         raise Held(_said(note), stale_hint=hint)
 
-    def release(self, *, remove: bool = True) -> None:
-        """Let others have it; the file goes, unless something else is to remove it."""
-        if self._descriptor < 0:
-            return
-        if remove:
-            self._path.unlink(missing_ok=True)
-        else:
-            os.ftruncate(self._descriptor, 0)
-        os.close(self._descriptor)
-        self._descriptor = -1
+    def release(self) -> None:
+        """Let others have it; the file goes."""
+        if self._descriptor >= 0:
+            self._path.unlink(missing_ok=True)  # first: nobody may lock a file that is about to go
+            self.let_go()
+
+    def let_go(self) -> None:
+        """Hold it no more, without a word to others: for a forked child, whose parent goes on."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+            _held.discard(self)
+
+
+#: Those that this process holds.
+_held: set[Lock] = set()
+
+
+def _let_all_go() -> None:
+    for lock in list(_held):
+        lock.let_go()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_let_all_go)
 
 
 def _is_at(descriptor: int, path: Path) -> bool:
@@ -109,13 +130,14 @@ def _note(descriptor: int) -> dict[str, Any]:
         note = json.loads(os.pread(descriptor, 4096, 0))
     except ValueError:
         return {}
-    return note if isinstance(note, dict) else {}
+    told = isinstance(note, dict) and all(note.get(key) for key in ("host", "process", "since"))
+    return note if told else {}
 
 
 def _said(note: dict[str, Any]) -> str:
     if not note:
         return "another process"
-    return f"process {note.get('process')} on {note.get('host')}, since {note.get('since')}"
+    return f"process {note.get('process')} on {note.get('host')} since {note.get('since')}"
 
 
 def is_running(process: object) -> bool:

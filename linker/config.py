@@ -258,6 +258,11 @@ class TrainConfig(Section):
         description="Processes that read batches; 0 = a thread of this one. Default chosen here: "
         "reading a batch takes less time than handing it over.",
     )
+    verify_reads: bool = Field(
+        default=False,
+        description="Compare what is read of the store with its checksums, each piece when it is read "
+        "first. Default chosen here: drin-fs verify --full does it once for all runs.",
+    )
     checkpoint_minutes: float | None = Field(
         default=10,
         gt=0,

@@ -33,6 +33,7 @@ FLAGS: Mapping[str, str] = {
     "precision": "--precision",
     "device": "--device",
     "workers": "--workers",
+    "verify_reads": "--verify-reads",
     "checkpoint_minutes": "--checkpoint-minutes",
     "text.source": "--text",
     "text.finetune": "--finetune",

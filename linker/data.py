@@ -18,6 +18,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from featurestore import Store
+from featurestore.errors import StoreError
 from featurestore.machine import disk_bytes
 from featurestore.schema import NO_ROW
 from linker.batch import Batch
@@ -130,6 +131,14 @@ class BatchReader(Dataset[Batch]):
         if self.protocol == "paper":
             gold = self.store.mentions.gather("gold", rows)
             candidates = np.concatenate([candidates, gold[:, None]], axis=1)
+        outside = (candidates < NO_ROW) | (candidates >= len(self.store.entities))
+        if outside.any():
+            mention, place = np.argwhere(outside)[0].tolist()
+            raise StoreError(
+                f"{candidates[mention, place]} is no row of {len(self.store.entities)} entities",
+                where=f"mentions/candidates[{rows[mention]}, {place}]",
+                hint="see what else is damaged: drin-fs verify STORE",
+            )
         return candidates
 
     def _entity_feature(self, field: str, distinct: np.ndarray) -> tuple[Tensor, int]:

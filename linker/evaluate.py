@@ -66,7 +66,12 @@ def evaluate(
         precision=precision,
     )
     environment = folder.read_environment()
-    with open_recorded_store(environment["store"], given=store, other_store=other_store) as opened:
+    with open_recorded_store(
+        environment["store"],
+        given=store,
+        other_store=other_store,
+        verify_reads=config.verify_reads,
+    ) as opened:
         job = prepare_job(opened, config)
         job.check_same_encoder(environment)
         job.rows(split)

@@ -89,20 +89,25 @@ def store_identity(store: Store) -> dict[str, Any]:
 
 
 def open_recorded_store(
-    recorded: dict[str, Any], *, given: str | os.PathLike[str] | None, other_store: bool
+    recorded: dict[str, Any],
+    *,
+    given: str | os.PathLike[str] | None,
+    other_store: bool,
+    verify_reads: bool = False,
 ) -> Store:
     """The store of a run: where it is ``given`` to be now, otherwise where it was.
 
     Args:
         recorded: the identity that the run recorded.
         other_store: allow a store that the run was not trained from.
+        verify_reads: compare what is read with its checksums.
 
     Raises:
         StoreError: no readable store there.
         RunError: another store.
     """
     try:
-        store = featurestore.open(given or recorded["path"])
+        store = featurestore.open(given or recorded["path"], verify_reads=verify_reads)
     except StoreError as error:
         if given:
             raise

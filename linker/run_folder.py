@@ -31,13 +31,17 @@ from typing import Any
 import numpy as np
 from pydantic import BaseModel, ValidationError
 
-from featurestore.errors import ConfigError, DataError
+from featurestore.errors import ConfigError, DataError, DrinFsError
+from featurestore.lock import Held, Lock
 from featurestore.progress import Progress
 from linker.atomic import replacing, run_write_errors, unfinished
 from linker.metrics import Ranks
 from linker.run_files import Environment, Summary
-from linker.run_lock import run_lock
 from linker.yaml_text import read_mapping
+
+
+class RunLocked(DrinFsError):
+    """Another process is writing to the run folder. Exit code 1."""
 
 
 class RunError(DataError):
@@ -91,10 +95,22 @@ class RunFolder:
                 where=str(self.path),
                 hint="name another folder with -o",
             )
-        with run_write_errors(self.path):
-            self.path.mkdir(parents=True, exist_ok=True)
-        with run_lock(self._lock, progress=progress):
+        try:
+            with run_write_errors(self.path):
+                self.path.mkdir(parents=True, exist_ok=True)
+                lock = Lock(self._lock)
+        except Held as error:
+            raise RunLocked(
+                f"another process is writing to this run: {error.holder}",
+                where=str(self.path),
+                hint=f"{error.stale_hint}, or name another folder with -o",
+            ) from error
+        try:
+            if lock.left_by:
+                progress.note(f"{lock.left_by} was writing to this run and did not come to its end")
             yield
+        finally:
+            lock.release()
 
     def start(self, *, overwrite: bool = False, checkpoints: bool = True) -> None:
         """Make the folder ready for a new run.

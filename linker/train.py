@@ -37,7 +37,9 @@ from linker.summary import conditions, figures, split_metrics, store_line
 from linker.trainer import interruptible, make_trainer, quiet_lightning, reproducible
 
 #: Keys in which a run may differ from its continuation: they do not change what an epoch learns.
-MAY_CHANGE = frozenset({"epochs", "device", "workers", "checkpoint_minutes", "checkpoint_steps"})
+MAY_CHANGE = frozenset(
+    {"epochs", "device", "workers", "verify_reads", "checkpoint_minutes", "checkpoint_steps"}
+)
 
 
 def train(
@@ -75,7 +77,7 @@ def train(
     progress = progress or Silent()
     check_learns(config.model.name, store)
     folder = RunFolder(run)
-    with featurestore.open(store) as opened:
+    with featurestore.open(store, verify_reads=config.verify_reads) as opened:
         job = prepare_job(opened, config)
         for split in ("train", "valid"):
             job.rows(split)

@@ -235,7 +235,8 @@ def test_a_preset_is_a_whole_configuration_of_the_paper_protocol(name: str) -> N
     assert config.model.options.model_dump().get("edges") in (None, ("tt", "ti", "it", "ii"))
     assert not config.model.edges_from_store
     assert name.startswith(f"{config.model.name}-")
-    machine = {"seed", "device", "workers", "compile", "checkpoint_minutes", "checkpoint_steps"}
+    machine = {"seed", "device", "workers", "verify_reads", "compile"}
+    machine |= {"checkpoint_minutes", "checkpoint_steps"}
     of_online = {f"text.{key}" for key in TextSection.model_fields if key != "source"}
     of_local = {"order_block"}
     assert set(known_keys(TrainConfig)) - machine - of_online - of_local - {"model"} == {

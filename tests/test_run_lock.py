@@ -17,7 +17,7 @@ import pytest
 
 from cli.main import main
 from featurestore.progress import Silent
-from linker.run_lock import RunLocked, run_lock
+from linker.run_folder import RunFolder, RunLocked
 from tests.runs_for_tests import QuickRun, Recording
 
 #: Holds the lock until its input ends, and so does a child that it forks, if asked for.
@@ -25,8 +25,8 @@ _HOLDER = """
 import os, sys
 from pathlib import Path
 from featurestore.progress import Silent
-from linker.run_lock import run_lock
-with run_lock(Path(sys.argv[1]), progress=Silent()):
+from linker.run_folder import RunFolder
+with RunFolder(Path(sys.argv[1]).parent).locked(progress=Silent()):
     if not sys.argv[2:] or os.fork():
         print("held", flush=True)
     sys.stdin.read()
@@ -60,7 +60,7 @@ def test_a_second_process_is_refused_and_told_who_is_there(
             assert re.match(
                 rf"error: another process is writing to this run: process {process.pid} on "
                 rf"{re.escape(socket.gethostname())} since \d{{4}}-\d\d-\d\dT[0-9:]+[+-]\d\d:\d\d\n"
-                rf"  where: {re.escape(str(run))}\n  next:  wait until it is done",
+                rf"  where: {re.escape(str(run))}\n  next:  wait for it or end it, or name another",
                 said,
             )
         baseline = ["evaluate", str(quick.store), "--model", "candidates", "-o", str(run)]
@@ -75,7 +75,7 @@ def test_the_lock_of_a_killed_process_is_free_and_its_end_is_told(tmp_path: Path
         process.wait()
     assert json.loads(lock.read_text())["process"] == process.pid
     progress = Recording()
-    with run_lock(lock, progress=progress):
+    with RunFolder(lock.parent).locked(progress=progress):
         assert json.loads(lock.read_text())["process"] == os.getpid()
     (line,) = progress.lines
     assert line.startswith(f"process {process.pid} on {socket.gethostname()} since ")
@@ -88,12 +88,12 @@ def test_a_lock_that_says_nothing_is_as_free_as_any(tmp_path: Path, content: str
     lock = tmp_path / ".lock"
     lock.write_text(content)
     with (
-        run_lock(lock, progress=Silent()),
+        RunFolder(lock.parent).locked(progress=Silent()),
         pytest.raises(RunLocked, match=f"process {os.getpid()} on"),
-        run_lock(lock, progress=Silent()),
+        RunFolder(lock.parent).locked(progress=Silent()),
     ):
         pass
-    with run_lock(lock, progress=Silent()):
+    with RunFolder(lock.parent).locked(progress=Silent()):
         pass
 
 
@@ -104,18 +104,7 @@ def test_a_forked_child_does_not_hold_the_lock_of_its_parent_that_was_killed(
     with other_process(lock, forking=True) as process:
         process.send_signal(signal.SIGKILL)
         process.wait()
-        with run_lock(lock, progress=Silent()):  # the child is there until its input ends
+        with RunFolder(lock.parent).locked(
+            progress=Silent()
+        ):  # the child is there until its input ends
             pass
-
-
-def test_where_there_are_no_locks_the_run_goes_on_with_a_warning(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def unsupported(descriptor: int, how: int) -> None:
-        raise OSError(95, "Operation not supported")
-
-    monkeypatch.setattr("fcntl.flock", unsupported)
-    progress = Recording()
-    with run_lock(tmp_path / ".lock", progress=progress):
-        pass
-    assert progress.lines[0].startswith(f"WARNING: the file system of {tmp_path} knows no locks")

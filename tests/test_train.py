@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import signal
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import torch
 import yaml
 
 import featurestore
+from cli.main import main
 from featurestore.errors import ConfigError, FieldMissing, UnknownId
 from linker.config_layers import layered_config
 from linker.config_text import read_config
@@ -31,6 +33,7 @@ from tests.runs_for_tests import (
     without_clock,
 )
 from tests.stores_for_tests import planted_store
+from tests.test_verify import flip
 
 #: Dropout, so that a wrong random number anywhere shows.
 WITH_DROPOUT: dict[str, Any] = {
@@ -308,3 +311,21 @@ def test_a_device_that_is_not_here_is_refused(
 ) -> None:
     with pytest.raises(ConfigError, match=what):
         train(quick.store, read_config({**QUICK, **options}), run=tmp_path / "run")
+
+
+def test_damage_is_noticed_while_training_if_asked_for(
+    quick: QuickRun, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store = Path(shutil.copy(quick.store, tmp_path / "s.h5"))
+    with featurestore.open(store) as opened:
+        extent = opened.entities.stored("text_mean").extent
+    assert extent is not None
+    flip(store, extent.offset + 5, 1)
+    command = ["train", str(store), "--epochs", "1", "-o"]
+    assert main([*command, str(tmp_path / "unnoticed")]) == 0
+    capsys.readouterr()
+    assert main([*command, str(tmp_path / "noticed"), "--verify-reads"]) == 3
+    message = capsys.readouterr().err
+    assert "bytes are not what was written" in message
+    assert f"{store}::/entities/text_mean[0 " in message
+    assert "drin-fs repair" in message
