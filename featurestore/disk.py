@@ -22,6 +22,8 @@ _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 #: (chosen here: pieces have up to 4 MB, so that little memory waits).
 _WAITING, _SYNCED = 16, 32 << 20
 
+_SOUND = "see who may write there and that the disk is sound, then run the command again"
+
 #: Bytes of an array that are handed over at once.
 _PIECE = 4 << 20
 
@@ -151,13 +153,17 @@ class DataFile:
 
 @contextmanager
 def write_errors(
-    target: Path, *, when_full: str, needed: Callable[[], int] | None = None
+    target: Path,
+    *,
+    when_full: str,
+    otherwise: str = _SOUND,
+    needed: Callable[[], int] | None = None,
 ) -> Iterator[None]:
     """Turn the operating system's write errors into one that says what to do.
 
     Args:
         target: what is being written; its folder exists.
-        when_full: the advice where there is no room.
+        when_full, otherwise: the advice where there is no room, and where the disk refuses or fails.
         needed: about how many more bytes would have been written.
 
     Raises:
@@ -178,7 +184,7 @@ def write_errors(
             raise WriteError(
                 f"cannot write: {error.strerror or error}",
                 where=str(target),
-                hint="see who may write there and that the disk is sound, then run the command again",
+                hint=otherwise,
             ) from error
         raise
 

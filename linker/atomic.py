@@ -43,14 +43,12 @@ def run_write_errors(path: Path) -> Iterator[None]:
         WriteError: names ``path``.
     """
     try:
-        with write_errors(path, when_full=_RESUME.format("make room")):
+        with write_errors(
+            path,
+            when_full=_RESUME.format("make room"),
+            otherwise=_RESUME.format("look after the disk"),
+        ):
             yield
-    except WriteError as error:
-        if error.hint:
-            raise
-        raise WriteError(
-            error.what, where=error.where, hint=_RESUME.format("look after the disk")
-        ) from error
     except OSError as error:
         raise WriteError(
             f"cannot write the run ({error.strerror or error})",

@@ -197,7 +197,13 @@ class RunFolder:
 
     def read_config(self) -> dict[str, Any]:
         """The options of the run, as nested plain values."""
-        return read_mapping(self._read(self.config), where=str(self.config))
+        try:
+            values = read_mapping(self._read(self.config), where=str(self.config))
+        except ConfigError as error:
+            raise self._damaged(self.config, error.what, where=error.where) from error
+        if not values:
+            raise self._damaged(self.config, "it holds no keys with values")
+        return values
 
     def read_environment(self) -> dict[str, Any]:
         """Versions, device and store; what is read of it is there, and of its kind."""
@@ -221,10 +227,10 @@ class RunFolder:
             raise self._damaged(path, f"no JSON ({error})") from error
         return dict(values)
 
-    def _damaged(self, path: Path, reason: str) -> RunError:
+    def _damaged(self, path: Path, reason: str, *, where: str = "") -> RunError:
         return RunError(
             f"{path.name} of the run is damaged ({reason})",
-            where=str(path),
+            where=where or str(path),
             hint="put the file back from a copy, or start the run again with --overwrite",
         )
 

@@ -179,7 +179,7 @@ def test_a_damaged_small_file_of_a_run_is_named(
         assert main(command) == 3
         said = capsys.readouterr().err
         assert said.startswith(f"error: {name} of the run is damaged (")
-        assert f"  where: {run / name}\n" in said
+        assert f"  where: {run / name}" in said
 
 
 # what cannot be saved -----------------------------------------------------------------------------

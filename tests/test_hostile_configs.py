@@ -118,7 +118,10 @@ def damaged(path: Path) -> RunError:
     with pytest.raises(RunError) as caught:
         folder.read_summary() if path.name == "summary.json" else folder.read_environment()
     assert caught.value.where == str(path)
-    assert caught.value.hint == "copy the run again, or train it again"
+    assert (
+        caught.value.hint
+        == "put the file back from a copy, or start the run again with --overwrite"
+    )
     return caught.value
 
 
@@ -139,7 +142,7 @@ def test_a_file_of_a_run_that_is_damaged_is_named(
 ) -> None:
     (run / name).write_bytes(content)
     error = damaged(run / name)
-    assert error.what.startswith(f"{name} is damaged: ")
+    assert error.what.startswith(f"{name} of the run is damaged (")
     assert what in error.what or (name, what) == ("summary.json", "store: Input should be")
 
 
@@ -165,7 +168,7 @@ def test_a_figure_that_is_none_is_named(
         inner = inner[key]
     inner[place[-1]] = value
     path.write_text(json.dumps(summary))
-    assert f"summary.json is damaged: {what}" in damaged(path).what
+    assert f"summary.json of the run is damaged ({what}" in damaged(path).what
 
 
 def test_the_report_of_a_damaged_run_is_a_message(
@@ -174,8 +177,8 @@ def test_the_report_of_a_damaged_run_is_a_message(
     (run / "summary.json").write_text("{")
     assert main(["report", str(run)]) == 3
     shown = capsys.readouterr().err
-    assert "error: summary.json is damaged: no JSON" in shown
-    assert "next:  copy the run again, or train it again" in shown
+    assert "error: summary.json of the run is damaged (no JSON" in shown
+    assert "next:  put the file back from a copy, or start the run again with --overwrite" in shown
 
 
 def test_runs_of_which_one_lacks_a_digest_are_compared(run: Path, quick: Any) -> None:
@@ -188,7 +191,7 @@ def test_runs_of_which_one_lacks_a_digest_are_compared(run: Path, quick: Any) ->
 
 def test_a_configuration_of_a_run_is_bounded_too(run: Path) -> None:
     (run / "config.yaml").write_text("a: &a [x]\nb: *a\n")
-    with pytest.raises(ConfigError, match="stands for another value") as caught:
+    with pytest.raises(RunError, match="stands for another value") as caught:
         RunFolder(run).read_config()
     assert caught.value.where == f"{run / 'config.yaml'}:2"
 

@@ -31,7 +31,6 @@ from featurestore.options import IngestOptions
 from featurestore.progress import Silent, Stage
 from featurestore.verify import verify
 from featurestore.work import runs_of
-from tests import kills_ingest
 from tests.golden_for_tests import PREPROCESSED, RAW, TINY
 
 SOURCES = {
@@ -406,16 +405,27 @@ def test_runs_hold_the_rows_in_their_order(rows: list[int]) -> None:
 # killed, and writes that fail -------------------------------------------------------------------
 
 
-def test_kills_and_failing_writes_leave_the_target_absent_or_complete(
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    kills_ingest.main(["--kills", "3", "--write-errors", "4"], standalone_mode=False)
-    printed = capsys.readouterr().out
-    assert printed.count("every store equal to the uninterrupted one") == 2
+def harness(code: str) -> subprocess.CompletedProcess[str]:
+    """In a process of its own: pytest has threads, which a fork does not keep."""
+    return subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=300, check=False
+    )
+
+
+def test_kills_and_failing_writes_leave_the_target_absent_or_complete() -> None:
+    arguments = ["--kills", "3", "--write-errors", "4"]
+    done = harness(f"from tests.kills_ingest import main; main({arguments})")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("every store equal to the uninterrupted one") == 2
 
 
 def test_the_harness_notices_a_store_that_differs(tmp_path: Path) -> None:
-    trial = kills_ingest.Trial(PREPROCESSED / "wikimel", tmp_path)
-    trial.digest = "another"
-    with pytest.raises(AssertionError, match="is another store"):
-        trial.killed(kills_ingest.random.Random(0))
+    code = (
+        "import random; from pathlib import Path; from tests.kills_ingest import SOURCES, Trial\n"
+        f"trial = Trial(list(SOURCES)[2], Path({str(tmp_path)!r}))\n"
+        "trial.digest = 'another'\n"
+        "trial.killed(random.Random(0))"
+    )
+    done = harness(code)
+    assert done.returncode == 1
+    assert "is another store" in done.stderr
