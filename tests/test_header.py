@@ -14,8 +14,8 @@ from featurestore import headerless, opening
 from featurestore.errors import StoreError
 from featurestore.header import read_header
 from featurestore.verify import verify
+from tests.flips import flip
 from tests.hdf5_edits import remove_header
-from tests.test_verify import flip
 from tests.tiny_store import TinyStore, write_tiny_store
 
 

@@ -21,9 +21,9 @@ from featurestore.ingest import ingest
 from featurestore.options import IngestOptions
 from featurestore.repair import repair
 from featurestore.verify import pieces_of, verify
+from tests.flips import flip
 from tests.golden_for_tests import PREPROCESSED, RAW, TINY
 from tests.hdf5_edits import remove_header
-from tests.test_verify import flip
 
 SOURCES = {
     "raw wikimel": (RAW / "wikimel", TINY),

@@ -24,6 +24,7 @@ from linker.evaluate import evaluate
 from linker.job import prepare_job
 from linker.run_folder import RunError
 from linker.train import train
+from tests.flips import flip
 from tests.runs_for_tests import (
     QUICK,
     QuickRun,
@@ -33,7 +34,6 @@ from tests.runs_for_tests import (
     without_clock,
 )
 from tests.stores_for_tests import planted_store
-from tests.test_verify import flip
 
 #: Dropout, so that a wrong random number anywhere shows.
 WITH_DROPOUT: dict[str, Any] = {

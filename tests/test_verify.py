@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 
 from cli.main import main
-from featurestore import Store
 from featurestore.checksums import GROUP
 from featurestore.codecs import COMPRESSIONS, Compression
 from featurestore.errors import StoreError
-from featurestore.verify import pieces_of, verify
+from featurestore.verify import verify
+from tests.flips import named, pieces
 from tests.hdf5_edits import edited
 from tests.tiny_store import TinyStore, write_tiny_store
 
@@ -51,29 +51,11 @@ def test_tables_of_no_row_and_of_one_row_are_sound(tmp_path: Path, rows: int) ->
 @pytest.mark.parametrize("compression", ["lz4", "gzip"])
 def test_every_flipped_bit_is_found_in_its_field(tmp_path: Path, compression: Compression) -> None:
     tiny = write_tiny_store(tmp_path / "s.h5", compression=compression)
-    with Store(tiny.path) as store:
-        found = [pieces_of(store, path, array)[0] for path, array in store.catalog.arrays()]
-        pieces = [one for one in found if one.sizes.sum()]
-    random = np.random.default_rng(0)
-    for _ in range(60):
-        one = pieces[random.integers(len(pieces))]
-        number = random.integers(len(one.starts))
-        place = int(one.starts[number] + random.integers(one.sizes[number]))
-        flip(tiny.path, place, bit := int(random.integers(8)))
-        problems = verify(tiny.path, "full").problems
-        damaged = [p for p in problems if "not what was written" in p.what]
-        assert [problem.path for problem in damaged] == [one.path]
-        assert damaged[0].row == one.rows(int(number))[0]
-        flip(tiny.path, place, bit)
+    arrays, random = pieces(tiny.path), np.random.default_rng(0)
+    for _ in range(40):
+        path, right = named(tiny.path, arrays, random)
+        assert right, path
     assert verify(tiny.path, "full").problems == []
-
-
-def flip(path: Path, place: int, bit: int) -> None:
-    with path.open("r+b") as file:
-        file.seek(place)
-        byte = file.read(1)[0]
-        file.seek(place)
-        file.write(bytes([byte ^ 1 << bit]))
 
 
 BROKEN = {
