@@ -15,6 +15,7 @@ KINDS: dict[str, str] = {
     "archives": "tests.fuzz.archives",
     "config": "tests.fuzz.configs",
     "runs": "tests.fuzz.runs",
+    "checkpoints": "tests.fuzz.checkpoints",
     "link": "tests.fuzz.links",
     "stores": "tests.fuzz.stores",
     "forged": "tests.fuzz.stores:FORGED",
