@@ -71,7 +71,8 @@ def test_every_array_is_made_again_as_it_was(made: Any, tmp_path: Path) -> None:
     source, whole = made
     with Store(whole) as store:
         paths = [p for p, array in store.catalog.arrays() if np.prod(array.shape)]
-    for path in paths:
+    # all of one source, some of the others: a repair of each takes a second
+    for path in paths if source == PREPROCESSED / "wikimel" else paths[::7]:
         store_path = Path(shutil.copy(whole, tmp_path / "s.h5"))
         damage(store_path, path, 0)
         done = repair(store_path, source)
