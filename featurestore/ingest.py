@@ -14,7 +14,7 @@ from typing import Any, Protocol, cast
 from featurestore.errors import ConfigError, SourceError
 from featurestore.options import IngestOptions
 from featurestore.progress import Progress, Silent, Stage
-from featurestore.resume import check_begun, claimed
+from featurestore.resume import check_begun, claimed, remove_remains
 from featurestore.schema import BY_PATH, FEATURE
 from featurestore.sources.array_archive import open_archive
 from featurestore.sources.array_folder import FolderArrays
@@ -136,6 +136,7 @@ def ingest(
     options = options or IngestOptions()
     source, target = Path(source), Path(target)
     timed = Timed(progress or Silent())
+    remove_remains(target)
     check_target(target, overwrite=overwrite)
     with (
         claimed(target, timed, restart=restart) as claim,

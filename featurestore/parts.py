@@ -113,6 +113,10 @@ class Parts:
         part = self._work.part(arrays, runs, self._marked_end)
         return partial(self._work.enter, part, kept)
 
+    def publish(self) -> None:
+        """The store is where it belongs: nothing has to be kept."""
+        self._arrays.clear()
+
     def close(self) -> None:
         """Enter what was finished as a last part, as far as the disk permits, and let go."""
         try:

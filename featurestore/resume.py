@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from featurestore.errors import WriteError
 from featurestore.progress import Progress
 from featurestore.work import Claim, begun
+
+
+def remove_remains(target: Path) -> None:
+    """Remove what an ingest left that was killed when its store was published already."""
+    folder = Claim.folder_of(target)
+    if folder.is_dir() and not (folder / "data").exists():
+        with suppress(WriteError):  # somebody is at work there
+            claim = Claim(target)
+            if not claim.has_begun:
+                claim.discard()
+            claim.release()
 
 
 @contextmanager

@@ -39,7 +39,7 @@ class Claim:
 
     def __init__(self, target: Path) -> None:
         self.target = target
-        self.folder = target.with_name(f".{target.name}.ingest")
+        self.folder = self.folder_of(target)
         try:
             self._lock = Lock(target.with_name(f".{target.name}.lock"))
         except Held as error:
@@ -54,6 +54,11 @@ class Claim:
                 where=str(target.parent),
                 hint="choose a folder that you may write to",
             ) from error
+
+    @staticmethod
+    def folder_of(target: Path) -> Path:
+        """Where a store is made."""
+        return target.with_name(f".{target.name}.ingest")
 
     @property
     def has_begun(self) -> bool:

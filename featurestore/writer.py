@@ -366,6 +366,7 @@ class StoreWriter:
         check_target(self.target, overwrite=self._overwrite)
         os.replace(self._claim.folder / "data", self.target)
         sync_folder(self.target.parent)
+        self._parts.publish()
         self._claim.discard()
 
 

@@ -164,6 +164,16 @@ def test_a_manifest_that_was_cut_off_is_believed_up_to_there(tmp_path: Path) -> 
     assert digest(target) == digest(tmp_path / "whole.h5")
 
 
+def test_what_a_kill_behind_the_publication_left_is_removed(tmp_path: Path) -> None:
+    source, options = SOURCES["preprocessed wikimel"]
+    target = tmp_path / "s.h5"
+    interrupted(source, target, options)
+    (tmp_path / ".s.h5.ingest" / "data").replace(target)  # as if it had been complete
+    with pytest.raises(WriteError, match="the target exists"):
+        ingest(source, target, options=options)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["s.h5", "whole.h5"]
+
+
 # refusing ---------------------------------------------------------------------------------------
 
 
