@@ -132,8 +132,9 @@ def describe_mention(store: Store, row: int, *, top: int = 10) -> MentionSummary
 
     Raises:
         UnknownId: no such row.
+        FieldMissing: the store lacks a field that every store must have.
     """
-    table = store.mentions
+    table = _complete(store.mentions)
     table[row]  # refuses a row outside the table
     values = _plain_values(table, row)
     del values["gold"]
@@ -165,8 +166,9 @@ def describe_entity(store: Store, row: int) -> EntitySummary:
 
     Raises:
         UnknownId: no such row.
+        FieldMissing: the store lacks a field that every store must have.
     """
-    table, mentions = store.entities, store.mentions
+    table, mentions = _complete(store.entities), _complete(store.mentions)
     table[row]  # refuses a row outside the table
     values = _plain_values(table, row)
     every = range(len(mentions))
@@ -193,6 +195,18 @@ def describe_entity(store: Store, row: int) -> EntitySummary:
         values=values,
         statistics=tuple(_statistics(table, row)),
     )
+
+
+def _complete(table: Table) -> Table:
+    """The table, if it has the fields that every store must have.
+
+    Raises:
+        FieldMissing: names the first that it lacks.
+    """
+    for field in FIELDS:
+        if field.table == table.name and not field.made_by:
+            table.stored(field.name)
+    return table
 
 
 def _width(store: Store) -> int:
