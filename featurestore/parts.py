@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from featurestore.row_arrays import PartArray
+from featurestore.row_arrays import KeptRows, PartArray
 from featurestore.salvage import Salvage
 from featurestore.work import Work
 from featurestore.written import Share
@@ -77,6 +77,8 @@ class Parts:
 
     def _tell_skipped(self, array: PartArray) -> None:
         """Say how far a table is; fields that are equally far are not all told of."""
+        if isinstance(array, KeptRows):  # no field: of no interest to whom it is told
+            return
         table, _, field = array.name.partition("/")
         there, rows = int(array.written.done.sum()), len(array.written.done)
         if there and (table, there) not in self._noted:

@@ -55,9 +55,13 @@ def _keep(claim: Claim, progress: Progress) -> None:
         claim.discard()
         return
     progress.note(
-        f"kept: {parts} finished {'part' if parts == 1 else 'parts'} in {claim.folder}; the same command "
-        "goes on from there, --restart begins anew"
+        f"kept: {_parts(parts)} in {claim.folder}; the same command goes on from there, "
+        "--restart begins anew"
     )
+
+
+def _parts(number: int) -> str:
+    return f"{number} finished {'part' if number == 1 else 'parts'}"
 
 
 def check_begun(claim: Claim, identity: Mapping[str, Any]) -> None:
@@ -80,8 +84,8 @@ def check_begun(claim: Claim, identity: Mapping[str, Any]) -> None:
             "an interrupted ingest to this target was begun otherwise: "
             f"{'; '.join(differing[:3])}{more}",
             where=str(claim.folder),
-            hint=f"run the command that was interrupted, or pass --restart to give up its {found.parts} "
-            "finished parts",
+            hint="run the command that was interrupted, or pass --restart to give up what it finished "
+            f"({_parts(found.parts)})",
         )
 
 
