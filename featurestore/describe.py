@@ -132,7 +132,7 @@ def describe_mention(store: Store, row: int, *, top: int = 10) -> MentionSummary
 
     Raises:
         UnknownId: no such row.
-        FieldMissing: the store lacks a field that every store must have.
+        FieldMissing: the store lacks ids, sentences, candidates, golds or answers.
     """
     table = _complete(store.mentions)
     table[row]  # refuses a row outside the table
@@ -166,7 +166,7 @@ def describe_entity(store: Store, row: int) -> EntitySummary:
 
     Raises:
         UnknownId: no such row.
-        FieldMissing: the store lacks a field that every store must have.
+        FieldMissing: the store lacks ids, sentences, candidates, golds or answers.
     """
     table, mentions = _complete(store.entities), _complete(store.mentions)
     table[row]  # refuses a row outside the table
@@ -197,15 +197,18 @@ def describe_entity(store: Store, row: int) -> EntitySummary:
     )
 
 
+#: Without these nothing can be said of a row.
+_NEEDED = {"entities": ("id",), "mentions": ("id", "sentence", "candidates", "gold", "answer")}
+
+
 def _complete(table: Table) -> Table:
-    """The table, if it has the fields that every store must have.
+    """The table, if it has the fields without which nothing can be said of a row.
 
     Raises:
         FieldMissing: names the first that it lacks.
     """
-    for field in FIELDS:
-        if field.table == table.name and not field.made_by:
-            table.stored(field.name)
+    for name in _NEEDED[table.name]:
+        table.stored(name)
     return table
 
 
