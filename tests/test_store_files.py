@@ -6,8 +6,10 @@ import json
 import multiprocessing
 import os
 import pickle
+import shutil
 import subprocess
 import sys
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -138,6 +140,36 @@ def test_an_open_store_goes_on_reading_the_file_it_opened(tmp_path: Path) -> Non
         assert store.entities.ids([2]) == ["Q102"]
     with featurestore.open(tiny.path) as store:
         assert store.dataset == "other"
+
+
+def test_readers_see_one_store_or_the_other_while_it_is_replaced(tmp_path: Path) -> None:
+    """Each reader holds one file, whatever happens to its name; opening never finds half of two."""
+    path = tmp_path / "s.h5"
+    write_tiny_store(path, entities=5, seed=1)
+    wanted = {}
+    for entities in (5, 9):
+        made = write_tiny_store(tmp_path / f"{entities}.h5", entities=entities, seed=1)
+        wanted[entities] = made.values["entities/text_mean"]
+    stop = threading.Event()
+
+    def read() -> int:
+        opened = 0
+        while not stop.is_set():
+            with featurestore.open(path) as store:
+                rows = range(len(store.entities))
+                for _ in range(3):
+                    found = store.entities.gather("text_mean", rows)
+                    assert np.array_equal(found, wanted[len(rows)])
+                opened += 1
+        return opened
+
+    with ThreadPoolExecutor(4) as pool:
+        readers = [pool.submit(read) for _ in range(4)]
+        for number in range(20):
+            shutil.copy(tmp_path / f"{(5, 9)[number % 2]}.h5", tmp_path / "next.h5")
+            os.replace(tmp_path / "next.h5", path)
+        stop.set()
+        assert all(reader.result() > 0 for reader in readers)
 
 
 def test_of_a_replaced_file_without_header_only_what_is_known_can_be_read(tmp_path: Path) -> None:
