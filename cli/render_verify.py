@@ -24,7 +24,8 @@ def verification_view(found: Verification) -> list[RenderableType]:
     looked = plain_text(f"looked at {_LOOKED_AT[found.level]}{compared}", "dim")
     if not found.problems:
         name = Text.assemble(plain_text(found.store), ": ", ("sound", "bold green"), f" ({rows})")
-        return [name, looked]
+        content = f"content {found.content}: equal for stores of the same bytes in every field"
+        return [name, looked, *([plain_text(content, "dim")] if found.content else [])]
     count = len(found.problems)
     table = grid("", "field", "row", "what is wrong", right=["row"])
     for problem in found.problems:

@@ -204,8 +204,3 @@ class Decoder:
         more = self._decode(source + used, rest.ctypes.data, rest.size, self._item, block)
         self._out[record, direct:values] = rest[: values - direct]
         return int(more if more < 0 else used + more)
-
-
-def _first(bad: np.ndarray, why: str) -> Damage | None:
-    places = np.flatnonzero(bad)
-    return Damage(int(places[0]), why) if len(places) else None

@@ -17,6 +17,7 @@ import numpy as np
 
 from featurestore.catalog import Extent, StoredField
 from featurestore.checksums import GROUP, Pieces, blocks_of, checksum_all
+from featurestore.content import content_digest
 from featurestore.errors import StoreError
 from featurestore.header import read_header, tail_digest
 from featurestore.headerless import catalog_by_hdf5
@@ -41,12 +42,17 @@ class Problem:
 
 @dataclass(frozen=True, kw_only=True)
 class Verification:
-    """What was looked at, and what was found. The store is sound if there are no ``problems``."""
+    """What was looked at, and what was found. The store is sound if there are no ``problems``.
+
+    ``content``: equal for stores that hold the same bytes in every field
+    (:func:`featurestore.content.content_digest`); empty below ``full``.
+    """
 
     store: str
     level: Level
     rows: dict[str, int]
     bytes_compared: int  # with their checksums; 0 below ``full``
+    content: str = ""
     problems: list[Problem] = field(default_factory=list)
 
 
@@ -65,13 +71,19 @@ def verify(
             findings += check_views(store, progress)
         problems = [Problem(path=where, what=what, row=row) for where, what, row in findings]
         rows = {"entities": len(store.entities), "mentions": len(store.mentions)}
-    compared = 0
+    compared, content = 0, ""
     if level == "full":
         with Store(path) as store:
             damage, compared = _compare(store, progress)
+            content = content_digest(store)
         problems += [*damage, *_metadata(Path(path))]
     return Verification(
-        store=str(path), level=level, rows=rows, bytes_compared=compared, problems=problems
+        store=str(path),
+        level=level,
+        rows=rows,
+        bytes_compared=compared,
+        content=content,
+        problems=problems,
     )
 
 
