@@ -48,7 +48,7 @@ def test_a_changed_bit_outside_of_field_data_is_noticed(copy: Path, part: str) -
         "superblock": (0, 48),
     }[part]
     random = np.random.default_rng(0)
-    for place in random.integers(first, last, 20).tolist():
+    for place in random.integers(first, last, 8).tolist():
         flip(copy, place, bit := int(random.integers(8)))
         if part in ("header", "catalog"):
             with pytest.raises(StoreError, match=r"the (header|catalog) is damaged") as caught:
