@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from featurestore.catalog import StoredField
-from featurestore.errors import UnknownId
+from featurestore.errors import StoreError, UnknownId
 from featurestore.schema import FIELDS, NO_ROW
 from featurestore.store import Store
 from featurestore.summary import blocks, status_word
@@ -232,6 +232,12 @@ def _gold(store: Store, row: int) -> EntityLine | None:
     """The gold entity of a mention; its similarities stand in the last slot of the row."""
     mention = store.mentions[row]
     answer, gold, width = int(mention["answer"]), int(mention["gold"]), _width(store)
+    if not 0 <= answer <= width:
+        raise StoreError(
+            f"the answer is {answer}, of {width} candidates",
+            where=f"{store.path}::/mentions/answer[{row}]",
+            hint=f"see what else is damaged: drin-fs verify {store.path}",
+        )
     if answer < width:
         return _candidate(store, row, answer)
     if gold == NO_ROW:

@@ -94,7 +94,7 @@ class BatchReader(Dataset[Batch]):
         if self.texts is not None:
             texts, counted = self.texts.read(rows, distinct)
             features |= counted
-        answer = as_tensor(self.store.mentions.gather("answer", rows))
+        answer = as_tensor(self._answers(rows, retrieved))
         return Batch(
             texts=texts,
             mention_rows=torch.from_numpy(np.asarray(rows, np.int64)),
@@ -134,12 +134,20 @@ class BatchReader(Dataset[Batch]):
         outside = (candidates < NO_ROW) | (candidates >= len(self.store.entities))
         if outside.any():
             mention, place = np.argwhere(outside)[0].tolist()
-            raise StoreError(
+            raise _damaged(
                 f"{candidates[mention, place]} is no row of {len(self.store.entities)} entities",
-                where=f"mentions/candidates[{rows[mention]}, {place}]",
-                hint="see what else is damaged: drin-fs verify STORE",
+                f"candidates[{rows[mention]}, {place}]",
             )
         return candidates
+
+    def _answers(self, rows: np.ndarray, most: int) -> np.ndarray:
+        """(B,) places of the golds among ``most`` candidates; that number = not retrieved."""
+        answers = self.store.mentions.gather("answer", rows)
+        outside = (answers < 0) | (answers > most)
+        if outside.any():
+            place = int(np.argmax(outside))
+            raise _damaged(f"{answers[place]} of {most} candidates", f"answer[{rows[place]}]")
+        return answers
 
     def _entity_feature(self, field: str, distinct: np.ndarray) -> tuple[Tensor, int]:
         """(U, …) one feature of the distinct entities, zero for the one that is no entity; its bytes.
@@ -180,6 +188,12 @@ class BatchReader(Dataset[Batch]):
         # at once: in blocks that stay in the cache it takes longer, for their number
         wide = torch.from_numpy(self.buffers.array(values.shape, np.dtype(np.float32)))
         return wide.copy_(torch.from_numpy(values))
+
+
+def _damaged(what: str, where: str) -> StoreError:
+    return StoreError(
+        what, where=f"mentions/{where}", hint="see what else is damaged: drin-fs verify STORE"
+    )
 
 
 class BatchLoader:

@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader
 
 import featurestore
 from featurestore import Store
-from featurestore.errors import DataError, FieldMissing
+from featurestore.errors import DataError, FieldMissing, StoreError
 from featurestore.schema import BY_PATH, NO_ROW
 from linker.batch import Batch
 from linker.config_text import read_config
@@ -25,6 +25,7 @@ from linker.fields import ENTITY_TEXT, PER_CANDIDATE, SOURCES, stored_paths
 from linker.matching import Match, match_model
 from linker.reading import total
 from linker.requests import Requests
+from tests.hdf5_edits import edited
 from tests.stores_for_tests import D, V, planted_store
 
 #: Every feature that the planted store can fill.
@@ -389,3 +390,23 @@ def test_texts_of_two_widths_are_refused(tmp_path: Path) -> None:
         match(store, {"name": "text"})
     assert f"entities/text_mean {D}" in str(raised.value)
     assert f"mentions/text_span {D + 2}" in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "what"),
+    [
+        ("candidates", 10**6, "1000000 is no row of 36 entities"),
+        ("candidates", -2, "-2 is no row of 36 entities"),
+        ("answer", -1, "-1 of 6 candidates"),
+        ("answer", 7, "7 of 6 candidates"),
+    ],
+)
+def test_what_no_sound_store_holds_is_refused_with_its_place(
+    tmp_path: Path, field: str, value: int, what: str
+) -> None:
+    path = planted_store(tmp_path / "s.h5")
+    with edited(path) as file:
+        file[f"mentions/{field}"][4] = value
+    with featurestore.open(path) as store, pytest.raises(StoreError, match=what) as caught:
+        BatchReader(store=store, paths={}, protocol="strict")[np.array([3, 4])]
+    assert caught.value.where.startswith(f"mentions/{field}[4")
