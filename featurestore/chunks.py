@@ -66,8 +66,7 @@ class RowColumn:
 
     def gather(self, rows: np.ndarray, new: New, reading: Reading) -> np.ndarray:
         """(len(rows), …) the rows, which are inside the array; complete when the reading is."""
-        if self._guard is not None:
-            self._guard.check(rows)
+        self.verify(rows)
         out = _made(new, (len(rows), *self.array.shape[1:]), self.array.dtype)
         reading.announce(self._start + rows * self._row_bytes, self._row_bytes)
         if out.nbytes < _PARALLEL:
@@ -76,6 +75,15 @@ class RowColumn:
             parts = np.array_split(np.arange(len(rows)), threads.count())
             reading.do([partial(self._copy, rows[p], out[p[0] : p[-1] + 1]) for p in parts])
         return out
+
+    def verify(self, rows: np.ndarray) -> None:
+        """Compare what holds these rows with its checksums, if that was asked for.
+
+        Raises:
+            StoreError: it is not what was written.
+        """
+        if self._guard is not None:
+            self._guard.check(rows)
 
     def _copy(self, rows: np.ndarray, out: np.ndarray) -> None:
         # rows are inside: mode="clip" only keeps take() from buffering the whole output

@@ -230,6 +230,7 @@ class Table:
         """How many rows of the record's first axis a gather of these rows needs."""
         if not stored.schema.ragged or not len(rows):
             return stored.shape[1]
+        self._rows_of(stored.schema.ragged).verify(rows)
         counts = self._counts(stored)[rows]
         wrong = (counts < 0) | (counts > stored.shape[1])
         if wrong.any():

@@ -11,12 +11,13 @@ import h5py
 import numpy as np
 import pytest
 
+import featurestore
 from cli.main import main
 from featurestore.checksums import GROUP
 from featurestore.codecs import COMPRESSIONS, Compression
 from featurestore.errors import StoreError
-from featurestore.verify import verify
-from tests.flips import named, pieces
+from featurestore.verify import pieces_of, verify
+from tests.flips import flip, named, pieces
 from tests.hdf5_edits import edited
 from tests.tiny_store import TinyStore, write_tiny_store
 
@@ -143,3 +144,16 @@ def test_the_command_says_what_it_looked_at(
     assert "every byte" in printed
     assert main(["verify", str(sound.path), "--quick", "--full"]) == 2
     assert main(["verify", str(sound.path) + "x"]) == 3
+
+
+@pytest.mark.parametrize("path", ["mentions/token_count", "mentions/text_tokens"])
+def test_reads_that_are_verified_notice_a_flipped_bit(copy: Path, path: str) -> None:
+    with featurestore.open(copy) as store:
+        arrays = dict(store.catalog.arrays())
+        place = int(pieces_of(store, path, arrays[path])[0].starts[0])
+    flip(copy, place + (13 if path.endswith("tokens") else 0), 0)
+    with featurestore.open(copy, verify_reads=True) as store:
+        with pytest.raises(StoreError, match="bytes are not what was written") as caught:
+            store.mentions.gather("text_tokens", [0])
+        assert caught.value.where.startswith(f"{copy}::/{path}[0")
+        assert store.entities.gather("text_tokens", [0]).any()  # what is sound is read
