@@ -98,6 +98,8 @@ class Work:
         for part in self.parts:
             self._places |= {name: tuple(place) for name, place in part.plain["places"].items()}
             self.end = part.plain["end"]
+        # a place may have been reserved after the last moment at which nothing was half done
+        self.end = max([self.end, *(offset + size for offset, size in self._places.values())])
 
     def reserve(self, name: str, size: int) -> int:
         """The place of an array that is written row by row: the same one after an interruption."""

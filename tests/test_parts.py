@@ -30,7 +30,8 @@ from featurestore.manifest import Entry, Manifest
 from featurestore.options import IngestOptions
 from featurestore.progress import Silent, Stage
 from featurestore.verify import verify
-from featurestore.work import runs_of
+from featurestore.work import Claim, runs_of
+from featurestore.writer import StoreWriter
 from tests.golden_for_tests import PREPROCESSED, RAW, TINY
 
 SOURCES = {
@@ -172,6 +173,40 @@ def test_what_a_kill_behind_the_publication_left_is_removed(tmp_path: Path) -> N
     with pytest.raises(WriteError, match="the target exists"):
         ingest(source, target, options=options)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["s.h5", "whole.h5"]
+
+
+@pytest.mark.parametrize("rows", [3, 5000])
+def test_what_was_begun_behind_the_last_part_is_not_written_over(tmp_path: Path, rows: int) -> None:
+    """A column begun, but not finished, when an ingest ends has a place that others must not get."""
+    target = tmp_path / "s.h5"
+    boxes = np.random.default_rng(0).random((rows, 2, 4), np.float32)
+    scores = np.random.default_rng(1).random((rows, 2), np.float32)
+
+    def write(claim: Claim, *, whole: bool) -> None:
+        options = {"dtype": "float32", "compression": "lz4", "overwrite": False}
+        with StoreWriter.on(claim, identity={"a": 1}, **options) as writer:
+            writer.table("entities", [f"Q{row}" for row in range(rows)])
+            writer.table("mentions", [])
+            writer.splits({"train": range(0)})
+            means = writer.feature("entities/text_mean", (4,))
+            means.write(range(rows), boxes[:, 0])
+            writer.finished()
+            writer.growing_column("entities/object_boxes", (2, 4)).write(np.arange(rows), boxes)
+            if not whole:
+                raise KeyboardInterrupt
+            writer.column("entities/object_scores", scores)
+            writer.publish(dataset="d", provenance={})
+
+    claim = Claim(target)
+    with pytest.raises(KeyboardInterrupt):
+        write(claim, whole=False)
+    write(claim, whole=True)
+    claim.release()
+    with featurestore.open(target) as store:
+        every = range(rows)
+        assert np.array_equal(store.entities.gather("object_boxes", every), boxes)
+        assert np.array_equal(store.entities.gather("object_scores", every), scores)
+        assert np.array_equal(store.entities.gather("text_mean", every), boxes[:, 0])
 
 
 # refusing ---------------------------------------------------------------------------------------
