@@ -246,13 +246,13 @@ class FeatureWriter:
         """Turn the field into float32, carrying over what was written."""
         old, self.dtype = self.array, np.dtype(np.float32)
         self.array = self._begin(self.dtype)
-        rows = np.flatnonzero(old.written.done)
         if isinstance(old, RowArray):
             for block, values in old.blocks():
                 chosen = np.flatnonzero(old.written.done[block.start : block.stop])
                 exact = values[chosen].astype(np.float32)
                 self._put(block.start + chosen, exact)
             return
+        rows = np.flatnonzero(old.written.done)
         for first in range(0, len(rows), self._together):
             part = rows[first : first + self._together]
             records = [old.read(row)[0].astype(np.float32) for row in part.tolist()]

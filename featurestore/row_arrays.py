@@ -11,7 +11,7 @@ import numpy as np
 from featurestore.catalog import Extent
 from featurestore.disk import Bytes, bytes_of
 from featurestore.errors import SourceError
-from featurestore.work import Work
+from featurestore.work import Work, rows_of, runs_of
 from featurestore.written import Share, Written
 
 #: Bytes that are read back at once.
@@ -80,11 +80,11 @@ class RowArray(PartArray):
         if not len(rows):
             return
         values = np.ascontiguousarray(values, self.dtype)
-        breaks = np.flatnonzero(np.diff(rows) != 1) + 1
-        for first, stop in zip([0, *breaks.tolist()], [*breaks.tolist(), len(rows)], strict=True):
-            self._file.write(
-                self._offset + int(rows[first]) * self._row_bytes, bytes_of(values[first:stop])
-            )
+        done = 0
+        for run in rows_of(runs_of(rows)):
+            place = self._offset + run.start * self._row_bytes
+            self._file.write(place, bytes_of(values[done : done + len(run)]))
+            done += len(run)
         self.written.add(rows, bytes_of(values))
 
     def read(self, rows: range) -> np.ndarray:
@@ -94,17 +94,16 @@ class RowArray(PartArray):
         values = np.frombuffer(data + bytes(size - len(data)), self.dtype)
         return values.reshape(len(rows), *self.shape[1:])
 
-    def blocks(self) -> Iterator[tuple[range, np.ndarray]]:
-        """All rows, some megabytes at a time."""
+    def blocks(self, rows: range | None = None) -> Iterator[tuple[range, np.ndarray]]:
+        """Consecutive rows, by default all, some megabytes at a time."""
+        rows = range(self.shape[0]) if rows is None else rows
         step = max(1, _STEP // max(self._row_bytes, 1))
-        for first in range(0, self.shape[0], step):
-            rows = range(first, min(first + step, self.shape[0]))
-            yield rows, self.read(rows)
+        for first in range(0, len(rows), step):
+            block = rows[first : first + step]
+            yield block, self.read(block)
 
     def written_bytes(self, rows: range) -> Iterator[Bytes]:
-        step = max(1, _STEP // max(self._row_bytes, 1))
-        for first in range(rows.start, rows.stop, step):
-            yield bytes_of(self.read(range(first, min(first + step, rows.stop))))
+        return (bytes_of(values) for _, values in self.blocks(rows))
 
 
 class KeptRows(PartArray):

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from featurestore.errors import WriteError
+from featurestore.lock import is_running
 
 
 class Target:
@@ -39,7 +40,8 @@ class Target:
         self._temporary = root / f".drin-fs-unpack.{os.getpid()}.part"
         self._inside: set[Path] = set()
         for left in root.glob(".drin-fs-unpack.*.part"):
-            if not _is_running(left.name.split(".")[2]):
+            owner = left.name.split(".")[2]
+            if not owner.isdigit() or int(owner) == os.getpid() or not is_running(int(owner)):
                 left.unlink(missing_ok=True)
 
     def make(self, name: str) -> Path:
@@ -102,16 +104,6 @@ def _holds(place: Path, size: int, content: Iterator[bytes]) -> bool:
         return False
     with place.open("rb") as file:
         return all(file.read(len(chunk)) == chunk for chunk in content)
-
-
-def _is_running(process: str) -> bool:
-    try:
-        os.kill(int(process), 0)
-    except (ProcessLookupError, ValueError):
-        return False
-    except PermissionError:
-        return True
-    return int(process) != os.getpid()
 
 
 @contextmanager
