@@ -11,7 +11,7 @@ import numpy as np
 
 from featurestore.catalog import Catalog, Extent, StoredField
 from featurestore.codecs import COMPRESSIONS, Codec
-from featurestore.errors import StoreError
+from featurestore.errors import AGAIN, StoreError
 from featurestore.schema import BY_PATH, FEATURE, FORMAT, FORMAT_VERSION, TABLES, Field
 
 _DTYPES = {"<f2", "<f4", "<i4", "<i8", "<u8", "|u1"}
@@ -79,11 +79,8 @@ def decode_catalog(data: bytes, path: Path, file_bytes: int) -> Catalog:
     try:
         plain = json.loads(data)
     except (ValueError, RecursionError) as error:
-        raise StoreError("the catalog is no JSON", where=str(path), hint=_NEXT) from error
+        raise StoreError("the catalog is no JSON", where=str(path), hint=AGAIN) from error
     return _Decoder(path, file_bytes).catalog(plain)
-
-
-_NEXT = "copy it again, or ingest again"
 
 
 class _Decoder:
@@ -123,7 +120,7 @@ class _Decoder:
             self._mapping(self._mapping(parts, "").get(part, {}), "")
 
     def _refuse(self, what: str, where: str) -> NoReturn:
-        raise StoreError(what, where=f"{self._path}::/{where}", hint=_NEXT)
+        raise StoreError(what, where=f"{self._path}::/{where}", hint=AGAIN)
 
     def _mapping(self, node: Any, where: str) -> dict[str, Any]:
         if not isinstance(node, dict):
@@ -181,7 +178,7 @@ class _Decoder:
             raise StoreError(
                 "the array reaches past the end of the file: the file was cut off",
                 where=f"{self._path}::/{where}",
-                hint=_NEXT,
+                hint=AGAIN,
             )
         sums = self._extent(node["sums"], where) if "sums" in node else None
         return Extent(offset, shape, dtype, sums)

@@ -9,6 +9,7 @@ import numpy as np
 from xxhash import xxh3_64_intdigest
 
 from featurestore.catalog import Extent
+from featurestore.errors import AGAIN, StoreError
 
 GROUP, ALGORITHM = "checksums", "xxh3_64"
 
@@ -42,6 +43,29 @@ def blocks_of(path: str, array: Extent) -> Pieces:
     sizes = np.minimum(BLOCK, array.nbytes - starts)
     row_bytes = array.nbytes // max(array.shape[0], 1)
     return Pieces(path, starts + array.offset, sizes, max(row_bytes, 1))
+
+
+def stored_sums(
+    view: Callable[[Extent], np.ndarray], sums: Extent | None, count: int, where: str
+) -> np.ndarray:
+    """(count,) uint64 the checksums that a store holds of an array.
+
+    Args:
+        view: the values of an array of the file.
+        sums: the checksums' place.
+        where: ``file::/path`` of the array, for errors.
+
+    Raises:
+        StoreError: it holds none, or not one for each piece.
+    """
+    if sums is None:
+        raise StoreError(
+            "the store has no checksums", where=where, hint="ingest it again to have some"
+        )
+    values = view(sums)
+    if values.shape != (count,) or values.dtype != np.uint64:
+        raise StoreError(f"not one checksum for each of {count} pieces", where=where, hint=AGAIN)
+    return values
 
 
 def checksum_all(

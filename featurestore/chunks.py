@@ -14,7 +14,7 @@ from featurestore import threads
 from featurestore.bitshuffle import Damage
 from featurestore.catalog import Extent, StoredField
 from featurestore.codecs import Chunks, Codec
-from featurestore.errors import StoreError
+from featurestore.errors import AGAIN, StoreError
 from featurestore.filemap import FileMap, Reading
 from featurestore.guard import BlockGuard, RecordGuard
 from featurestore.headerless import chunks_by_hdf5
@@ -121,9 +121,7 @@ class TextColumn:
         return texts
 
     def _damaged(self, what: str, row: int) -> StoreError:
-        return StoreError(
-            what, where=f"{self._where}[{row}]", hint="copy it again, or ingest again"
-        )
+        return StoreError(what, where=f"{self._where}[{row}]", hint=AGAIN)
 
     def equal(self, rows: np.ndarray, texts: Sequence[str]) -> np.ndarray:
         """(n,) bool: whether the text of a row is the one given; without decoding what is stored."""
@@ -225,7 +223,7 @@ class RecordColumn:
             raise StoreError(
                 "the record lies outside the file: the file was cut off or damaged",
                 where=self._where(rows[np.argmax(outside)]),
-                hint="copy it again, or ingest again",
+                hint=AGAIN,
             )
         if not sizes.all():
             raise StoreError(
@@ -239,7 +237,7 @@ class RecordColumn:
             raise StoreError(
                 f"damaged record: it cannot hold {whole} bytes in {sizes[np.argmax(bombs)]}",
                 where=self._where(rows[np.argmax(bombs)]),
-                hint="copy it again, or ingest again",
+                hint=AGAIN,
             )
         return starts, sizes
 
@@ -288,7 +286,7 @@ class RecordColumn:
             raise StoreError(
                 f"damaged record: {damage.why}",
                 where=self._where(rows[damage.record]),
-                hint="copy or ingest the store again",
+                hint=AGAIN,
             )
 
     def _where(self, row: int) -> str:

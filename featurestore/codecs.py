@@ -114,6 +114,16 @@ class Codec:
                 )
 
 
+def decode_record(codec: Codec, chunk: np.ndarray, out: np.ndarray) -> Damage | None:
+    """Decode the chunk of one record, (bytes,) uint8, into all of ``out``; what is wrong with it."""
+    chunks = Chunks(chunk, np.zeros(1, np.int64), np.array([len(chunk)]))
+    blocks = codec.checked_blocks(chunks, whole=out.size, item=out.itemsize)
+    if isinstance(blocks, Damage):
+        return blocks
+    values = np.array([out.size])
+    return codec.decoder(chunks, blocks, values, whole=out.size, out=out[None]).decode(range(1))
+
+
 class _OneByOne(ABC):
     """What decodes records one after the other, each as a whole."""
 

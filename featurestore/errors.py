@@ -7,6 +7,9 @@ turns it into a message on stderr and the class's exit code in one place (``cli.
 
 from __future__ import annotations
 
+#: What to do about a damaged store.
+AGAIN = "copy it again, or ingest again"
+
 
 class DrinFsError(Exception):
     """Base class: an expected failure with a place and a next step. Exit code 1."""

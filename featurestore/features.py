@@ -255,5 +255,5 @@ class FeatureWriter:
         rows = np.flatnonzero(old.written.done)
         for first in range(0, len(rows), self._together):
             part = rows[first : first + self._together]
-            records = [old.read(row)[0].astype(np.float32) for row in part.tolist()]
+            records = [old.read(row).astype(np.float32) for row in part.tolist()]
             self._put(part, pack([self._codec.encode(record) for record in records]))

@@ -8,7 +8,7 @@ import numpy as np
 from xxhash import xxh3_64_intdigest
 
 from featurestore.catalog import Extent
-from featurestore.checksums import BLOCK
+from featurestore.checksums import BLOCK, stored_sums
 from featurestore.errors import StoreError
 from featurestore.filemap import FileMap
 
@@ -27,7 +27,7 @@ class BlockGuard:
         self._path, self._where = path, f"{file.path}::/{path}"
         self._row_bytes = max(1, extent.nbytes // max(extent.shape[0], 1))
         blocks = -(-extent.nbytes // BLOCK)
-        self._sums = _sums(file, extent.sums, blocks, self._where)
+        self._sums = stored_sums(file.array, extent.sums, blocks, self._where)
         self._sound = np.zeros(blocks, bool)
 
     def check(self, rows: np.ndarray) -> None:
@@ -76,7 +76,7 @@ class RecordGuard:
     def __init__(self, file: FileMap, sums: Extent | None, rows: int, path: str) -> None:
         self._file = file
         self._where = f"{file.path}::/{path}"
-        self._sums = _sums(file, sums, rows, self._where)
+        self._sums = stored_sums(file.array, sums, rows, self._where)
         self._sound = np.zeros(rows, bool)
 
     def check(self, rows: np.ndarray, starts: np.ndarray, sizes: np.ndarray) -> None:
@@ -94,20 +94,3 @@ class RecordGuard:
                     "bytes are not what was written", where=f"{self._where}[{row}]", hint=_NEXT
                 )
             self._sound[row] = True
-
-
-def _sums(file: FileMap, extent: Extent | None, count: int, where: str) -> np.ndarray:
-    if extent is None:
-        raise StoreError(
-            "the store has no checksums to compare what is read with",
-            where=where,
-            hint="ingest it again to have some, or read without --verify-reads",
-        )
-    sums = file.array(extent)
-    if sums.shape != (count,) or sums.dtype != np.uint64:
-        raise StoreError(
-            f"not one checksum for each of {count} pieces",
-            where=where,
-            hint="copy the store again, or ingest again",
-        )
-    return sums

@@ -25,7 +25,7 @@ from typing import BinaryIO
 
 from xxhash import xxh3_64_digest, xxh3_128
 
-from featurestore.errors import StoreError
+from featurestore.errors import AGAIN, StoreError
 from featurestore.hdf5 import SUPERBLOCK_BYTES
 
 #: The first page of a file, which holds no field data.
@@ -37,8 +37,6 @@ _BYTES = _LAYOUT.size + 8
 
 #: Bytes of the tail that are read at once.
 _STEP = 8 << 20
-
-_AGAIN = "copy it again, or ingest again"
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +72,7 @@ def read_header(file: BinaryIO, path: Path) -> Header | None:
     if data[:8] != MAGIC:
         return None
     if len(data) < _BYTES or xxh3_64_digest(data[:-8]) != data[-8:]:
-        raise StoreError("the header is damaged", where=str(path), hint=_AGAIN)
+        raise StoreError("the header is damaged", where=str(path), hint=AGAIN)
     _, version, _, size, catalog, tail, *digests = _LAYOUT.unpack(data[:-8])
     if version > _VERSION:
         raise StoreError(
@@ -88,10 +86,10 @@ def read_header(file: BinaryIO, path: Path) -> Header | None:
         raise StoreError(
             f"{found} bytes long, where {header.file_bytes} were written",
             where=str(path),
-            hint=f"the file was cut off or added to: {_AGAIN}",
+            hint=f"the file was cut off or added to: {AGAIN}",
         )
     if not FIRST_PAGE <= header.tail_start <= header.catalog_start <= size:
-        raise StoreError("the header contradicts itself", where=str(path), hint=_AGAIN)
+        raise StoreError("the header contradicts itself", where=str(path), hint=AGAIN)
     return header
 
 
@@ -103,11 +101,11 @@ def read_catalog_bytes(file: BinaryIO, header: Header, path: Path) -> bytes:
     """
     size = header.file_bytes - header.catalog_start
     if size > _MOST_CATALOG:
-        raise StoreError(f"a catalog of {size} bytes", where=str(path), hint=_AGAIN)
+        raise StoreError(f"a catalog of {size} bytes", where=str(path), hint=AGAIN)
     file.seek(header.catalog_start)
     data = file.read(size)
     if xxh3_128(data).digest() != header.catalog_digest:
-        raise StoreError("the catalog is damaged", where=str(path), hint=_AGAIN)
+        raise StoreError("the catalog is damaged", where=str(path), hint=AGAIN)
     return data
 
 

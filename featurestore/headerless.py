@@ -19,7 +19,7 @@ import numpy as np
 from featurestore.catalog import INDEX_GROUP, Catalog, Extent, StoredField
 from featurestore.catalog_json import check_format, decode_catalog, encode_catalog
 from featurestore.codecs import codec_of
-from featurestore.errors import StoreError
+from featurestore.errors import AGAIN, StoreError
 from featurestore.schema import BY_PATH, TABLES, Field
 
 #: Seconds the child may take for a catalog, and more of them for each chunk it has to find
@@ -33,9 +33,6 @@ CHILD = ["-P", "-m", "featurestore.headerless"]
 _MEMORY = 8 << 30
 
 _REFUSED = 3
-_NEXT = "copy it again, or ingest again"
-
-
 # in the parent ----------------------------------------------------------------------------------
 
 
@@ -56,7 +53,7 @@ def chunks_by_hdf5(path: Path, dataset: str, rows: int) -> np.ndarray:
     """
     answer = _ask(path, [dataset], _PATIENCE + rows * _PATIENCE_A_CHUNK)
     if len(answer) != 16 * rows:
-        raise StoreError("its chunks cannot be found", where=f"{path}::/{dataset}", hint=_NEXT)
+        raise StoreError("its chunks cannot be found", where=f"{path}::/{dataset}", hint=AGAIN)
     return np.frombuffer(answer, np.int64).reshape(rows, 2)
 
 
@@ -72,7 +69,7 @@ def _ask(path: Path, arguments: list[str], patience: float) -> bytes:
         raise StoreError(
             f"libhdf5 did not open the file within {patience:.0f} seconds",
             where=str(path),
-            hint=_NEXT,
+            hint=AGAIN,
         ) from error
     if done.returncode == _REFUSED:
         what, where, hint = json.loads(done.stdout)
@@ -81,7 +78,7 @@ def _ask(path: Path, arguments: list[str], patience: float) -> bytes:
         last = done.stderr.decode(errors="replace").strip().splitlines()[-1:]
         why = f"signal {-done.returncode}" if done.returncode < 0 else "".join(last)
         raise StoreError(
-            f"the file is damaged: libhdf5 failed on it ({why})", where=str(path), hint=_NEXT
+            f"the file is damaged: libhdf5 failed on it ({why})", where=str(path), hint=AGAIN
         )
     return done.stdout
 

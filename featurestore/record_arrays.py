@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
 from xxhash import xxh3_64_intdigest
 
-from featurestore.bitshuffle import Damage
-from featurestore.codecs import Chunks, Codec
+from featurestore.codecs import Codec, decode_record
 from featurestore.disk import Bytes, bytes_of
 from featurestore.errors import StoreError
 from featurestore.row_arrays import PartArray
@@ -75,22 +73,15 @@ class RecordArray(PartArray):
         return np.frombuffer(self._work.file.read(start, size), np.uint8)
 
     def read(self, row: int) -> np.ndarray:
-        """(1, …) a record.
+        """A record.
 
         Raises:
             StoreError: it does not decode.
         """
-        chunk, whole = self.chunk(row), math.prod(self.shape[1:])
-        out = np.empty((1, *self.shape[1:]), self.dtype)
-        chunks = Chunks(chunk, np.zeros(1, np.int64), np.array([len(chunk)]))
-        blocks = self.codec.checked_blocks(chunks, whole=whole, item=self.dtype.itemsize)
-        found: Damage | np.ndarray | None = blocks
-        if isinstance(blocks, np.ndarray):
-            values = np.array([whole])
-            decoder = self.codec.decoder(chunks, blocks, values, whole=whole, out=out)
-            found = decoder.decode(range(1))
-        if isinstance(found, Damage):
-            raise StoreError(f"damaged record: {found.why}", where=f"{self.name}[{row}]")
+        out = np.empty(self.shape[1:], self.dtype)
+        damage = decode_record(self.codec, self.chunk(row), out)
+        if damage is not None:
+            raise StoreError(f"damaged record: {damage.why}", where=f"{self.name}[{row}]")
         return out
 
     def written_bytes(self, rows: range) -> Iterator[Bytes]:

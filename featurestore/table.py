@@ -9,7 +9,7 @@ import numpy as np
 
 from featurestore.catalog import INDEX_GROUP, Catalog, StoredField
 from featurestore.chunks import New, RecordColumn, RowColumn, TextColumn
-from featurestore.errors import FieldMissing, StoreError, UnknownId
+from featurestore.errors import AGAIN, FieldMissing, StoreError, UnknownId
 from featurestore.filemap import FileMap, Reading
 from featurestore.guard import BlockGuard, RecordGuard
 from featurestore.ids import IdIndex
@@ -237,7 +237,7 @@ class Table:
             raise StoreError(
                 f"counts {counts[np.argmax(wrong)]} of at most {stored.shape[1]}",
                 where=f"{self._where}/{stored.schema.ragged}[{rows[np.argmax(wrong)]}]",
-                hint="copy it again, or ingest again",
+                hint=AGAIN,
             )
         return int(counts.max())
 

@@ -6,18 +6,19 @@ Three levels: ``quick`` looks at columns, texts and ids; ``normal`` also at ever
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
+from hashlib import blake2b
 from pathlib import Path
 from typing import Literal, TypeAlias
 
 import numpy as np
 
 from featurestore.catalog import Extent, StoredField
-from featurestore.checksums import GROUP, Pieces, blocks_of, checksum_all
-from featurestore.content import content_digest
+from featurestore.checksums import Pieces, blocks_of, checksum_all, stored_sums
 from featurestore.errors import StoreError
 from featurestore.header import read_header, tail_digest
 from featurestore.headerless import catalog_by_hdf5
@@ -45,7 +46,7 @@ class Verification:
     """What was looked at, and what was found. The store is sound if there are no ``problems``.
 
     ``content``: equal for stores that hold the same bytes in every field
-    (:func:`featurestore.content.content_digest`); empty below ``full``.
+    (:func:`content_digest`); empty below ``full``.
     """
 
     store: str
@@ -71,12 +72,11 @@ def verify(
             findings += check_views(store, progress)
         problems = [Problem(path=where, what=what, row=row) for where, what, row in findings]
         rows = {"entities": len(store.entities), "mentions": len(store.mentions)}
-    compared, content = 0, ""
-    if level == "full":
-        with Store(path) as store:
+        compared, content = 0, ""
+        if level == "full":
             damage, compared = _compare(store, progress)
+            problems += [*damage, *_metadata(Path(path))]
             content = content_digest(store)
-        problems += [*damage, *_metadata(Path(path))]
     return Verification(
         store=str(path),
         level=level,
@@ -128,19 +128,26 @@ def pieces_of(store: Store, path: str, array: Extent | StoredField) -> tuple[Pie
         starts, sizes = table[:, 0], table[:, 1]
         inside = (starts >= 0) & (sizes >= 0) & (sizes <= store.file_bytes - starts)
         pieces = Pieces(path, np.where(inside, starts, 0), np.where(inside, sizes, 0), 0)
-    if array.sums is None:
-        raise StoreError(
-            "the store has no checksums", where=f"{store.path}::/{path}",
-            hint="ingest it again to have some",
-        )  # fmt: skip
-    sums = store.array(array.sums)
-    if sums.shape != pieces.starts.shape or sums.dtype != np.uint64:
-        raise StoreError(
-            f"not one checksum for each of {len(pieces.starts)} pieces",
-            where=f"{store.path}::/{GROUP}/{path}",
-            hint="copy the store again, or ingest again",
-        )
-    return pieces, sums
+    where = f"{store.path}::/{path}"
+    return pieces, stored_sums(store.array, array.sums, len(pieces.starts), where)
+
+
+def content_digest(store: Store) -> str:
+    """32 hex digits over every array's path, dtype, shape and checksums, the splits and the fingerprint.
+
+    Stores of equal digests hold the same bytes in every field; when and where they were made does not
+    matter. It believes the checksums: ``verify --full`` compares them with the bytes.
+
+    Raises:
+        StoreError: the store has no checksums.
+    """
+    digest = blake2b(digest_size=16)
+    catalog = store.catalog
+    digest.update(json.dumps([store.fingerprint, catalog.splits], sort_keys=True).encode())
+    for path, array in sorted(catalog.arrays()):
+        digest.update(json.dumps([path, array.dtype.str, array.shape]).encode())
+        digest.update(pieces_of(store, path, array)[1].tobytes())
+    return digest.hexdigest()
 
 
 def _read(descriptor: int, start: int, size: int) -> bytes:

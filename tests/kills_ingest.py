@@ -28,12 +28,11 @@ import click
 
 import featurestore
 from featurestore import derive
-from featurestore.content import content_digest
 from featurestore.encoders import pairs, pictures, raw
 from featurestore.errors import DrinFsError
 from featurestore.ingest import ingest
 from featurestore.options import IngestOptions
-from featurestore.verify import verify
+from featurestore.verify import content_digest, verify
 from tests.golden_for_tests import PREPROCESSED, RAW, TINY
 
 #: What an ingest reads → its options.

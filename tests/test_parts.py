@@ -21,7 +21,6 @@ from hypothesis import strategies as st
 import featurestore
 from cli.main import main
 from featurestore import derive, lock
-from featurestore.content import content_digest
 from featurestore.encoders import pairs, pictures, raw
 from featurestore.errors import WriteError
 from featurestore.ingest import ingest
@@ -29,7 +28,7 @@ from featurestore.lock import Held, Lock
 from featurestore.manifest import Entry, Manifest
 from featurestore.options import IngestOptions
 from featurestore.progress import Silent, Stage
-from featurestore.verify import verify
+from featurestore.verify import content_digest, verify
 from featurestore.work import Claim, runs_of
 from featurestore.writer import StoreWriter
 from tests.golden_for_tests import PREPROCESSED, RAW, TINY

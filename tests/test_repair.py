@@ -14,13 +14,12 @@ import pytest
 import featurestore
 from cli.main import main
 from featurestore import Store
-from featurestore.content import content_digest
 from featurestore.encoders import pairs, pictures, raw
 from featurestore.errors import SourceError, StoreError
 from featurestore.ingest import ingest
 from featurestore.options import IngestOptions
 from featurestore.repair import repair
-from featurestore.verify import pieces_of, verify
+from featurestore.verify import content_digest, pieces_of, verify
 from tests.flips import flip
 from tests.golden_for_tests import PREPROCESSED, RAW, TINY
 from tests.hdf5_edits import remove_header
