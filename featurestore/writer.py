@@ -22,7 +22,7 @@ import numpy as np
 from featurestore import threads
 from featurestore.catalog import Extent, StoredField
 from featurestore.codecs import Codec, Compression
-from featurestore.disk import bytes_of, free_bytes, sync_folder, write_errors
+from featurestore.disk import bytes_of, free_bytes, sync_path, write_errors
 from featurestore.errors import SourceError, WriteError
 from featurestore.features import FeatureWriter
 from featurestore.ids import build_index
@@ -365,7 +365,7 @@ class StoreWriter:
         complete(self._work, self._contents, attributes)
         check_target(self.target, overwrite=self._overwrite)
         os.replace(self._claim.folder / "data", self.target)
-        sync_folder(self.target.parent)
+        sync_path(self.target.parent)
         self._parts.publish()
         self._claim.discard()
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from featurestore.disk import sync_folder, write_errors
+from featurestore.disk import sync_path, write_errors
 from featurestore.errors import WriteError
 
 _RESUME = "what was finished is kept: {}, then continue with --resume"
@@ -28,9 +28,9 @@ def replacing(path: Path) -> Iterator[Path]:
     try:
         with run_write_errors(path):
             yield temporary
-            _sync(temporary)
+            sync_path(temporary)
             os.replace(temporary, path)
-            sync_folder(path.parent)
+            sync_path(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -60,11 +60,3 @@ def run_write_errors(path: Path) -> Iterator[None]:
 def unfinished(path: Path) -> Path:
     """What ``path`` is called while it is written; a killed process leaves it there."""
     return path.with_name(f".{path.name}.part")
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -12,7 +12,7 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any, BinaryIO, TextIO
 
-from featurestore.disk import sync_folder, write_errors
+from featurestore.disk import sync_path, write_errors
 from featurestore.errors import SourceError, WriteError
 from featurestore.progress import Progress, Silent
 from featurestore.target import check_target, remove_leftovers
@@ -118,7 +118,7 @@ def new_file(target: Path, *, overwrite: bool = False) -> Iterator[TextIO]:
                 file.flush()
                 os.fsync(file.fileno())
             os.replace(part, target)
-            sync_folder(target.parent)
+            sync_path(target.parent)
         finally:
             part.unlink(missing_ok=True)
 

@@ -259,7 +259,7 @@ def test_a_run_whose_disk_fails_resumes_to_the_same_figures(
 ) -> None:
     run, last = tmp_path / "run", tmp_path / "run/checkpoints/last.ckpt"
     config = read_config({**QUICK, "epochs": 2, "checkpoint_steps": 2})
-    sync, kept, saves = atomic._sync, [b""], 0
+    sync, kept, saves = atomic.sync_path, [b""], 0
 
     def failing(path: Path) -> None:
         nonlocal saves
@@ -271,7 +271,7 @@ def test_a_run_whose_disk_fails_resumes_to_the_same_figures(
         sync(path)
 
     with monkeypatch.context() as patch:
-        patch.setattr(atomic, "_sync", failing)
+        patch.setattr(atomic, "sync_path", failing)
         with pytest.raises(WriteError, match=r"the disk is full|cannot write") as raised:
             train(quick.store, config, run=run)
     assert raised.value.exit_code == 1

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from featurestore.disk import sync_folder, write_errors
+from featurestore.disk import sync_path, write_errors
 from featurestore.errors import WriteError
 from featurestore.store import Store
 from featurestore.target import remove_leftovers
@@ -57,7 +57,7 @@ def new_folder(target: Path) -> Iterator[Path]:
             _sync(part)
             _check(target)
             part.rename(target)
-            sync_folder(target.parent)
+            sync_path(target.parent)
         finally:
             if part.exists():
                 shutil.rmtree(part)
@@ -86,12 +86,8 @@ def _check(target: Path) -> None:
 def _sync(folder: Path) -> None:
     """Force the files of a folder, and its list of them, to disk."""
     for path in folder.iterdir():
-        descriptor = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-    sync_folder(folder)
+        sync_path(path)
+    sync_path(folder)
 
 
 def passing(store: Store, blocks: Iterable[Block]) -> Iterator[Block]:
