@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from queue import Queue
+from queue import SimpleQueue
 from typing import TypeAlias
 
 import numpy as np
@@ -40,7 +40,8 @@ class DataFile:
 
     A thread writes what it is handed, in that order, and has the system bring it to disk from time to
     time, so that a sync finds little left to do. The first error stops it, and is raised by whatever is
-    called next.
+    called next. It may be interrupted (Ctrl-C) anywhere: the two sides share no lock of Python's, which
+    an interruption behind its acquisition would leave locked.
 
     Args:
         path: made if it is not there; what it holds is kept.
@@ -49,7 +50,10 @@ class DataFile:
     def __init__(self, path: Path) -> None:
         self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
         self._failure: BaseException | None = None
-        self._work: Queue[Callable[[], None] | None] = Queue(_WAITING)
+        self._work: SimpleQueue[Callable[[], None] | SimpleQueue[None] | None] = SimpleQueue()
+        self._room: SimpleQueue[None] = SimpleQueue()  # one entry for each piece that may wait
+        for _ in range(_WAITING):
+            self._room.put(None)
         self._unsynced = 0
         self._thread = threading.Thread(target=self._work_off, name="write", daemon=True)
         self._thread.start()
@@ -74,6 +78,7 @@ class DataFile:
 
     def _hand_over(self, call: Callable[[], None]) -> None:
         self.check()
+        self._room.get()
         self._work.put(call)
 
     def _writing(self, place: int, view: memoryview) -> Callable[[], None]:
@@ -89,13 +94,15 @@ class DataFile:
 
     def _work_off(self) -> None:
         while (call := self._work.get()) is not None:
+            if isinstance(call, SimpleQueue):  # somebody waits for this
+                call.put(None)
+                continue
             if self._failure is None:
                 try:
                     call()
                 except BaseException as error:  # raised again by check()
                     self._failure = error
-            self._work.task_done()
-        self._work.task_done()
+            self._room.put(None)
 
     def sync_now(self) -> None:
         """Force what was written to disk; for what the thread calls."""
@@ -117,7 +124,10 @@ class DataFile:
         Raises:
             OSError: it could not be.
         """
-        self._work.join()
+        if self._thread.is_alive():
+            done: SimpleQueue[None] = SimpleQueue()
+            self._work.put(done)
+            done.get()
         self.check()
 
     def read(self, place: int, size: int) -> bytes:

@@ -68,6 +68,9 @@ class Source(Protocol):
 
     def origin(self) -> dict[str, Any]: ...
 
+    def state(self) -> dict[str, str]:
+        """What else must be as it was for an ingest to be gone on with; for people to read."""
+
     def dropped_counts(self) -> dict[str, int]: ...
 
     def encoders(self) -> dict[str, Any]: ...
@@ -202,6 +205,7 @@ def identity_of(opened: Source, options: IngestOptions) -> dict[str, Any]:
         "dataset": opened.dataset,
         "layout": opened.layout,
         "source": opened.origin(),
+        "files": opened.state(),
         "encoders": opened.encoders(),
         "options": _content_options(options, opened),
     }

@@ -113,9 +113,14 @@ class Salvage:
             return None
         return self._store.table(table).view(name)
 
-    def picture_status(self, known: KeptRows, table: str, first_files: list[str]) -> None:
-        """Note what was found of every row's first file, where that was its picture."""
+    def picture_status(self, table: str, first_files: list[str]) -> tuple[np.ndarray, np.ndarray]:
+        """What was found of every row's first file, where that was its picture.
+
+        Returns:
+            rows, and the ``image_status`` of each.
+        """
         status, paths = self.column(f"{table}/image_status"), self.text(f"{table}/image_path")
-        if status is not None and paths is not None:
-            rows = np.flatnonzero(np.array(paths, object) == np.array(first_files, object))
-            known.write(rows, np.asarray(status)[rows])
+        if status is None or paths is None:
+            return np.zeros(0, np.int64), np.zeros(0, np.uint8)
+        rows = np.flatnonzero(np.array(paths, object) == np.array(first_files, object))
+        return rows, np.asarray(status)[rows]

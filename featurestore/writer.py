@@ -187,6 +187,11 @@ class StoreWriter:
         self._digest.update(rows.tobytes())
         self.text(f"{name}/id", ids)
 
+    @property
+    def kept_in(self) -> Path:
+        """The folder of what is finished."""
+        return self._claim.folder
+
     def rows(self, table: str) -> int:
         return self._contents.rows[table]
 

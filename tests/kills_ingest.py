@@ -1,6 +1,6 @@
-"""Ingests that are killed, or whose writes fail, at random moments, and are then run again to the end.
+"""Ingests that are killed, interrupted, or whose writes fail at random moments, and are then run on.
 
-    python -m tests.kills_ingest --kills 200 --write-errors 200
+    python -m tests.kills_ingest --kills 200 --interrupts 200 --write-errors 200
 
 Each time the target must be absent, or complete and sound; and the ingest that goes on must make the very
 store of an ingest that nothing befell: equal content digests. A part is entered after every few rows
@@ -57,11 +57,15 @@ def run_ingest(source: Path, target: Path) -> None:
 
 def in_child(work: Callable[[], None]) -> int:
     """Start work in a child; its process id. It ends with 0, or 7 where an error of ours was raised."""
+    # what Python and libraries do right after a fork is no part of an ingest: no signal until then
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     child = os.fork()
     if child:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
         return child
     status = 1
     try:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
         work()
         status = 0
     except DrinFsError as error:
@@ -106,17 +110,25 @@ class Trial:
             return content_digest(opened)
 
     def killed(self, chance: random.Random) -> tuple[str, int]:
-        """Kill an ingest at a moment, and perhaps the one that goes on, too.
+        """Kill an ingest at a moment, and perhaps the one that goes on, too; as :meth:`_stopped`."""
+        return self._stopped(chance, signal.SIGKILL)
+
+    def interrupted(self, chance: random.Random) -> tuple[str, int]:
+        """Ctrl-C: what is finished becomes a last part; as :meth:`_stopped`."""
+        return self._stopped(chance, signal.SIGINT)
+
+    def _stopped(self, chance: random.Random, number: signal.Signals) -> tuple[str, int]:
+        """Send signals at random moments.
 
         Returns:
-            what was at the target after the first kill, and finished parts then.
+            what was at the target after the first one, and finished parts then.
         """
         target = self._folder / "killed.h5"
         found, parts = "", 0
         for attempt in range(chance.choice((1, 1, 2))):
             child = in_child(lambda: run_ingest(self.source, target))
             time.sleep(chance.uniform(0, self.seconds))
-            os.kill(child, signal.SIGKILL)
+            os.kill(child, number)
             ended(child)
             if not attempt:
                 found = self._at(target)
@@ -209,14 +221,16 @@ class Faults:
 
 @click.command()
 @click.option("--kills", default=20, show_default=True)
+@click.option("--interrupts", default=20, show_default=True)
 @click.option("--write-errors", default=20, show_default=True)
 @click.option("--seed", default=0, show_default=True)
-def main(kills: int, write_errors: int, seed: int) -> None:
+def main(kills: int, interrupts: int, write_errors: int, seed: int) -> None:
     """Kill ingests, and let their writes fail; exit status 1 if one of them leaves what it must not."""
     chance = random.Random(seed)
     with tempfile.TemporaryDirectory() as folder:
         trials = [Trial(source, Path(folder)) for source in SOURCES]
-        for name, cases in (("killed", kills), ("failed", write_errors)):
+        modes = {"killed": kills, "interrupted": interrupts, "failed": write_errors}
+        for name, cases in modes.items():
             found: Counter[str] = Counter()
             parts: list[int] = []
             for case in range(cases):

@@ -7,9 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,74 +17,19 @@ from hypothesis import strategies as st
 
 import featurestore
 from cli.main import main
-from featurestore import derive, lock
-from featurestore.encoders import pairs, pictures, raw
+from featurestore import lock
+from featurestore.encoders import raw
 from featurestore.errors import WriteError
 from featurestore.ingest import ingest
 from featurestore.lock import Held, Lock
 from featurestore.manifest import Entry, Manifest
-from featurestore.options import IngestOptions
-from featurestore.progress import Silent, Stage
-from featurestore.verify import content_digest, verify
+from featurestore.progress import Silent
 from featurestore.work import Claim, runs_of
 from featurestore.writer import StoreWriter
-from tests.golden_for_tests import PREPROCESSED, RAW, TINY
+from tests.golden_for_tests import PREPROCESSED
+from tests.interrupting import SOURCES, Stopping, digest, interrupted, small_parts
 
-SOURCES = {
-    "raw wikimel": (RAW / "wikimel", TINY),
-    "raw wikidiverse": (RAW / "wikidiverse", TINY),
-    "preprocessed wikimel": (PREPROCESSED / "wikimel", IngestOptions()),
-    "preprocessed wikidiverse": (PREPROCESSED / "wikidiverse", IngestOptions(dtype="float32")),
-}
-
-
-@pytest.fixture(autouse=True)
-def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Something is finished after every few rows."""
-    for module in (raw, pictures, pairs):
-        monkeypatch.setattr(module, "WINDOW", 8)
-    monkeypatch.setattr(derive, "BLOCK_BYTES", 1 << 14)
-
-
-class Stopping(Silent):
-    """Keeps the notes, and interrupts after so many steps of all stages."""
-
-    def __init__(self, after: int = -1, error: type[BaseException] = KeyboardInterrupt) -> None:
-        self.notes: list[str] = []
-        self.steps = 0
-        self._after, self._error = after, error
-
-    @contextmanager
-    def stage(self, name: str, total: int, unit: str) -> Iterator[Stage]:
-        yield self
-
-    def advance(self, amount: int) -> None:
-        self.steps += 1
-        if self.steps == self._after:
-            raise self._error
-
-    def note(self, text: str) -> None:
-        self.notes.append(text)
-
-
-def interrupted(
-    source: Path, target: Path, options: IngestOptions, *, share: float = 0.6
-) -> list[str]:
-    """Interrupt an ingest after a share of its steps; its notes."""
-    counting = Stopping()
-    ingest(source, target.with_name("whole.h5"), options=options, progress=counting, overwrite=True)
-    stopping = Stopping(max(1, int(share * counting.steps)))
-    with pytest.raises(KeyboardInterrupt):
-        ingest(source, target, options=options, progress=stopping, part_seconds=0)
-    assert not target.exists()
-    return stopping.notes
-
-
-def digest(store: Path) -> str:
-    assert verify(store, "full").problems == []
-    with featurestore.open(store) as opened:
-        return content_digest(opened)
-
+__all__ = ["small_parts"]  # a fixture
 
 # going on ---------------------------------------------------------------------------------------
 
@@ -208,43 +150,7 @@ def test_what_was_begun_behind_the_last_part_is_not_written_over(tmp_path: Path,
         assert np.array_equal(store.entities.gather("text_mean", every), boxes[:, 0])
 
 
-# refusing ---------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("change", "named"),
-    [
-        ({"compression": "gzip"}, "options.compression was lz4, is gzip"),
-        ({"dtype": "float32"}, "options.dtype was float16, is float32"),
-        ({"limit": 3}, "options.limit was not there, is 3"),
-    ],
-)
-def test_another_option_is_refused_with_the_choice_to_restart(
-    change: dict[str, Any], named: str, tmp_path: Path
-) -> None:
-    source, options = SOURCES["preprocessed wikimel"]
-    target = tmp_path / "s.h5"
-    interrupted(source, target, options)
-    with pytest.raises(WriteError, match="was begun otherwise") as caught:
-        ingest(source, target, options=replace(options, **change))
-    assert named in caught.value.what
-    assert "--restart" in caught.value.hint
-    with pytest.raises(WriteError, match="was begun otherwise"):  # and nothing was given up
-        ingest(source, target, options=replace(options, **change))
-    progress = Stopping()
-    ingest(source, target, options=replace(options, **change), restart=True, progress=progress)
-    assert "begins anew; what was finished before is removed" in progress.notes
-    assert verify(target, "full").problems == []
-
-
-def test_another_source_or_encoder_is_refused(tmp_path: Path) -> None:
-    source, options = SOURCES["raw wikimel"]
-    target = tmp_path / "s.h5"
-    interrupted(source, target, options)
-    with pytest.raises(WriteError, match=r"dataset was wikimel, is wikidiverse"):
-        ingest(RAW / "wikidiverse", target, options=options)
-    with pytest.raises(WriteError, match=r"encoders\.clip was .*, is not there"):
-        ingest(source, target, options=replace(options, clip="none"))
+# how it ends ------------------------------------------------------------------------------------
 
 
 def test_an_interruption_before_anything_is_finished_leaves_nothing(tmp_path: Path) -> None:
@@ -457,10 +363,10 @@ def harness(code: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_kills_and_failing_writes_leave_the_target_absent_or_complete() -> None:
-    arguments = ["--kills", "3", "--write-errors", "4"]
+    arguments = ["--kills", "3", "--interrupts", "3", "--write-errors", "4"]
     done = harness(f"from tests.kills_ingest import main; main({arguments})")
     assert done.returncode == 0, done.stderr
-    assert done.stdout.count("every store equal to the uninterrupted one") == 2
+    assert done.stdout.count("every store equal to the uninterrupted one") == 3
 
 
 def test_the_harness_notices_a_store_that_differs(tmp_path: Path) -> None:

@@ -24,6 +24,7 @@ from featurestore.encoders.loading import (
     loading,
 )
 from featurestore.encoders.opening import open_picture
+from featurestore.encoders.seen import Seen, look
 from featurestore.errors import EncoderError
 
 #: Side of the square that pictures are brought to before the encoder and the detector.
@@ -43,6 +44,13 @@ class PictureBatch(NamedTuple):
 
     pictures: list[Image.Image]
     status: NDArray[np.uint8]  # (b,) codes of schema.IMAGE_STATUS
+    seen: NDArray[np.int64]  # (b, 3) what tells each file from another (featurestore.encoders.seen)
+
+
+class _Opened(NamedTuple):
+    picture: Image.Image | None
+    status: int
+    seen: Seen
 
 
 def read_pictures(
@@ -59,11 +67,12 @@ def read_pictures(
         batch_pixels: a batch ends early at this many pixels (2**26 are 200 MB).
         workers: decoding threads; each is at most two pictures ahead.
     """
-    batch: list[tuple[Image.Image | None, int]] = []
+    batch: list[_Opened] = []
     pixels = 0
     for opened in _opened_ahead(paths, workers):
         batch.append(opened)
-        pixels += opened[0].width * opened[0].height if opened[0] else FRAME * FRAME
+        picture = opened.picture
+        pixels += picture.width * picture.height if picture else FRAME * FRAME
         if len(batch) == batch_size or pixels >= batch_pixels:
             yield _picture_batch(batch)
             batch, pixels = [], 0
@@ -71,22 +80,28 @@ def read_pictures(
         yield _picture_batch(batch)
 
 
-def _opened_ahead(
-    paths: Iterable[Path | None], workers: int
-) -> Iterator[tuple[Image.Image | None, int]]:
-    ahead: deque[Future[tuple[Image.Image | None, int]]] = deque()
+def _opened_ahead(paths: Iterable[Path | None], workers: int) -> Iterator[_Opened]:
+    ahead: deque[Future[_Opened]] = deque()
     with ThreadPoolExecutor(workers) as pool:
         for path in paths:
-            ahead.append(pool.submit(open_picture, path))
+            ahead.append(pool.submit(_open, path))
             if len(ahead) > 2 * workers:
                 yield ahead.popleft().result()
         while ahead:
             yield ahead.popleft().result()
 
 
-def _picture_batch(opened: list[tuple[Image.Image | None, int]]) -> PictureBatch:
-    pictures = [picture or default_picture() for picture, _ in opened]
-    return PictureBatch(pictures, np.array([status for _, status in opened], np.uint8))
+def _open(path: Path | None) -> _Opened:
+    seen = look(path)  # first: a file that is replaced between the two is another one later on
+    return _Opened(*open_picture(path), seen)
+
+
+def _picture_batch(opened: list[_Opened]) -> PictureBatch:
+    return PictureBatch(
+        [each.picture or default_picture() for each in opened],
+        np.array([each.status for each in opened], np.uint8),
+        np.array([each.seen for each in opened], np.int64),
+    )
 
 
 class ImageFeatures(NamedTuple):

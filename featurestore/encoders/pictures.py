@@ -23,6 +23,7 @@ from featurestore.distinct import Distinct
 from featurestore.encoders.images import default_picture, read_pictures
 from featurestore.encoders.objects import Boxes, encode_objects
 from featurestore.encoders.pairs import ClipPairs
+from featurestore.encoders.seen import STATUS, check_unchanged, not_seen, table_of_files
 from featurestore.encoders.suite import Encoders
 from featurestore.features import FeatureWriter
 from featurestore.options import IngestOptions
@@ -82,13 +83,13 @@ class Pictures:
         waiting = self._with_more_than(0, np.arange(len(self._choices)))
         while len(waiting):
             names = [self._choices[row][rank] for row in waiting.tolist()]
-            known = self._writer.kept(
-                f"{self._table}/picture_status.{rank}", (len(self._choices),), np.dtype(np.uint8)
-            )
+            files = table_of_files(self._writer, self._table, rank)
+            check_unchanged(files, waiting, names, self._root, kept=self._writer.kept_in)
             if rank == 0 and self._writer.salvage is not None:
-                self._writer.salvage.picture_status(known, self._table, used)
-            self._write_files(known, waiting, names, progress)
-            status = known.values[waiting]
+                rows, status = self._writer.salvage.picture_status(self._table, used)
+                files.write(rows, not_seen(status))
+            self._write_files(files, waiting, names, progress)
+            status = files.values[waiting, STATUS]
             good = status == _OK
             if rank == 0:
                 sink.status[waiting] = status
@@ -110,27 +111,27 @@ class Pictures:
         return rows[np.array(more, bool)]
 
     def _write_files(
-        self, known: KeptRows, rows: np.ndarray, names: Sequence[str], progress: Progress
+        self, files: KeptRows, rows: np.ndarray, names: Sequence[str], progress: Progress
     ) -> None:
         """Write the features of the files that can be used: row ``rows[i]`` has ``names[i]``.
 
         Args:
-            known: gets the ``image_status`` of each row's file; rows that have one are written already.
+            files: gets what each row's file was found to be; rows that it has are written already.
         """
         distinct = Distinct(names)
         with progress.stage(f"{self._table} pictures", len(distinct), "pictures") as stage:
             for first in range(0, len(distinct), WINDOW):
                 numbers = np.arange(first, min(first + WINDOW, len(distinct)))
                 if not all(
-                    self._sink.has(rows[places], known)
+                    self._sink.has(rows[places], files)
                     for places, _ in distinct.rows(numbers, block=self._sink.block)
                 ):
-                    self._write_window(known, rows, distinct, numbers)
+                    self._write_window(files, rows, distinct, numbers)
                     self._writer.finished()
                 stage.advance(len(numbers))
 
     def _write_window(
-        self, known: KeptRows, rows: np.ndarray, distinct: Distinct, numbers: np.ndarray
+        self, files: KeptRows, rows: np.ndarray, distinct: Distinct, numbers: np.ndarray
     ) -> None:
         names = distinct.values[numbers[0] : numbers[-1] + 1]
         first = int(numbers[0])
@@ -143,8 +144,9 @@ class Pictures:
                 features = self._encode(chosen, owners)
                 for places, pictures in distinct.rows(read[good], block=self._sink.block):
                     self._sink.write(rows[places], features, pictures)
+            found = np.column_stack([batch.status, batch.seen])
             for places, pictures in distinct.rows(read, block=1 << 20):
-                known.write(rows[places], batch.status[pictures])
+                files.write(rows[places], found[pictures])
             first += len(read)
 
     def _write_default(self) -> None:
@@ -246,16 +248,16 @@ class PictureSink:
             block=block_rows(4 * regions * (image.width if image else 1)),
         )
 
-    def has(self, rows: np.ndarray, known: KeptRows | None = None) -> bool:
+    def has(self, rows: np.ndarray, files: KeptRows | None = None) -> bool:
         """Whether all these rows are written.
 
         Args:
-            known: ``image_status`` of the rows' files; only those that can be used have features.
+            files: what the rows' files were found to be; only those that can be used have features.
         """
-        if known is not None:
-            if not known.has(rows):
+        if files is not None:
+            if not files.has(rows):
                 return False
-            rows = rows[known.values[rows] == _OK]
+            rows = rows[files.values[rows, STATUS] == _OK]
         fields = (self._images, self._pooled, self._objects, self._boxes, self._scores)
         written = all(field.has(rows) for field in fields if field is not None)
         return written and (self._clip is None or self._clip.has_images(self._table, rows))

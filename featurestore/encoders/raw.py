@@ -20,7 +20,7 @@ from featurestore.encoders.text import TextEncoder, TokenBatch
 from featurestore.errors import EncoderError
 from featurestore.options import IngestOptions
 from featurestore.progress import Progress
-from featurestore.sources.fingerprint import fingerprint
+from featurestore.sources.fingerprint import names_digest, whole_fingerprint
 from featurestore.sources.rawtables import RawDataset
 from featurestore.writer import StoreWriter
 
@@ -83,7 +83,13 @@ class RawSource:
 
     def origin(self) -> dict[str, Any]:
         """A digest of the text files; pictures are identified by their features' provenance only."""
-        return {"fingerprint": fingerprint(sorted(self._raw.text_files))}
+        return {"fingerprint": whole_fingerprint(sorted(self._raw.text_files))}
+
+    def state(self) -> dict[str, str]:
+        """Which picture files there are; each is known again by itself (``encoders.seen``)."""
+        mentions = [[path] for path in self._raw.mentions.image_paths]
+        choices = {"entities": self._raw.entities.image_choices, "mentions": mentions}
+        return {f"pictures of {table}": names_digest(names) for table, names in choices.items()}
 
     def dropped_counts(self) -> dict[str, int]:
         return {split: len(ids) for split, ids in self._raw.dropped.items()}

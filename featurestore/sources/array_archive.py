@@ -207,6 +207,10 @@ class ArchiveArrays:
             "verified": self._checked.verified,
         }
 
+    def state(self) -> dict[str, str]:
+        """None: the archive is digested whole."""
+        return {}
+
 
 class _Stream:
     """Bytes that come in chunks, read in pieces of any size."""

@@ -12,7 +12,7 @@ from featurestore.derive import block_rows
 from featurestore.progress import Progress
 from featurestore.sources.arrays import Header, header_of, load, missing
 from featurestore.sources.feeds import Feed
-from featurestore.sources.fingerprint import fingerprint
+from featurestore.sources.fingerprint import fingerprint, times
 from featurestore.sources.textfiles import read_json_object
 
 
@@ -63,8 +63,14 @@ class FolderArrays:
 
     def origin(self) -> dict[str, Any]:
         """A digest of the files' names, sizes and heads."""
-        files = sorted(p for p in self._root.iterdir() if p.suffix in (".npy", ".json"))
-        return {"fingerprint": fingerprint(files)}
+        return {"fingerprint": fingerprint(self._files())}
+
+    def state(self) -> dict[str, str]:
+        """When each file was changed."""
+        return times(self._files())
+
+    def _files(self) -> list[Path]:
+        return sorted(p for p in self._root.iterdir() if p.suffix in (".npy", ".json"))
 
 
 def _rows(array: np.ndarray, rows: np.ndarray) -> np.ndarray:

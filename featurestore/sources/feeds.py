@@ -98,3 +98,6 @@ class RecordedArrays(Protocol):
 
     def origin(self) -> dict[str, Any]:
         """What identifies these files, for the store's provenance."""
+
+    def state(self) -> dict[str, str]:
+        """When the files were changed that :meth:`origin` does not digest whole: name → time."""

@@ -174,6 +174,10 @@ class Preprocessed:
         """What identifies the files."""
         return self._arrays.origin()
 
+    def state(self) -> dict[str, str]:
+        """When files were changed whose content the origin does not tell."""
+        return self._arrays.state()
+
     # writing -----------------------------------------------------------------------------------
 
     def write(self, writer: StoreWriter, progress: Progress) -> dict[str, int]:
