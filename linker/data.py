@@ -18,12 +18,12 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from featurestore import Store
-from featurestore.errors import StoreError
 from featurestore.machine import disk_bytes
 from featurestore.schema import NO_ROW
 from linker.batch import Batch
 from linker.buffers import Buffers
 from linker.fields import PER_CANDIDATE, WHOLE_RECORDS
+from linker.pointers import answer_places, candidate_rows, check_spans
 from linker.reading import ReadCost
 from linker.requests import Requests
 from linker.tables import Tables
@@ -94,7 +94,7 @@ class BatchReader(Dataset[Batch]):
         if self.texts is not None:
             texts, counted = self.texts.read(rows, distinct)
             features |= counted
-        answer = as_tensor(self._answers(rows, retrieved))
+        answer = as_tensor(answer_places(self.store, rows, retrieved))
         return Batch(
             texts=texts,
             mention_rows=torch.from_numpy(np.asarray(rows, np.int64)),
@@ -127,27 +127,7 @@ class BatchReader(Dataset[Batch]):
 
     def _candidates(self, rows: np.ndarray) -> np.ndarray:
         """(B, C) entity rows that the forward pass sees."""
-        candidates = self.store.mentions.gather("candidates", rows)
-        if self.protocol == "paper":
-            gold = self.store.mentions.gather("gold", rows)
-            candidates = np.concatenate([candidates, gold[:, None]], axis=1)
-        outside = (candidates < NO_ROW) | (candidates >= len(self.store.entities))
-        if outside.any():
-            mention, place = np.argwhere(outside)[0].tolist()
-            raise _damaged(
-                f"{candidates[mention, place]} is no row of {len(self.store.entities)} entities",
-                f"candidates[{rows[mention]}, {place}]",
-            )
-        return candidates
-
-    def _answers(self, rows: np.ndarray, most: int) -> np.ndarray:
-        """(B,) places of the golds among ``most`` candidates; that number = not retrieved."""
-        answers = self.store.mentions.gather("answer", rows)
-        outside = (answers < 0) | (answers > most)
-        if outside.any():
-            place = int(np.argmax(outside))
-            raise _damaged(f"{answers[place]} of {most} candidates", f"answer[{rows[place]}]")
-        return answers
+        return candidate_rows(self.store, rows, gold_slot=self.protocol == "paper")
 
     def _entity_feature(self, field: str, distinct: np.ndarray) -> tuple[Tensor, int]:
         """(U, …) one feature of the distinct entities, zero for the one that is no entity; its bytes.
@@ -168,6 +148,8 @@ class BatchReader(Dataset[Batch]):
         padded = {name: fields.pop(name) for name in WHOLE_RECORDS & fields.keys()}
         new = self.buffers.array
         found = self.store.mentions.gather_all(fields.values(), rows, new=new)
+        if {"token_start", "token_end"} <= found.keys():
+            check_spans(found["token_start"], found["token_end"], rows)
         return {
             **{name: found[field] for name, field in fields.items()},
             **{
@@ -188,12 +170,6 @@ class BatchReader(Dataset[Batch]):
         # at once: in blocks that stay in the cache it takes longer, for their number
         wide = torch.from_numpy(self.buffers.array(values.shape, np.dtype(np.float32)))
         return wide.copy_(torch.from_numpy(values))
-
-
-def _damaged(what: str, where: str) -> StoreError:
-    return StoreError(
-        what, where=f"mentions/{where}", hint="see what else is damaged: drin-fs verify STORE"
-    )
 
 
 class BatchLoader:

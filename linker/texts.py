@@ -19,6 +19,7 @@ from featurestore.errors import DataError
 from featurestore.schema import NO_ROW
 from linker.batch import TextPart, Texts
 from linker.config import EntityTextType
+from linker.pointers import check_spans
 from linker.tables import Tables
 
 if TYPE_CHECKING:
@@ -146,6 +147,7 @@ class TextReader:
             )
         else:
             start, end = table.gather("token_start", rows), table.gather("token_end", rows)
+            check_spans(start, end, rows)
         return torch.from_numpy(start.astype(np.int64)), torch.from_numpy(end.astype(np.int64))
 
 

@@ -65,6 +65,8 @@ def in_child(work: Callable[[], None]) -> int:
         return child
     status = 1
     try:
+        # a shell has its background commands ignore it
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
         work()
         status = 0

@@ -19,6 +19,7 @@ KINDS: dict[str, str] = {
     "link": "tests.fuzz.links",
     "stores": "tests.fuzz.stores",
     "forged": "tests.fuzz.stores:FORGED",
+    "uses": "tests.fuzz.uses",
     "headerless": "tests.fuzz.stores:HEADERLESS",
 }
 

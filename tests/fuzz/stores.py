@@ -35,7 +35,7 @@ from tests.tiny_store import write_tiny_store
 NAME = "store.h5"
 
 
-def _seeds(folder: Path) -> Sequence[Seed]:
+def store_seeds(folder: Path) -> Sequence[Seed]:
     made = []
     for compression in COMPRESSIONS:
         place = folder / compression
@@ -46,7 +46,7 @@ def _seeds(folder: Path) -> Sequence[Seed]:
 
 
 def _headerless_seeds(folder: Path) -> Sequence[Seed]:
-    seeds = _seeds(folder)
+    seeds = store_seeds(folder)
     for seed in seeds:
         remove_header(seed.folder / NAME)
     return seeds
@@ -66,11 +66,11 @@ def _everything(store: Store) -> dict[str, Any]:
                 if table.stored(name).codec is not None:
                     table.whole_records(name, rows)
             except DrinFsError as error:
-                _check(error)
+                check_error(error)
     return found
 
 
-def _check(error: DrinFsError) -> None:
+def check_error(error: DrinFsError) -> None:
     if not error.what or not error.where:
         raise Wrong(f"an error that does not say what or where: {error!r}")
 
@@ -93,7 +93,7 @@ def _browse(path: Path) -> None:
             try:
                 attempt(store)
             except DrinFsError as error:
-                _check(error)
+                check_error(error)
     verify(path)
 
 
@@ -299,7 +299,7 @@ def metadata(rng: Random, data: bytes, other: bytes) -> bytes:
 KIND = Kind(
     name="stores",
     about="stores with random damage: an error, or what was written",
-    seeds=_seeds,
+    seeds=store_seeds,
     mutators=(*GENERIC, *[field_data, metadata] * 5),
     read=_read_damaged,
     open=_originals,
@@ -308,7 +308,7 @@ KIND = Kind(
 FORGED = Kind(
     name="forged",
     about="stores changed on purpose, with digests that fit",
-    seeds=_seeds,
+    seeds=store_seeds,
     mutators=FORGING,
     read=lambda case: _browse(case.source / NAME),
 )
