@@ -23,8 +23,16 @@ from cli.console import show, show_json
     metavar="N",
     help="With --mention: show so many candidates, and the gold wherever it stands.",
 )
+@click.option("--no-images", is_flag=True, help="Leave pictures out of --mention and --entity.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of tables.")
-def inspect(store: Path, mention: str | None, entity: str | None, top: int, as_json: bool) -> None:
+def inspect(
+    store: Path,
+    mention: str | None,
+    entity: str | None,
+    top: int,
+    no_images: bool,
+    as_json: bool,
+) -> None:
     """Show what a store holds: fields, splits, a mention, an entity.
 
     Lists tables and fields with shape, type, compression and size; splits with the share of
@@ -35,7 +43,7 @@ def inspect(store: Path, mention: str | None, entity: str | None, top: int, as_j
     Examples:
     $ drin-fs inspect demo/store.h5
     $ drin-fs inspect demo/store.h5 --mention 46351-0 --top 20
-    $ drin-fs inspect demo/store.h5 --entity Q42 --json | jq .gold_of
+    $ drin-fs inspect demo/store.h5 --entity Q42 --json | jq .standing.gold_of
 
     The same in Python: featurestore.summary.summarise, featurestore.describe.describe_mention and
     describe_entity.
@@ -43,6 +51,7 @@ def inspect(store: Path, mention: str | None, entity: str | None, top: int, as_j
     import featurestore
     from cli.render import overview
     from cli.render_row import entity_view, mention_view
+    from cli.terminal_picture import picture_view
     from featurestore.describe import describe_entity, describe_mention, find_row
     from featurestore.summary import summarise
 
@@ -52,10 +61,13 @@ def inspect(store: Path, mention: str | None, entity: str | None, top: int, as_j
         if mention is not None:
             row = find_row(opened, "mentions", mention)
             one = describe_mention(opened, row, top=top)
-            show_json(one) if as_json else show(mention_view(one))
+            pictures = [] if as_json or no_images else picture_view(opened.mentions, row)
+            show_json(one) if as_json else show(*pictures, mention_view(one))
         elif entity is not None:
-            entity_row = describe_entity(opened, find_row(opened, "entities", entity))
-            show_json(entity_row) if as_json else show(entity_view(entity_row))
+            row = find_row(opened, "entities", entity)
+            other = describe_entity(opened, row)
+            pictures = [] if as_json or no_images else picture_view(opened.entities, row)
+            show_json(other) if as_json else show(*pictures, entity_view(other))
         else:
             summary = summarise(opened)
             show_json(summary) if as_json else show(overview(summary))
