@@ -142,7 +142,7 @@ def _digests(found: Vectors, count: int) -> np.ndarray:
     held = np.bincount(found.owner, minlength=count)
     size = found.values.shape[1] * found.values.dtype.itemsize
     ends = (np.cumsum(held) * size).tolist()
-    data = memoryview(np.ascontiguousarray(found.values).reshape(-1).view(np.uint8))
+    data = np.ascontiguousarray(found.values).reshape(-1).view(np.uint8).data
     digest, start, each = xxhash.xxh3_64_intdigest, 0, []
     for end in ends:
         each.append(digest(data[start:end]))

@@ -8,7 +8,7 @@ from itertools import pairwise
 import numpy as np
 import xxhash
 
-from featurestore.histogram import Histogram, histogram, quantiles
+from featurestore.histogram import Histogram, quantiles, whole_histogram
 from featurestore.progress import Progress, Stage
 from featurestore.store import Store
 from featurestore.text_blocks import TextBlock, text_blocks
@@ -86,7 +86,7 @@ def _measured(
 
 
 def _digests(block: TextBlock) -> list[int]:
-    data, digest = memoryview(block.data), xxhash.xxh3_64_intdigest
+    data, digest = block.data.data, xxhash.xxh3_64_intdigest
     bounds = block.offsets.tolist()
     return [digest(data[a:b]) for a, b in pairwise(bounds)]
 
@@ -119,7 +119,7 @@ def _part(
         minimum=int(lengths.min()) if some else None,
         maximum=int(lengths.max()) if some else None,
         quantiles=quantiles(lengths),
-        histogram=histogram(lengths, _BINS),
+        histogram=whole_histogram(lengths, _BINS),
         repeated=tuple(
             TextCount(text=text, count=count)
             for text, count in zip(texts, counts[often].tolist(), strict=True)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from featurestore.histogram import QUANTILES, Histogram, histogram
+from featurestore.histogram import QUANTILES, Histogram, whole_histogram
 from featurestore.progress import Progress
 from featurestore.schema import NO_ROW
 from featurestore.store import Store
@@ -21,7 +21,7 @@ _BINS = 16
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ValueCount:
-    """A value, what it stands for (the id of an entity row, an image status, or ``""``), and how often."""
+    """A value, what it stands for (id of an entity row, image status, else ``""``), and how often."""
 
     value: int
     meaning: str
@@ -91,7 +91,7 @@ def _part(
         minimum=int(values[0]) if total else None,
         maximum=int(values[-1]) if total else None,
         quantiles=_quantiles(values, counts),
-        histogram=histogram(values, _BINS, counts),
+        histogram=whole_histogram(values, _BINS, counts),
         common=tuple(
             ValueCount(value=value, meaning=_meaning(store, path, value), count=count)
             for value, count in zip(values[common].tolist(), counts[common].tolist(), strict=True)

@@ -73,12 +73,14 @@ def vectors(table: Table, field: str, rows: np.ndarray) -> Vectors:
         StoreError: a damaged record.
     """
     values = table.gather(field, rows)
-    values = values.reshape(len(rows), -1, values.shape[-1] if values.ndim > 1 else 1)
-    owner = np.repeat(np.arange(len(rows)), values.shape[1])
+    width = values.shape[-1] if values.ndim > 1 else 1
+    each = int(np.prod(values.shape[1:-1], dtype=np.int64))
+    values = values.reshape(len(rows), each, width)
+    owner = np.repeat(np.arange(len(rows)), each)
     ragged = table.stored(field).schema.ragged
     if not ragged:
-        return Vectors(values.reshape(-1, values.shape[-1]), owner)
-    real = np.arange(values.shape[1]) < table.gather(ragged, rows)[:, None]
+        return Vectors(values.reshape(-1, width), owner)
+    real = np.arange(each) < table.gather(ragged, rows)[:, None]
     return Vectors(values[real], owner[real.reshape(-1)])
 
 
