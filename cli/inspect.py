@@ -59,7 +59,7 @@ def inspect(
     skip: int,
     as_json: bool,
 ) -> None:
-    """Show what a store holds: fields, splits, a mention, an entity, what is near or contains a text.
+    """Show what a store holds: fields, splits, a mention, an entity.
 
     Lists tables and fields with shape, type, compression and size, and the norms of a sample of each
     feature; splits with the share of mentions whose gold is among the first k candidates; missing
