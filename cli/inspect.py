@@ -61,7 +61,7 @@ def inspect(
     no_images: bool,
     as_json: bool,
 ) -> None:
-    """Look into a store: fields, splits, rows, neighbours, errors of a run.
+    """Look into a store: fields, splits, rows, neighbours, errors.
 
     Lists tables and fields with shape, type, compression and size, and the norms of a sample of each
     feature; splits with the share of mentions whose gold is among the first k candidates; missing
