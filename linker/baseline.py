@@ -15,11 +15,12 @@ from linker.config import TrainConfig
 from linker.config_text import to_yaml
 from linker.data import ScoringProtocol
 from linker.job import Job, prepare_job
-from linker.machine import environment, store_identity
-from linker.metrics import Ranks
+from linker.machine import environment
 from linker.models import MODELS, model_class
+from linker.ranks import Ranks
 from linker.run_folder import RunFolder
 from linker.scoring import score_split
+from linker.store_identity import store_identity
 from linker.summary import conditions, store_line
 from linker.trainer import quiet_lightning, reproducible
 

@@ -12,10 +12,10 @@ from linker.config import Device, Precision, TrainConfig
 from linker.config_text import read_config
 from linker.data import Protocol, ScoringProtocol
 from linker.job import prepare_job
-from linker.machine import open_recorded_store, store_identity
-from linker.metrics import Denominator, TieRule
+from linker.ranks import Denominator, TieRule
 from linker.run_folder import RunError, RunFolder
 from linker.scoring import score_split
+from linker.store_identity import open_recorded_store, store_identity
 from linker.summary import conditions, store_line
 from linker.trainer import quiet_lightning, reproducible
 

@@ -16,8 +16,8 @@ from linker.config import TrainConfig
 from linker.data import BatchLoader, BatchReader
 from linker.machine import resolve_device
 from linker.matching import Match, match_model
-from linker.metrics import Ranks
 from linker.module import LinkerModule
+from linker.ranks import Ranks
 from linker.requests import Requests, sharing_candidates
 from linker.trainer import interruptible, make_trainer
 

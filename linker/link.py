@@ -36,9 +36,10 @@ from linker.link_candidates import CandidateFinder
 from linker.link_encoders import EncoderChoice, load_encoders, parts_for
 from linker.link_features import FreshMentions, MentionEncoder
 from linker.link_mentions import MentionError, MentionInput
-from linker.machine import autocast, open_recorded_store
+from linker.machine import autocast
 from linker.online_network import OnlineNetwork
 from linker.run_folder import RunFolder
+from linker.store_identity import open_recorded_store
 
 __all__ = ["Answer", "EncoderChoice", "Linked", "Linker", "MentionError", "MentionInput"]
 

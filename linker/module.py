@@ -14,8 +14,9 @@ from linker.config import LossConfig
 from linker.data import BatchLoader
 from linker.diagnosis import TrainingDiverged, diagnosed
 from linker.losses import triplet_loss
-from linker.metrics import Ranks, rank_gold
+from linker.metrics import rank_gold
 from linker.online_network import OnlineNetwork
+from linker.ranks import Ranks
 
 #: Key under which a checkpoint holds the running sums of the epoch that it was taken in.
 RUNNING = "running"

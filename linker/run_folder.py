@@ -35,7 +35,7 @@ from featurestore.errors import ConfigError, DataError, DrinFsError
 from featurestore.lock import Held, Lock
 from featurestore.progress import Progress
 from linker.atomic import replacing, run_write_errors, unfinished
-from linker.metrics import Ranks
+from linker.ranks import Ranks
 from linker.run_files import Environment, Summary
 from linker.yaml_text import read_mapping
 

@@ -9,9 +9,9 @@ from featurestore.progress import Progress
 from linker.data import ScoringProtocol
 from linker.full_kb import KS, rank_all_entities
 from linker.job import Job
-from linker.metrics import Ranks
 from linker.models.base import Model
 from linker.module import LinkerModule
+from linker.ranks import Ranks
 from linker.summary import figures, split_metrics
 
 

@@ -28,11 +28,12 @@ from linker.config_text import read_config, to_yaml
 from linker.data import BatchLoader, golds_outside_table
 from linker.events import WriteEvents
 from linker.job import Job, prepare_job
-from linker.machine import check_same_store, environment, store_identity
-from linker.metrics import Ranks
+from linker.machine import environment
 from linker.module import LinkerModule
 from linker.profiling import Profile
+from linker.ranks import Ranks
 from linker.run_folder import RunFolder
+from linker.store_identity import check_same_store, store_identity
 from linker.summary import conditions, figures, split_metrics, store_line
 from linker.trainer import interruptible, make_trainer, quiet_lightning, reproducible
 
