@@ -88,7 +88,7 @@ class Ranks:
         )
 
 
-def beaten_by(scores: NDArray[np.float32], own: NDArray[np.float32]) -> tuple[_Counts, _Counts]:
+def _beaten_by(scores: NDArray[np.float32], own: NDArray[np.float32]) -> tuple[_Counts, _Counts]:
     """How many of the scores of each row (n, K) beat its ``own`` (n,), and how many equal it."""
     better = (scores > own[:, None]) | np.isnan(scores)
     return better.sum(axis=1), (scores == own[:, None]).sum(axis=1)
@@ -105,7 +105,7 @@ def rank_scores(scores: NDArray[np.float32], answer: NDArray[np.integer]) -> Ran
     found = answer < candidates
     gold = np.full(len(scores), np.nan, scores.dtype)
     gold[found] = scores[found, answer[found]]
-    better, tied = beaten_by(scores, gold)
+    better, tied = _beaten_by(scores, gold)
     ranked = ~np.isnan(gold)
     return Ranks(
         optimistic=np.where(ranked, better + 1.0, np.inf),

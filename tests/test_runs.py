@@ -44,6 +44,8 @@ def test_a_run_folder_holds_what_its_page_says(quick: QuickRun) -> None:
         "summary.json",
         "ranks/valid.csv",
         "ranks/test.csv",
+        "scores/valid.npy",
+        "scores/test.npy",
         "checkpoints/best.ckpt",
         "checkpoints/last.ckpt",
         "checkpoints/best.safetensors",
