@@ -76,46 +76,62 @@ class EdgeWeights:
         return self.weights[layer - 1, :, self.edges.index(edge)]
 
 
-def edge_weights(run: RecordedRun | str | os.PathLike[str], store: Store, row: int) -> EdgeWeights:
-    """The edges of the mention at ``row``, by the run's best weights.
+class EdgeReader:
+    """The network of a run, loaded once for the edges of any number of mentions.
 
-    Computed on the CPU in float32: those of a run of lower precision differ by its rounding.
+    Computes on the CPU in float32: the edges of a run of lower precision differ by its rounding. May be
+    shared among threads that take turns.
 
     Raises:
         RunError: no finished run, another store, or weights that do not fit.
         ConfigError: the run's model has no edges.
-        UnknownId: no such row.
     """
-    run = run if isinstance(run, RecordedRun) else RecordedRun(run)
-    folder = RunFolder(run.path)
-    config = read_config(folder.read_config())
-    _check_has_edges(config, run)
-    run.check_store(store)
-    store.mentions[row]  # refuses a row outside the table
-    job = prepare_job(
-        store, config.model_copy(update={"device": "cpu", "precision": "32", "compile": False})
-    )
-    job.check_same_encoder(run.environment)
-    network = trained_network(job, folder)
-    with reproducible(config.seed, job.device), torch.inference_mode():
-        batch = _batch_of(job, row)
-        with _watching(_drin(network)) as seen:
-            scores = network(batch)[0].float().numpy()
-    means, deviations = zip(*(_in_arrays(edges, len(scores)) for edges in seen), strict=True)
-    model = _drin(network).config
-    return EdgeWeights(
-        run=str(run.path),
-        model=run.model,
-        protocol=config.protocol,
-        row=row,
-        edges=EDGES,
-        edge_kind=model.edge_kind,
-        edge_update=model.edge_update,
-        retrieved=batch.retrieved,
-        scores=scores,
-        weights=np.stack(means),
-        deviations=np.stack(deviations),
-    )
+
+    def __init__(self, run: RecordedRun | str | os.PathLike[str], store: Store) -> None:
+        self._run = run if isinstance(run, RecordedRun) else RecordedRun(run)
+        folder = RunFolder(self._run.path)
+        config = read_config(folder.read_config())
+        _check_has_edges(config, self._run)
+        self._run.check_store(store)
+        here = {"device": "cpu", "precision": "32", "compile": False}
+        self._job = prepare_job(store, config.model_copy(update=here))
+        self._job.check_same_encoder(self._run.environment)
+        self._network = trained_network(self._job, folder)
+
+    def weights(self, row: int) -> EdgeWeights:
+        """The edges of the mention at ``row``, by the run's best weights.
+
+        Raises:
+            UnknownId: no such row.
+        """
+        job, model = self._job, _drin(self._network)
+        with reproducible(job.config.seed, job.device), torch.inference_mode():
+            batch = _batch_of(job, row)
+            with _watching(model) as seen:
+                scores = self._network(batch)[0].float().numpy()
+        means, deviations = zip(*(_in_arrays(edges, len(scores)) for edges in seen), strict=True)
+        return EdgeWeights(
+            run=str(self._run.path),
+            model=self._run.model,
+            protocol=job.config.protocol,
+            row=row,
+            edges=EDGES,
+            edge_kind=model.config.edge_kind,
+            edge_update=model.config.edge_update,
+            retrieved=batch.retrieved,
+            scores=scores,
+            weights=np.stack(means),
+            deviations=np.stack(deviations),
+        )
+
+
+def edge_weights(run: RecordedRun | str | os.PathLike[str], store: Store, row: int) -> EdgeWeights:
+    """The edges of one mention; for many, an :class:`EdgeReader` loads the network once.
+
+    Raises:
+        RunError, ConfigError, UnknownId: as :class:`EdgeReader` and its ``weights``.
+    """
+    return EdgeReader(run, store).weights(row)
 
 
 def _check_has_edges(config: TrainConfig, run: RecordedRun) -> None:

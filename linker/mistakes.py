@@ -31,7 +31,7 @@ from linker.verdicts import Verdicts, judge
 REASONS: Mapping[str, str] = {
     "gold_unknown": "gold not in the entity table",
     "gold_not_retrieved": "gold not among the candidates",
-    "same_title": "the entity taken has the gold's title",
+    "same_title": "a namesake of the gold was taken",
     "mention_picture": "no picture of the mention",
     "gold_picture": "no picture of the gold entity",
     "span_cut": "mention cut off with its sentence, or empty",
@@ -219,7 +219,10 @@ def _holding(store: Store, verdicts: Verdicts, places: NDArray[np.intp]) -> dict
 def _same_title(
     entities: Table, gold: NDArray[np.integer], taken: NDArray[np.integer]
 ) -> NDArray[np.bool_]:
-    """Whether two entities are named alike; not where one of them is none."""
+    """Whether two entities are namesakes: their titles are equal but for a trailing bracket.
+
+    Not where one of them is none.
+    """
     both = np.flatnonzero((gold != NO_ROW) & (taken != NO_ROW) & (gold != taken))
     names = [
         [bare_name(title) for title in entities.gather("title", rows[both])]
