@@ -67,10 +67,11 @@ def inspect(
     top: int | None,
     as_json: bool,
 ) -> None:
-    """Show what a store holds: fields, splits, a mention, an entity; and what a run got wrong.
+    """Show what a store holds: fields, splits, a mention, an entity.
 
     Lists tables and fields with shape, type, compression and size; splits with the share of
     mentions whose gold is among the first k candidates; missing pictures; how the store was made.
+    With --errors: the mentions that a run got wrong, by reason.
     Digits given to --mention and --entity are looked up as an id first, then as a row number.
 
     \b

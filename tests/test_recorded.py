@@ -137,6 +137,18 @@ def test_a_score_that_is_none_stays_none_and_beats_the_gold(tmp_path: Path) -> N
     assert np.isnan(verdict.ranks).all()
 
 
+def test_infinite_scores_have_ranks_and_no_margin(tmp_path: Path) -> None:
+    store = planted_store(tmp_path / "s.h5")
+    scores = np.full((40, 6), np.inf, np.float32)
+    scores[1] = -np.inf
+    run = recorded_run(tmp_path / "run", store, {"test": scores})
+    with featurestore.open(store) as opened:
+        verdicts = judge(opened, run.path, split="test")
+    assert np.isnan(verdicts.margins).all()
+    assert set(verdicts.ranks[verdicts.retrieved]) == {3.5}
+    assert verdicts.rivals[1] == -1
+
+
 def test_overwrite_removes_the_scores_of_the_old_run(quick: QuickRun, tmp_path: Path) -> None:
     run = changed(quick, tmp_path)
     other = planted_store(tmp_path / "other.h5", splits={"train": 40, "valid": 8})
