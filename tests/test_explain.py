@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -32,6 +34,7 @@ from tests.runs_for_tests import QUICK, QuickRun
 from tests.snapshots import check_snapshot
 from tests.stores_for_tests import planted_store
 from tests.terminal import shown
+from tests.test_inspect import WITHOUT_TORCH
 from tests.tiny_store import SIZES, TinyStore, write_tiny_store
 
 EDGES = ("tt", "ti", "it", "ii")
@@ -337,6 +340,21 @@ def test_the_command_shows_a_mention_with_runs_and_edges(
     assert np.array(edges["weights"], np.float32)[0] == pytest.approx(wanted.weights[0])
     assert edges["weights"][1][0][3] is None
     assert printed["sentence"] == plain.sentence
+
+
+def test_a_run_is_shown_where_torch_is_not_installed_and_its_edges_say_what_they_need(
+    quick: QuickRun,
+) -> None:
+    command = [sys.executable, "-c", WITHOUT_TORCH, "inspect", str(quick.store)]
+    command += ["--mention", "m140", "--run", str(quick.folder)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "run drin" in done.stdout
+    done = subprocess.run(
+        [*command, "--edges"], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (done.returncode, done.stdout) == (1, "")
+    assert 'pip install "drin-fs[train]"' in done.stderr
 
 
 @pytest.mark.parametrize(

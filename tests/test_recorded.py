@@ -124,6 +124,16 @@ def test_all_entities_of_full_kb_are_not_recorded(tmp_path: Path) -> None:
         evaluate(tmp_path / "run", record=True)
 
 
+def test_a_run_that_cannot_be_scored_leaves_its_folder_to_the_next(tmp_path: Path) -> None:
+    store, run = planted_store(tmp_path / "s.h5"), tmp_path / "run"
+    config = read_config({"model": {"name": "candidates"}})
+    with pytest.raises(ConfigError, match="were not retrieved"):
+        evaluate_untrained(store, config, run=run, protocol="full-kb")
+    assert list(run.iterdir()) == []
+    evaluate_untrained(store, config, run=run)
+    assert RecordedRun(run).scores("test").tolist() == 40 * [[0, -1, -2, -3, -4, -5]]
+
+
 def test_a_score_that_is_none_stays_none_and_beats_the_gold(tmp_path: Path) -> None:
     store = planted_store(tmp_path / "s.h5")
     scores = np.zeros((40, 6), np.float32)
