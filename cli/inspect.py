@@ -8,6 +8,10 @@ import rich_click as click
 
 from cli.console import show, show_json
 
+#: Candidates, neighbours and hits, and mistakes of each group, that are shown (chosen here: a screen of
+#: the former, and of the latter what shows every group on two).
+TOP, TOP_MISTAKES = 10, 3
+
 
 @click.command()
 @click.argument("store", type=click.Path(path_type=Path))
@@ -33,12 +37,31 @@ from cli.console import show, show_json
     "With --neighbours: compare by this field.",
 )
 @click.option(
+    "--errors",
+    metavar="RUN",
+    type=click.Path(path_type=Path),
+    help="Show what RUN got wrong, grouped by why, the most confident first.",
+)
+@click.option(
+    "--run",
+    "runs",
+    multiple=True,
+    metavar="RUN",
+    type=click.Path(path_type=Path),
+    help="With --mention: what RUN made of it. May be repeated.",
+)
+@click.option(
+    "--edges",
+    is_flag=True,
+    help="With --mention and --run of a drin: the edges of every candidate, layer by layer.",
+)
+@click.option("--split", metavar="NAME", help="With --errors: the split. Default: test.")
+@click.option(
     "--top",
     type=click.IntRange(min=0),
-    default=10,
-    show_default=True,
     metavar="N",
-    help="Show so many candidates (and the gold wherever it stands), neighbours, or hits a table.",
+    help="Show so many candidates (and the gold wherever it stands), neighbours, hits a table, or "
+    f"mistakes of a group. Default: {TOP}; of a group {TOP_MISTAKES}.",
 )
 @click.option(
     "--skip",
@@ -56,7 +79,11 @@ def inspect(
     text: str | None,
     neighbours: str | None,
     field: str | None,
-    top: int,
+    errors: Path | None,
+    runs: tuple[Path, ...],
+    edges: bool,
+    split: str | None,
+    top: int | None,
     skip: int,
     no_images: bool,
     as_json: bool,
@@ -77,34 +104,43 @@ def inspect(
     $ drin-fs inspect demo/store.h5 --search "café" --skip 10
     $ drin-fs inspect demo/store.h5 --field mentions/text_span
     $ drin-fs inspect demo/store.h5 --neighbours Q42 --field entities/clip_image
+    $ drin-fs inspect demo/store.h5 --errors runs/drin --split valid
+    $ drin-fs inspect demo/store.h5 --mention 46351-0 --run runs/drin --edges
 
     The same in Python: featurestore.summary.summarise, describe.describe_mention and describe_entity,
-    search.search, neighbours.neighbourhood, field_report.describe_field.
+    search.search, neighbours.neighbourhood, field_report.describe_field; linker.mistakes.mistakes,
+    verdicts.judge_mention, explain.edge_weights.
     """
     import featurestore
     from cli import inspect_views as views
 
-    asked = {
-        "--mention": mention,
-        "--entity": entity,
-        "--search": text,
-        "--neighbours": neighbours,
-        "--field": field if neighbours is None else None,
-    }
-    views.refuse_several(asked)
-    if skip and text is None:
-        raise click.UsageError("--skip goes with --search")
+    views.check_options(
+        {
+            "--mention": mention,
+            "--entity": entity,
+            "--search": text,
+            "--neighbours": neighbours,
+            "--field": field if neighbours is None else None,
+            "--errors": errors,
+        },
+        {"--run": runs, "--edges": edges, "--split": split, "--skip": skip},
+    )
+    images, few = not (no_images or as_json), TOP if top is None else top
     with featurestore.open(store) as opened:
         if mention is not None:
-            answer, view = views.mention(opened, mention, top, images=not (no_images or as_json))
+            view = views.mention(opened, mention, runs, top=few, images=images, edges=edges)
         elif entity is not None:
-            answer, view = views.entity(opened, entity, images=not (no_images or as_json))
+            view = views.entity(opened, entity, images=images)
         elif text is not None:
-            answer, view = views.search(opened, text, top, skip)
+            view = views.search(opened, text, few, skip)
         elif neighbours is not None:
-            answer, view = views.neighbours(opened, neighbours, field, top)
+            view = views.neighbours(opened, neighbours, field, few)
         elif field is not None:
-            answer, view = views.field(opened, field)
+            view = views.field(opened, field)
+        elif errors is not None:
+            view = views.errors(
+                opened, errors, split or "test", TOP_MISTAKES if top is None else top
+            )
         else:
-            answer, view = views.overview(opened)
-        show_json(answer) if as_json else show(view)
+            view = views.overview(opened)
+        show_json(view.answer) if as_json else show(*view.shown)

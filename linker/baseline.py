@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
-from contextlib import nullcontext
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +15,11 @@ from linker.config import TrainConfig
 from linker.config_text import to_yaml
 from linker.data import ScoringProtocol
 from linker.job import Job, prepare_job
-from linker.machine import environment, store_identity
-from linker.metrics import Ranks
+from linker.machine import environment
 from linker.models import MODELS, model_class
 from linker.run_folder import RunFolder
 from linker.scoring import score_split
+from linker.store_identity import store_identity
 from linker.summary import conditions, store_line
 from linker.trainer import quiet_lightning, reproducible
 
@@ -39,7 +39,7 @@ def evaluate_untrained(
     Args:
         store: path of the store.
         config: names a model that does not learn; what only training reads has no effect.
-        run: a folder for configuration, environment, ranks and summary, so that
+        run: a folder for configuration, environment, ranks, scores and summary, so that
             ``drin-fs report`` shows them beside those of trained models; None = none.
         overwrite: replace a run that is there.
         protocol: ``full-kb`` ranks all entities of the store; otherwise the config's counts.
@@ -68,13 +68,16 @@ def evaluate_untrained(
         job = prepare_job(opened, config)
         for split in splits:
             job.rows(split)
-        with nullcontext() if folder is None else folder.locked(progress=progress):
-            if folder:
-                folder.start(overwrite=overwrite, checkpoints=False)
+        filing: AbstractContextManager[None] = nullcontext()
+        if folder is not None:
+            filing = _filing(folder, job, overwrite=overwrite, progress=progress)
+        with filing:
             with reproducible(config.seed, job.device), quiet_lightning():
                 module = job.module()
                 scored = {
-                    split: score_split(job, module, split, protocol=protocol, progress=progress)
+                    split: score_split(
+                        job, module, split, protocol=protocol, progress=progress, folder=folder
+                    )
                     for split in splits
                 }
             summary = {
@@ -85,8 +88,22 @@ def evaluate_untrained(
                 "store": store_line(store_identity(opened)),
             }
             if folder:
-                _file(folder, job, {split: each.ranks for split, each in scored.items()}, summary)
+                folder.write_summary(summary)  # last: it says that the run is whole
     return summary
+
+
+@contextmanager
+def _filing(folder: RunFolder, job: Job, *, overwrite: bool, progress: Progress) -> Iterator[None]:
+    """The folder of a run while it is scored; of one that fails nothing is left there."""
+    with folder.locked(progress=progress):
+        folder.start(overwrite=overwrite, checkpoints=False)
+        try:
+            folder.write_config(to_yaml(job.config))  # first: it says that there is a run
+            folder.write_environment(environment(job.device, job.store))
+            yield
+        except BaseException:
+            folder.discard()
+            raise
 
 
 def check_learns(name: str, store: str | os.PathLike[str]) -> None:
@@ -112,13 +129,3 @@ def _check_untrained(name: str, store: str | os.PathLike[str]) -> None:
             hint=f"drin-fs train {os.fspath(store)} --model {name} -o RUN, "
             "then drin-fs evaluate RUN",
         )
-
-
-def _file(folder: RunFolder, job: Job, ranks: dict[str, Ranks], summary: dict[str, Any]) -> None:
-    """Write the files of a run: first what says that there is one, last what says that it is whole."""
-    folder.write_config(to_yaml(job.config))
-    folder.write_environment(environment(job.device, job.store))
-    for split, of_split in ranks.items():
-        ids = job.store.mentions.ids(job.rows(split))
-        folder.write_ranks(split, ids=ids, ranks=of_split)
-    folder.write_summary(summary)
