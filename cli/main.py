@@ -61,6 +61,8 @@ COMMANDS: dict[str, Command] = {
     "sample": Command("cli.sample", "Write a small made-up dataset to try everything on.", "encode"),
     "ingest": Command("cli.ingest", "Turn a dataset into one store file.", "encode"),
     "inspect": Command("cli.inspect", "Show what a store holds: fields, splits, a mention, an entity."),
+    "audit": Command("cli.audit", "Look for what makes results wrong or misleading."),
+    "diff": Command("cli.diff", "Compare two stores: fields, ids, texts, values."),
     "verify": Command("cli.verify", "Look for damage and contradictions in a store."),
     "repair": Command("cli.repair", "Make the damaged rows of a store again from its source.", "encode"),
     "export": Command("cli.export", "Write a store as the release's .npy files, JSON lines or parquet."),
