@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from featurestore.catalog import StoredField
-from featurestore.diff_rows import RowsDifference, match_rows
+from featurestore.diff_rows import Matched, RowsDifference, match_rows
 from featurestore.diff_values import Comparison, ValueDifference
 from featurestore.progress import Progress, Silent
 from featurestore.resume import differences
@@ -37,14 +37,15 @@ class FieldDifference:
 class StoreDiff:
     """What differs between stores A and B.
 
-    ``origin``: dataset, source, encoders, options. ``made``: when, where and by which versions they were
-    made, which makes no difference. ``splits``: name and rows of each that differs. ``values``: the fields
-    of which rows that both have differ. ``compared``: the fields that were compared, of these
-    ``by_checksum`` without reading them.
+    ``same``: nothing differs but what ``made`` says: when, where and by which versions they were made.
+    ``origin``: dataset, source, encoders, options. ``splits``: name and rows of each that differs.
+    ``values``: the fields of which rows that both have differ. ``compared``: the fields that were
+    compared, of these ``by_checksum`` without reading them.
     """
 
     a: str
     b: str
+    same: bool
     origin: tuple[str, ...]
     made: tuple[str, ...]
     splits: tuple[str, ...]
@@ -54,12 +55,6 @@ class StoreDiff:
     compared: int
     by_checksum: int
 
-    @property
-    def same(self) -> bool:
-        """Whether nothing differs but when, where and by which versions the stores were made."""
-        parts = (self.origin, self.splits, self.fields, self.values)
-        return not any(parts) and not any(rows.differs for rows in self.rows)
-
 
 def diff(a: Store, b: Store, *, progress: Progress | None = None) -> StoreDiff:
     """Compare two stores: origin, fields, ids, and the values of every field of rows with equal ids.
@@ -68,27 +63,34 @@ def diff(a: Store, b: Store, *, progress: Progress | None = None) -> StoreDiff:
         StoreError: one is damaged.
     """
     progress = progress or Silent()
-    (origin, made), (other_origin, other_made) = _provenance(a), _provenance(b)
-    matched = {name: match_rows(a, b, name) for name in TABLES}
-    comparison = Comparison(a, b, {name: match for name, (match, _) in matched.items()})
-    comparable = [path for path in _both(a, b) if _is_comparable(a, b, path)]
+    names = {name: match_rows(a, b, name) for name in TABLES}
+    matched: dict[str, Matched] = {name: rows for name, (rows, _) in names.items()}
+    comparison = Comparison(a, b, matched)
+    paths = [path for path in _both(a, b) if _is_comparable(a, b, path)]
     values = []
-    total = sum(len(matched[path.partition("/")[0]][0]) for path in comparable)
+    total = sum(len(matched[path.partition("/")[0]]) for path in paths)
     with progress.stage("fields", total, "rows") as stage:
-        for path in comparable:
+        for path in paths:
             values.append(comparison.of(path, stage.advance))
             a.release_pages()
             b.release_pages()
+    (origin, made), (other_origin, other_made) = _provenance(a), _provenance(b)
+    origins = tuple(differences(origin, other_origin))
+    splits = tuple(differences(_splits(a), _splits(b)))
+    fields = tuple(_fields(a, b))
+    differing = tuple(value for value in values if value is not None)
+    rows = tuple(difference for _, difference in names.values())
     return StoreDiff(
         a=str(a.path),
         b=str(b.path),
-        origin=tuple(differences(origin, other_origin)),
+        same=not (origins or splits or fields or differing or any(r.differs for r in rows)),
+        origin=origins,
         made=tuple(differences(made, other_made)),
-        splits=tuple(differences(_splits(a), _splits(b))),
-        fields=tuple(_fields(a, b)),
-        rows=tuple(rows for _, rows in matched.values()),
-        values=tuple(value for value in values if value is not None),
-        compared=len(comparable),
+        splits=splits,
+        fields=fields,
+        rows=rows,
+        values=differing,
+        compared=len(paths),
         by_checksum=comparison.by_checksum,
     )
 

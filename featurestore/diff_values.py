@@ -131,10 +131,9 @@ class Comparison:
                 continue
             if one.shape != other.shape:
                 return False
-            sums = (
-                pieces_of(s, a.schema.path, e)[1] for s, e in ((self._a, one), (self._b, other))
-            )
-            if not np.array_equal(*sums):
+            path = a.schema.path
+            ours, theirs = pieces_of(self._a, path, one)[1], pieces_of(self._b, path, other)[1]
+            if not np.array_equal(ours, theirs):
                 return False
         return True
 
@@ -211,9 +210,9 @@ def _padded(values: np.ndarray, length: int) -> np.ndarray:
 
 def _add(found: _Sum, a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """(rows,) bool which rows differ; NaN is equal to NaN."""
-    rows, kind = len(a), np.int64
+    rows, kind = len(a), np.dtype(np.int64)
     if "f" in (a.dtype.kind, b.dtype.kind):
-        kind = np.float64 if 8 in (a.itemsize, b.itemsize) else np.float32
+        kind = np.result_type(a, b, np.float32)
     x, y = a.reshape(rows, -1).astype(kind), b.reshape(rows, -1).astype(kind)
     unequal = (x != y) & ~((x != x) & (y != y))
     finite = np.isfinite(x) & np.isfinite(y)
