@@ -6,7 +6,7 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from cli.console import clean, count, percent, plain_text
+from cli.console import count, percent, plain_text
 from cli.render_parts import grid
 from featurestore.audit import SEVERITIES, Audit, Finding, Severity
 
@@ -45,12 +45,11 @@ def _counts(found: Audit) -> Text:
 
 
 def _table(findings: list[Finding]) -> Table:
-    table = grid("", "severity", "check", "count", "of", "share", right=["count", "of", "share"])
-    table.add_column("what, why, and examples", overflow="fold", ratio=1)
+    table = grid("", "severity", "count", "of", "share", right=["count", "of", "share"])
+    table.add_column("check: what, why, and examples", overflow="fold", ratio=1)
     for finding in findings:
         table.add_row(
             Text(finding.severity, _STYLE[finding.severity]),
-            clean(finding.check),
             count(finding.count),
             count(finding.of),
             percent(finding.count, finding.of),
@@ -60,7 +59,13 @@ def _table(findings: list[Finding]) -> Table:
 
 
 def _sentences(finding: Finding) -> Text:
-    text = Text.assemble(plain_text(finding.what), "\n", plain_text(finding.why, "dim"))
+    text = Text.assemble(
+        plain_text(finding.check, "bold"),
+        ": ",
+        plain_text(finding.what),
+        "\n",
+        plain_text(finding.why, "dim"),
+    )
     if finding.examples:
         text.append("\n")
         text.append_text(plain_text(f"e.g. {', '.join(finding.examples)}", "green"))

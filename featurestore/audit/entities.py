@@ -63,15 +63,12 @@ def duplicate_entities(look: Look) -> Iterator[Finding]:
     whole, titles = _text_digests(look)
     groups = equal_groups(whole[rows], rows)
     if len(groups):
-        what = f"entities have the title and description of another, {len(groups):,} different ones"
+        what = f"entities have the title and description of another: {groups.said}"
         shown = equal_rows(look.entities, groups)
         yield found("warning", groups.rows, len(rows), what, why, shown)
     groups = equal_groups(titles[rows], rows)
     if len(groups):
-        what = (
-            "entities have the title of another, but for case, spaces and marks; "
-            f"{len(groups):,} different ones, the largest group of {groups.largest:,}"
-        )
+        what = f"entities have the title of another, but for case, spaces and marks; {groups.said}"
         why = "a search by title cannot tell them apart; if they are one thing, scores are too low"
         shown = equal_rows(look.entities, groups)
         yield found("note", groups.rows, len(rows), what, why, shown)

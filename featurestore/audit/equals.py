@@ -38,8 +38,11 @@ class Groups:
         return int(self.sizes.sum())
 
     @property
-    def largest(self) -> int:
-        return int(self.sizes.max()) if len(self) else 0
+    def said(self) -> str:
+        """How many groups, in words."""
+        if len(self) == 1:
+            return "1 group"
+        return f"{len(self):,} groups, the largest of {int(self.sizes.max(initial=0)):,}"
 
 
 def equal_groups(values: np.ndarray, rows: np.ndarray) -> Groups:

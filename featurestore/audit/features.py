@@ -113,10 +113,7 @@ def identical_features(look: Look) -> Iterator[Finding]:
         groups = equal_groups(scan.digests[rows], rows)
         if not len(groups):
             continue
-        what = (
-            f"entities have the same {_path(scan)} as another: "
-            f"{len(groups):,} different ones, the largest group of {groups.largest:,}"
-        )
+        what = f"entities have the same {_path(scan)} as another: {groups.said}"
         why = "no model can tell them apart by it, so it guesses among them"
         if picture:
             why += "; a large group is the default picture, where the source did not say so"

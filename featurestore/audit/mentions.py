@@ -21,7 +21,7 @@ from featurestore.audit.finding import (
 from featurestore.audit.look import Look
 from featurestore.schema import NO_ROW
 
-_CUT = "the mention's feature is made of a part of its tokens, or of [CLS]: its text says little"
+_CUT = "the mention's feature is made of a part of its tokens, of [SEP] or [CLS]: it says little"
 
 
 # spans ------------------------------------------------------------------------------------------
@@ -35,10 +35,10 @@ def cut_spans(look: Look) -> Iterator[Finding]:
         yield not_looked_at("the store has no tokens (--text-encoder)", _CUT)
         return
     start, end, count, empty = (np.asarray(look.mentions.view(name)) for name in needed)
-    nothing = (end <= start) & (empty != 0)
-    wholly = (empty != 0) & ~nothing
-    # tokens [start + 1, end + 1) are the mention's; the last of the sentence is [SEP]
-    partly = (empty == 0) & (end + 1 > count - 1)
+    nothing = end <= start
+    # tokens [start + 1, end + 1) are the mention's; the last of the sentence, count - 1, is [SEP]
+    wholly = ~nothing & ((empty != 0) | (start + 1 >= count - 1))
+    partly = ~nothing & ~wholly & (end + 1 > count - 1)
     for rows, what in (
         (nothing, "mentions have no token of their own"),
         (wholly, "mentions are cut off with the end of their sentence: no token is left"),
@@ -81,11 +81,8 @@ def repeated_mentions(look: Look) -> Iterator[Finding]:
         kept = rows.start + np.flatnonzero(golds != NO_ROW)
         groups = equal_groups(keys[kept], kept)
         if len(groups):
-            what = (
-                f"mentions of {split} stand there twice or more ({_key(look)}), "
-                f"{len(groups):,} different ones"
-            )
-            why = "they are learnt from, or counted in every score, more than once"
+            what = f"mentions of {split} stand there twice or more ({_key(look)}), {groups.said}"
+            why = "they are learnt from, or counted in scores, more than once"
             severity: Severity = "note" if split == "train" else "warning"
             shown = equal_rows(look.mentions, groups)
             yield found(severity, groups.rows, len(rows), what, why, shown)
