@@ -2,7 +2,8 @@
 
 Importing this module loads neither HDF5 nor torch, so that ``drin-fs --help`` answers at once.
 
-Exit status: 0 ok, 1 failure, 2 usage, 3 data problem, 130 interrupted.
+Exit status: 0 ok, 1 failure, 2 usage, 3 data problem, 130 interrupted. As diff(1) does, ``diff`` also
+exits with 1 where nothing failed but the stores differ.
 """
 
 from __future__ import annotations

@@ -156,6 +156,13 @@ def test_missing_descriptions_are_counted_for_entities_and_golds(tmp_path: Path)
     assert len(findings) == 3
 
 
+def test_of_a_large_group_only_the_first_are_named(tmp_path: Path) -> None:
+    change = {"entities/title": [*["Ada"] * 7, "z"], "entities/description": ["x"] * 8}
+    same = one(found_in("duplicate-entities", tmp_path, change=change), "title and description")
+    assert same.examples == ("Q100 = Q101 = Q102 = … (7 in all)",)
+    assert same.rows == (("entities", 0), ("entities", 1), ("entities", 2))
+
+
 def test_a_few_missing_descriptions_are_a_note(tmp_path: Path) -> None:
     change = {"entities/description": ["", *["text"] * 10]}
     (found,) = [
@@ -175,7 +182,7 @@ def test_duplicate_entities(tiny: TinyStore, tmp_path: Path) -> None:
     same, alike = one(findings, "title and description"), one(findings, "but for case")
     assert (same.severity, same.count, same.examples) == ("warning", 2, ("Q100 = Q101",))
     assert (alike.severity, alike.count) == ("note", 5)
-    assert set(alike.examples) == {"Q100 = Q101 = Q102", "Q103 = Q104"}
+    assert alike.examples == ("Q100 = Q101 = Q102", "Q103 = Q104")
 
 
 # mentions ---------------------------------------------------------------------------------------
@@ -435,6 +442,12 @@ def test_every_check_says_what_it_looks_for_and_runs_without_optional_fields(
         "picture-files", "similar-pictures", "title-leak",
     }  # fmt: skip
     assert set(found.checks) == set(CHECKS)
+
+
+def test_a_store_without_rows_has_nothing_to_find(tmp_path: Path) -> None:
+    tiny = write_tiny_store(tmp_path / "s.h5", entities=0, mentions=(0, 0, 0))
+    with featurestore.open(tiny.path) as store:
+        assert [f for f in audit(store).findings if not f.skipped] == []
 
 
 def test_findings_stand_worst_first_and_are_counted(tmp_path: Path) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -20,11 +22,12 @@ from featurestore.audit.looks import (
     nearest,
     picture_hash,
 )
-from featurestore.audit.pictures import compare_pictures
+from featurestore.audit.pictures import compare_pictures, similar_pictures
 from featurestore.progress import Silent
 from featurestore.sources.sample_pictures import draw
 from featurestore.sources.sample_world import Theme
-from tests.tiny_store import SIZES, write_tiny_store
+from featurestore.table import Table
+from tests.tiny_store import SIZES, TinyStore, write_tiny_store
 
 hashes = st.lists(st.integers(0, 2**64 - 1), max_size=30)
 
@@ -154,3 +157,38 @@ def test_pictures_of_test_that_an_entity_has(tmp_path: Path) -> None:
     assert found.examples == ("m7-0 ~ Q102", "m8-0 ~ Q103")
     assert found.rows[:2] == (("mentions", 7), ("entities", 2))
     assert "for 1 of them the entity is the gold" in found.what
+
+
+@pytest.fixture
+def with_thumbnails(tiny: TinyStore, monkeypatch: pytest.MonkeyPatch) -> Look:
+    """The tiny store, as if it had thumbnails: none of row 0, m6-0 and m8-0 are the entity 5's."""
+
+    def thumbnail(table: Table, row: int) -> bytes | None:
+        if row == 0:
+            return None
+        if table.name == "mentions":
+            return encoded(drawn(5 if row in (2, 6, 8) else 100 + row))
+        return encoded(drawn(row))
+
+    monkeypatch.setitem(
+        sys.modules, "featurestore.thumbnails", SimpleNamespace(thumbnail=thumbnail)
+    )
+    has = Table.__contains__
+    monkeypatch.setattr(Table, "__contains__", lambda t, f: f == "thumbnail" or has(t, f))
+    return Look(featurestore.open(tiny.path), Silent())
+
+
+def test_held_out_mentions_are_compared_with_every_entity(with_thumbnails: Look) -> None:
+    valid, test = similar_pictures(with_thumbnails)
+    assert (valid.count, valid.of, valid.examples) == (1, 2, ("m6-0 ~ Q105",))
+    assert (test.count, test.of, test.examples) == (1, 3, ("m8-0 ~ Q105",))
+    assert "none for 1" in test.what
+
+
+def test_without_pillow_that_is_said(
+    with_thumbnails: Look, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "PIL", None)
+    (found,) = similar_pictures(with_thumbnails)
+    assert found.skipped
+    assert "Pillow is not installed" in found.what

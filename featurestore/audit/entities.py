@@ -18,6 +18,7 @@ from featurestore.audit.finding import (
     not_looked_at,
 )
 from featurestore.audit.look import Look, row_blocks
+from featurestore.schema import NO_ROW
 
 #: Share of rows from which on a missing description or picture is a warning (chosen here: a tenth of
 #: the rows is more than the models of the published tables differ by).
@@ -45,7 +46,8 @@ def missing_descriptions(look: Look) -> Iterator[Finding]:
         yield found(severity, count, of, "entities have no description", _NO_DESCRIPTION, shown)
     for split, rows in look.mentions.splits.items():
         gold = look.gold[rows.start : rows.stop]
-        hit = np.flatnonzero((gold >= 0) & bare[gold])
+        known = np.flatnonzero(gold != NO_ROW)
+        hit = known[bare[gold[known]]]
         if len(hit):
             what = f"mentions of {split} have a gold without description"
             shown = examples_of(look.mentions, rows.start + hit)

@@ -29,8 +29,10 @@ class Groups:
         return len(self.starts)
 
     def __iter__(self) -> Iterator[np.ndarray]:
-        for start, size in zip(self.starts.tolist(), self.sizes.tolist(), strict=True):
-            yield self.members[start : start + size]
+        """The rows of each group, in the order of its first one."""
+        for group in np.argsort(self.members[self.starts]).tolist():
+            start = int(self.starts[group])
+            yield self.members[start : start + int(self.sizes[group])]
 
     @property
     def rows(self) -> int:

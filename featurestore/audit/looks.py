@@ -68,6 +68,7 @@ def picture_hash(data: bytes) -> int | None:
 
     try:
         with Image.open(BytesIO(data)) as picture:
+            picture.draft("L", picture.size)  # of a JPEG, only what is light and dark is decoded
             small = picture.convert("L").resize((9, 8), Image.Resampling.LANCZOS)
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
         return None
