@@ -40,8 +40,8 @@ class ValueExample:
 class ValueDifference:
     """A field of which ``differ`` of ``compared`` rows differ.
 
-    ``maximum``, ``mean``: absolute difference, over all finite values of the rows compared; ``None`` of
-    texts and of entities, where it would mean nothing.
+    ``maximum``, ``mean``: absolute difference, over all values of the rows compared, padding left out; to
+    or from NaN and infinity it counts as 0. ``None`` of texts and of entities, where it would mean nothing.
     """
 
     path: str
@@ -60,7 +60,6 @@ class _Sum:
     rows: list[np.ndarray]  # places among the matched rows that differ
     maximum: float = 0.0
     total: float = 0.0
-    values: int = 0
 
 
 class Comparison:
@@ -90,14 +89,13 @@ class Comparison:
         if not len(rows):
             return None
         plain = a.stored(field).schema.layout == "text" or path in _ENTITY_ROWS
-        every = len(matched) * found.values / len(unequal)  # equal rows differ by nothing
         return ValueDifference(
             path=path,
             layout=a.stored(field).schema.layout,
             compared=len(matched),
             differ=len(rows),
             maximum=None if plain else found.maximum,
-            mean=None if plain else found.total / max(every, 1),
+            mean=None if plain else found.total / max(_values(a, b, field, matched), 1),
             examples=self._examples(field, a, b, rows[:EXAMPLES]),
         )
 
@@ -216,13 +214,22 @@ def _add(found: _Sum, a: np.ndarray, b: np.ndarray) -> np.ndarray:
     x, y = a.reshape(rows, -1).astype(kind), b.reshape(rows, -1).astype(kind)
     unequal = (x != y) & ~((x != x) & (y != y))
     finite = np.isfinite(x) & np.isfinite(y)
-    found.values += int(finite.sum())
     if unequal.any():
         distance = np.abs(np.subtract(x, y, dtype=np.float64, where=finite, out=np.zeros(x.shape)))
         found.maximum = max(found.maximum, float(distance.max()))
         found.total += float(distance.sum())
     differing: np.ndarray = unequal.any(axis=1)
     return differing
+
+
+def _values(a: Table, b: Table, field: str, matched: Matched) -> int:
+    """How many values the rows of both hold; a ragged record as many as the longer one."""
+    stored = a.stored(field)
+    ragged = stored.schema.ragged
+    if not ragged:
+        return len(matched) * int(np.prod(stored.shape[1:], dtype=np.int64))
+    longer = np.maximum(a.view(ragged)[matched.a], b.view(ragged)[matched.b])
+    return int(longer.sum(dtype=np.int64)) * int(np.prod(stored.shape[2:], dtype=np.int64))
 
 
 def _value(value: Any) -> Any:

@@ -97,6 +97,10 @@ def test_differences_of_a_feature(tiny: TinyStore, tmp_path: Path, path: str) ->
     assert value.examples[0].a is None
 
 
+def _padded(text: np.ndarray) -> np.ndarray:
+    return np.pad(text, ((0, SIZES["S"] - len(text)), (0, 0)))
+
+
 def test_differences_of_ragged_records_of_another_length(tiny: TinyStore, tmp_path: Path) -> None:
     values = tiny_values(entities=8, mentions=10)
     texts, counts = list(values["entities/text_tokens"]), values["entities/token_count"].copy()
@@ -110,7 +114,15 @@ def test_differences_of_ragged_records_of_another_length(tiny: TinyStore, tmp_pa
     old = tiny.values["entities/text_tokens"][3]
     expected = np.abs(texts[3] - np.pad(old, ((0, SIZES["S"] - len(old)), (0, 0)))).max()
     rest = np.abs(tiny.values["entities/text_tokens"][5][1:]).max()
-    assert by_path["entities/text_tokens"].maximum == pytest.approx(max(expected, rest), rel=1e-6)
+    tokens = by_path["entities/text_tokens"]
+    assert tokens.maximum == pytest.approx(max(expected, rest), rel=1e-6)
+    before = tiny.values["entities/token_count"]
+    total = sum(
+        np.abs(_padded(texts[row]) - _padded(tiny.values["entities/text_tokens"][row])).sum()
+        for row in (3, 5)
+    )
+    values = np.maximum(before, counts).sum() * SIZES["D"]
+    assert tokens.mean == pytest.approx(total / values, rel=1e-6)
     example = by_path["entities/token_count"].examples[-1]
     assert (example.id, example.a, example.b) == (
         "Q105",
