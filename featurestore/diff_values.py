@@ -40,8 +40,8 @@ class ValueExample:
 class ValueDifference:
     """A field of which ``differ`` of ``compared`` rows differ.
 
-    ``maximum``, ``mean``: absolute difference, over all values of the rows compared, padding left out; to
-    or from NaN and infinity it counts as 0. ``None`` of texts and of entities, where it would mean nothing.
+    ``maximum``, ``mean``: absolute difference, over all values of the rows compared, padding left out;
+    to or from NaN and infinity it counts as 0. ``None`` of texts and of entities, which have none.
     """
 
     path: str

@@ -50,13 +50,17 @@ def test_zero_rows_are_told_from_those_that_have_a_reason(tmp_path: Path) -> Non
     pooled[[2, 4, 6]] = 0
     status[4] = 1
     ids = [f"Q{row}" for row in range(7)] + [PADDING]
-    means = values["entities/text_mean"]
-    means[7] = 0
+    means, counts = values["entities/text_mean"], values["entities/token_count"]
+    means[[1, 7]] = 0
+    counts[1], counts[7] = 2, SIZES["S"]
+    tokens = [np.ones((count, SIZES["D"]), np.float32) for count in counts]
     change = {
         "entities/image_pooled": pooled,
         "entities/image_status": status,
         "entities/id": ids,
         "entities/text_mean": means,
+        "entities/token_count": counts,
+        "entities/text_tokens": tokens,
     }
     findings = found_in("zero-rows", tmp_path, change=change)
     pictures = one(findings, "image_pooled")
@@ -64,7 +68,7 @@ def test_zero_rows_are_told_from_those_that_have_a_reason(tmp_path: Path) -> Non
     assert pictures.examples == ("Q2", "Q6")
     assert "1 more are padding, default pictures or empty" in pictures.what
     text = one(findings, "text_mean")
-    assert (text.severity, text.count, text.examples) == ("note", 1, (PADDING,))
+    assert (text.severity, text.count, text.examples) == ("note", 2, ("Q1", PADDING))
     assert len(findings) == 2
 
 

@@ -195,6 +195,17 @@ def test_rows_are_matched_by_id_and_candidates_by_the_entities_they_stand_for(
     assert not found.same
 
 
+def test_equal_row_numbers_of_other_entities_are_a_difference(
+    tiny: TinyStore, tmp_path: Path
+) -> None:
+    change = reordered([3, 1, 2, 0, 4, 5, 7, 6])
+    change = {path: value for path, value in change.items() if path.startswith("entities/")}
+    found = difference(tiny.path, changed(tmp_path, change))
+    moved = np.isin(tiny.values["mentions/gold"], [0, 3, 6, 7])
+    golds = next(value for value in found.values if value.path == "mentions/gold")
+    assert golds.differ == moved.sum() > 0
+
+
 def test_a_gold_that_is_another_entity_is_told_by_id(tiny: TinyStore, tmp_path: Path) -> None:
     change = reordered([3, 1, 2, 0, 4, 5, 7, 6])
     answer = np.full(10, SIZES["K"], np.int32)

@@ -114,6 +114,16 @@ def test_the_search_by_bands_finds_what_comparing_all_with_all_finds(
     assert list(zip(places.tolist(), bits_found.tolist(), strict=True)) == naive(queries, base)
 
 
+def test_whichever_bits_differ_a_near_hash_is_found() -> None:
+    rng = np.random.default_rng(0)
+    known = rng.integers(0, 2**64 - 1, 500, dtype=np.uint64)
+    flips = [rng.choice(64, MOST_BITS, replace=False).astype(np.uint64) for _ in known]
+    wanted = known ^ np.array([np.bitwise_or.reduce(np.uint64(1) << bits) for bits in flips])
+    places, bits = nearest(wanted, known)
+    assert (places == np.arange(len(known))).all()
+    assert (bits == MOST_BITS).all()
+
+
 def test_many_hashes_of_one_band_are_compared_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("featurestore.audit.looks._PAIRS", 64)
     rng = np.random.default_rng(0)
