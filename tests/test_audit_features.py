@@ -10,7 +10,7 @@ from featurestore.audit.features import RECORDS
 from featurestore.schema import PADDING
 from tests.audit_for_tests import K, found_by, found_in, one
 from tests.hdf5_edits import edited
-from tests.tiny_store import TinyStore, tiny_values, write_tiny_store
+from tests.tiny_store import SIZES, TinyStore, tiny_values, write_tiny_store
 
 # features ---------------------------------------------------------------------------------------
 
