@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from importlib import import_module
 from importlib.util import find_spec
 
 import numpy as np
@@ -16,6 +15,7 @@ from featurestore.audit.looks import MOST_BITS, PictureHashes, distances, hash_p
 from featurestore.progress import Stage
 from featurestore.schema import IMAGE_STATUS, NO_ROW
 from featurestore.table import Table
+from featurestore.thumbnails import thumbnail
 
 #: Splits whose pictures should be new to a model.
 HELD_OUT = ("valid", "test")
@@ -121,9 +121,8 @@ def similar_pictures(look: Look) -> Iterator[Finding]:
 
 def _thumbnails(table: Table, rows: range, stage: Stage) -> Iterator[tuple[int, bytes]]:
     """Row and JPEG of every row that has a picture."""
-    thumbnail = import_module("featurestore.thumbnails").thumbnail
     for row in rows:
-        data: bytes | None = thumbnail(table, row)
+        data = thumbnail(table, row)
         stage.advance(1)
         if data is not None:
             yield row, data
