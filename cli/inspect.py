@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import rich_click as click
 
-from cli.console import show, show_json
+from cli.console import clean, show, show_json, show_json_line, stderr
 
 
 @click.command()
@@ -23,8 +24,33 @@ from cli.console import show, show_json
     metavar="N",
     help="With --mention: show so many candidates, and the gold wherever it stands.",
 )
+@click.option("--web", is_flag=True, help="Browse the store in a browser, until Ctrl-C.")
+@click.option(
+    "--run",
+    "runs",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    metavar="RUN",
+    help="With --web: a run of this store; give several to compare them.",
+)
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=0,
+    metavar="N",
+    help="With --web: the port of this machine; 0 takes a free one.  [default: 0]",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of tables.")
-def inspect(store: Path, mention: str | None, entity: str | None, top: int, as_json: bool) -> None:
+def inspect(
+    store: Path,
+    mention: str | None,
+    entity: str | None,
+    top: int,
+    web: bool,
+    runs: tuple[Path, ...],
+    port: int,
+    as_json: bool,
+) -> None:
     """Show what a store holds: fields, splits, a mention, an entity.
 
     Lists tables and fields with shape, type, compression and size; splits with the share of
@@ -36,6 +62,7 @@ def inspect(store: Path, mention: str | None, entity: str | None, top: int, as_j
     $ drin-fs inspect demo/store.h5
     $ drin-fs inspect demo/store.h5 --mention 46351-0 --top 20
     $ drin-fs inspect demo/store.h5 --entity Q42 --json | jq .gold_of
+    $ drin-fs inspect demo/store.h5 --web --run runs/drin
 
     The same in Python: featurestore.summary.summarise, featurestore.describe.describe_mention and
     describe_entity.
@@ -48,6 +75,11 @@ def inspect(store: Path, mention: str | None, entity: str | None, top: int, as_j
 
     if mention is not None and entity is not None:
         raise click.UsageError("--mention and --entity: give one of them")
+    if web:
+        if mention is not None or entity is not None:
+            raise click.UsageError("--web shows every mention and entity: leave the others out")
+        _browse(store, runs, port, as_json)
+        return
     with featurestore.open(store) as opened:
         if mention is not None:
             row = find_row(opened, "mentions", mention)
@@ -59,3 +91,22 @@ def inspect(store: Path, mention: str | None, entity: str | None, top: int, as_j
         else:
             summary = summarise(opened)
             show_json(summary) if as_json else show(overview(summary))
+
+
+def _browse(store: Path, runs: tuple[Path, ...], port: int, as_json: bool) -> None:
+    """Serve the store to a browser on this machine, and say where."""
+    from cli.web.serve import HOST, serve
+
+    def opened(number: int) -> None:
+        url = f"http://{HOST}:{number}/"
+        if as_json:
+            show_json_line({"url": url, "port": number})
+            sys.stdout.flush()
+        lines = (
+            f"browse {store.name} at {url}",
+            f"from elsewhere: ssh -L {number}:{HOST}:{number} THIS_MACHINE, then the same address",
+            "Ctrl-C ends it",
+        )
+        stderr().print(*map(clean, lines), sep="\n", soft_wrap=True)
+
+    serve(store, runs, port=port, opened=opened)

@@ -95,9 +95,13 @@ class IdIndex:
             )
         return found
 
-    def _suggestion(self, wanted: str) -> str:
+    def nearest(self, wanted: str) -> list[str]:
+        """At most three ids that look like this one, the nearest first; among the first 200,000."""
         sample = np.arange(min(len(self._rows), 200_000))
-        near = difflib.get_close_matches(wanted, self._ids.at(sample), n=3, cutoff=0.5)
+        return difflib.get_close_matches(wanted, self._ids.at(sample), n=3, cutoff=0.5)
+
+    def _suggestion(self, wanted: str) -> str:
+        near = self.nearest(wanted)
         if near:
             return f"nearest ids: {', '.join(near)}"
         return "see some ids with: drin-fs inspect STORE"
