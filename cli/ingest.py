@@ -87,6 +87,13 @@ from cli.console import count, percent, plain_text, show, show_json, size, stder
     "with --dtype float32 from .npy.",
 )
 @click.option(
+    "--thumbnails",
+    type=click.Choice(["jpeg", "none"]),
+    default="jpeg",
+    show_default=True,
+    help="Keep every picture of raw data at 160 pixels, 4 to 8 kB each, for inspect to show.",
+)
+@click.option(
     "--mention-tokens",
     type=click.IntRange(3),
     default=128,

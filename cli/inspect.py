@@ -40,6 +40,7 @@ from cli.console import clean, show, show_json, show_json_line, stderr
     metavar="N",
     help="With --web: the port of this machine; 0 takes a free one.  [default: 0]",
 )
+@click.option("--no-images", is_flag=True, help="Leave pictures out of --mention and --entity.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of tables.")
 def inspect(
     store: Path,
@@ -49,6 +50,7 @@ def inspect(
     web: bool,
     runs: tuple[Path, ...],
     port: int,
+    no_images: bool,
     as_json: bool,
 ) -> None:
     """Show what a store holds: fields, splits, a mention, an entity.
@@ -61,7 +63,7 @@ def inspect(
     Examples:
     $ drin-fs inspect demo/store.h5
     $ drin-fs inspect demo/store.h5 --mention 46351-0 --top 20
-    $ drin-fs inspect demo/store.h5 --entity Q42 --json | jq .gold_of
+    $ drin-fs inspect demo/store.h5 --entity Q42 --json | jq .standing.gold_of
     $ drin-fs inspect demo/store.h5 --web --run runs/drin
 
     The same in Python: featurestore.summary.summarise, featurestore.describe.describe_mention and
@@ -70,6 +72,7 @@ def inspect(
     import featurestore
     from cli.render import overview
     from cli.render_row import entity_view, mention_view
+    from cli.terminal_picture import picture_view
     from featurestore.describe import describe_entity, describe_mention, find_row
     from featurestore.summary import summarise
 
@@ -84,10 +87,13 @@ def inspect(
         if mention is not None:
             row = find_row(opened, "mentions", mention)
             one = describe_mention(opened, row, top=top)
-            show_json(one) if as_json else show(mention_view(one))
+            pictures = [] if as_json or no_images else picture_view(opened.mentions, row)
+            show_json(one) if as_json else show(*pictures, mention_view(one))
         elif entity is not None:
-            entity_row = describe_entity(opened, find_row(opened, "entities", entity))
-            show_json(entity_row) if as_json else show(entity_view(entity_row))
+            row = find_row(opened, "entities", entity)
+            other = describe_entity(opened, row)
+            pictures = [] if as_json or no_images else picture_view(opened.entities, row)
+            show_json(other) if as_json else show(*pictures, entity_view(other))
         else:
             summary = summarise(opened)
             show_json(summary) if as_json else show(overview(summary))

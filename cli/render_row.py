@@ -12,6 +12,7 @@ from rich.text import Text
 from cli.console import clean, count, figure, plain_text
 from cli.render_parts import LAYOUT_STYLE, beginning, facts, grid, marked, yielding
 from featurestore.describe import EntityLine, EntitySummary, FieldStatistics, MentionSummary
+from featurestore.rivals import Standing
 
 _LOGITS = "CLIP logits (100·cos): the mention's picture and the entity's text, and the reverse"
 
@@ -47,8 +48,10 @@ def entity_view(entity: EntitySummary) -> RenderableType:
         if value
     ]
     lines += _picture(entity.image_path, entity.image_status)
-    lines.append(("gold of", plain_text(_mentions(entity.gold_of, entity.gold_examples))))
-    lines.append(("candidate of", plain_text(_mentions(entity.candidate_of))))
+    standing = entity.standing
+    lines.append(("gold of", plain_text(_mentions(standing.gold_of, standing.gold_examples))))
+    lines.append(("candidate of", plain_text(_mentions(standing.candidate_of))))
+    lines += [("competes with", _rivals(standing))] if standing.rivals else []
     lines += _values(entity.values)
     return Group(title, Text(), facts(lines), Text(), _statistics(entity.statistics))
 
@@ -59,6 +62,15 @@ def _mentions(number: int, examples: Sequence[str] = ()) -> str:
         return words
     more = ", …" if number > len(examples) else ""
     return f"{words}: {', '.join(examples)}{more}"
+
+
+def _rivals(standing: Standing) -> Text:
+    """The entities that are most often in the same candidate lists, one a line."""
+    lines = (
+        f"{clean(rival.id)}  {clean(rival.title or '')}  in {count(rival.shared)} of the lists"
+        for rival in standing.rivals
+    )
+    return Text("\n".join(lines))
 
 
 def _gold(mention: MentionSummary) -> Text:

@@ -15,9 +15,10 @@ import numpy as np
 
 from featurestore.catalog import StoredField
 from featurestore.errors import StoreError, UnknownId
+from featurestore.rivals import Standing, standing
 from featurestore.schema import FIELDS, NO_ROW
 from featurestore.store import Store
-from featurestore.summary import blocks, status_word
+from featurestore.summary import status_word
 from featurestore.table import Table
 
 
@@ -86,7 +87,7 @@ class MentionSummary:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EntitySummary:
-    """One entity. ``gold_of``: mentions whose gold it is; ``candidate_of``: whose candidate it is."""
+    """One entity, and the mentions that point at it."""
 
     row: int
     id: str
@@ -95,15 +96,9 @@ class EntitySummary:
     text: str | None
     image_path: str | None
     image_status: str | None
-    gold_of: int
-    candidate_of: int
-    gold_examples: tuple[str, ...]  # ids of the first mentions whose gold it is
+    standing: Standing
     values: dict[str, Any]
     statistics: tuple[FieldStatistics, ...]
-
-
-#: How many mentions an entity's summary names.
-_EXAMPLES = 5
 
 
 def find_row(store: Store, name: str, key: str) -> int:
@@ -162,25 +157,16 @@ def describe_mention(store: Store, row: int, *, top: int = 10) -> MentionSummary
 
 
 def describe_entity(store: Store, row: int) -> EntitySummary:
-    """Describe an entity, and count the mentions that point at it.
+    """Describe an entity, who points at it, and whom it competes with.
 
     Raises:
         UnknownId: no such row.
         FieldMissing: the store lacks ids, sentences, candidates, golds or answers.
     """
-    table, mentions = _complete(store.entities), _complete(store.mentions)
+    table = _complete(store.entities)
+    _complete(store.mentions)
     table[row]  # refuses a row outside the table
     values = _plain_values(table, row)
-    every = range(len(mentions))
-    gold_of, first, examples = 0, 0, np.empty(0, np.int64)
-    for block in blocks(mentions, "gold", every):
-        hits = np.flatnonzero(block == row)
-        examples = np.append(examples, first + hits)[:_EXAMPLES]
-        gold_of += len(hits)
-        first += len(block)
-    listed = sum(
-        int((block == row).any(axis=1).sum()) for block in blocks(mentions, "candidates", every)
-    )
     return EntitySummary(
         row=row,
         id=values.pop("id"),
@@ -189,9 +175,7 @@ def describe_entity(store: Store, row: int) -> EntitySummary:
         text=values.pop("text", None),
         image_path=values.pop("image_path", None),
         image_status=_status(values),
-        gold_of=gold_of,
-        candidate_of=listed,
-        gold_examples=tuple(mentions.ids(examples)),
+        standing=standing(store, row),
         values=values,
         statistics=tuple(_statistics(table, row)),
     )

@@ -96,12 +96,10 @@ class FeatureWriter:
         Args:
             compressed: share of its size that a record keeps, unless some are there to tell.
         """
-        done = int(self.array.written.done.sum())
-        row = math.prod(self.shape[1:]) * self.dtype.itemsize
         if isinstance(self.array, RecordArray):
-            mean = self.array.stored_bytes / done if done else compressed * row
-            return int((self.shape[0] - done) * mean)
-        return (self.shape[0] - done) * row
+            return self.array.bytes_left(compressed)
+        done = int(self.array.written.done.sum())
+        return (self.shape[0] - done) * math.prod(self.shape[1:]) * self.dtype.itemsize
 
     def write(self, rows: range | np.ndarray, values: Records) -> None:
         """Write rows; those that are there already, from before an interruption, stay as they are.

@@ -14,6 +14,7 @@ DeviceName = Literal["auto", "cpu", "cuda"]
 DetectorName = Literal["fasterrcnn", "maskrcnn", "none"]
 TitleMatch = Literal["exact", "normalised"]
 Padding = Literal["auto", "drop", "keep"]
+Thumbnails = Literal["jpeg", "none"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,9 +40,14 @@ class IngestOptions:
     entity_tokens: int = 64  # S
     mention_objects: int = 3
     entity_objects: int = 1
+    thumbnails: Thumbnails = "jpeg"  # small pictures to browse; raw data only
     title_match: TitleMatch = "exact"  # raw WikiDiverse: when a gold is a candidate
     candidates: int = 100  # MIMIC's layout, which has none: so many are made for each mention
     limit: int | None = None
+
+    def objects_of(self, table: str) -> int:
+        """Objects that are kept of each picture of a table."""
+        return self.entity_objects if table == "entities" else self.mention_objects
 
     def keeps_padding(self, layout: str) -> bool:
         """Whether what stands at padded positions is stored, for an exact way back to ``.npy``.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
@@ -66,6 +67,17 @@ class RecordArray(PartArray):
         self.sums[rows] = packed.sums
         self.stored_bytes += int(packed.sizes.sum())
         self.written.add(rows, bytes_of(packed.sums))
+
+    def bytes_left(self, compressed: float) -> int:
+        """About how many bytes the rows take that are not written yet.
+
+        Args:
+            compressed: share of its size that a record keeps, unless some are there to tell.
+        """
+        done = int(self.written.done.sum())
+        row = math.prod(self.shape[1:]) * self.dtype.itemsize
+        mean = self.stored_bytes / done if done else compressed * row
+        return int((self.shape[0] - done) * mean)
 
     def chunk(self, row: int) -> np.ndarray:
         """The stored bytes of a record."""

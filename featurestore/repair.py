@@ -125,6 +125,8 @@ def options_of(provenance: Mapping[str, Any]) -> IngestOptions:
     told = provenance.get("options", {})
     known = {field.name for field in fields(IngestOptions)}
     values = {name: value for name, value in told.items() if name in known}
+    if "image_encoder" in told:
+        values.setdefault("thumbnails", "none")  # it was made before there were any
     if values.get("boxes") is not None:
         values["boxes"] = Path(values["boxes"])
     with suppress(TypeError, ValueError):

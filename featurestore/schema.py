@@ -8,6 +8,7 @@ C      K + 1: the candidates, then the gold slot
 T      tokens of the mention's sentence      S   tokens of the entity text
 R      regions of a picture (49 = 7×7)       O   detected objects kept
 D      text width    V   visual width        P   CLIP embedding width
+J      bytes kept of a thumbnail
 =====  ==================================================================
 """
 
@@ -72,6 +73,7 @@ class Field:
 
 
 _TEXT, _IMG, _DET, _CLIP = "--text-encoder", "--image-encoder", "--detector", "--clip"
+_THUMBS = "--thumbnails, raw source"
 
 
 def _text(table: Table, name: str, doc: str, made_by: str = "") -> Field:
@@ -102,6 +104,14 @@ def _picture_fields(table: Table) -> tuple[Field, ...]:
         _column(
             table, "image_status", (), "uint8", "enum",
             "0 ok; 1 missing, 2 broken, 3 too small (<50×50): default picture used; 4 unknown",
+        ),
+        _column(
+            table, "thumbnail_size", (), "int32", "byte",
+            "bytes of the thumbnail; 0 = no picture of its own", _THUMBS,
+        ),
+        Field(
+            table, "thumbnail", "record", ("J",), "uint8", "JPEG",
+            "the picture, at most 160 pixels a side", _THUMBS, "thumbnail_size",
         ),
         _view(table, "objects", ("O", "V"), "pooled feature of each detected box", _DET),
         _column(

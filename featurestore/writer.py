@@ -76,6 +76,7 @@ class StoreWriter:
         self._contents = Contents()
         self._features: dict[str, FeatureWriter] = {}
         self._columns: dict[str, RowArray] = {}
+        self._records: dict[str, RecordArray] = {}
         self._digest = blake2b(digest_size=16)
         self._work = Work(claim, identity)
         self._note = note
@@ -259,6 +260,20 @@ class StoreWriter:
         self._features[path] = writer
         return writer
 
+    def records(self, path: str, shape: tuple[int, ...], codec: Codec) -> RecordArray | None:
+        """Start a compressed record field that is no feature: its dtype is the schema's.
+
+        None where the table has no rows, and nothing is to be written.
+        """
+        if not self.rows(BY_PATH[path].table):
+            self.growing_column(path, shape)
+            return None
+        field = self._schema(path, None)
+        whole, dtype = (self.rows(field.table), *shape), np.dtype(field.dtype)
+        array = self._parts.take_up(RecordArray(self._work, path, whole, dtype, codec))
+        self._records[path] = array
+        return array
+
     def growing_column(self, path: str, shape: tuple[int, ...] = ()) -> RowArray:
         """Start a column whose rows are written in any order."""
         field = self._schema(path, None)
@@ -300,7 +315,8 @@ class StoreWriter:
         Args:
             compressed: share of its size that a record keeps, unless some are there to tell.
         """
-        return sum(feature.bytes_left(compressed) for feature in self._features.values())
+        features = sum(feature.bytes_left(compressed) for feature in self._features.values())
+        return features + sum(records.bytes_left(compressed) for records in self._records.values())
 
     def every(self, derive: Callable[..., Result], *items: Iterable[Any]) -> Iterator[Result]:
         """``derive`` of each of the items, in their order; every core begins with it at once."""
@@ -352,6 +368,9 @@ class StoreWriter:
         for path, feature in self._features.items():
             check_complete(feature.array.written, path)
             self._contents.add_feature(BY_PATH[path], feature.array)
+        for path, records in self._records.items():
+            check_complete(records.written, path)
+            self._contents.add_feature(BY_PATH[path], records)
         made = {key: provenance[key] for key in sorted(provenance) if key != "run"}
         self._digest.update(json.dumps(made, sort_keys=True).encode())
         fields = sorted((path, str(f.dtype), list(f.shape)) for path, f in self._features.items())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 
 import h5py
@@ -17,6 +18,7 @@ from featurestore import Store
 from featurestore import summary as summary_module
 from featurestore.describe import describe_entity, describe_mention, find_row
 from featurestore.errors import UnknownId
+from featurestore.rivals import standing
 from featurestore.schema import FIELDS
 from featurestore.summary import StoreSummary, TableSummary, summarise
 from tests.hdf5_edits import edited
@@ -214,10 +216,24 @@ def test_zeros_are_counted(tmp_path: Path) -> None:
 def test_an_entity_counts_the_mentions_that_point_at_it(tiny: TinyStore, store: Store) -> None:
     golds, lists = tiny.values["mentions/gold"], tiny.values["mentions/candidates"]
     for row in range(len(store.entities)):
-        entity = describe_entity(store, row)
+        entity = describe_entity(store, row).standing
         assert entity.gold_of == (golds == row).sum()
         assert entity.candidate_of == sum(row in places for places in lists.tolist())
         assert entity.gold_examples == tuple(f"m{i}-0" for i in np.flatnonzero(golds == row)[:5])
+
+
+def test_an_entity_competes_with_those_that_share_its_lists(tiny: TinyStore, store: Store) -> None:
+    lists = [set(places) for places in tiny.values["mentions/candidates"].tolist()]
+    for row in range(len(store.entities)):
+        together = Counter(
+            other for places in lists if row in places for other in places if other != row
+        )
+        wanted = sorted(together.items(), key=lambda item: (-item[1], item[0]))[:3]
+        rivals = standing(store, row, top=3).rivals
+        assert [(rival.row, rival.shared) for rival in rivals] == wanted
+        assert [rival.id for rival in rivals] == store.entities.ids([r for r, _ in wanted])
+        text = shown(entity_view(describe_entity(store, row)), width=100)
+        assert (f"in {wanted[0][1]} of the lists" in text) if wanted else True
 
 
 def test_only_the_first_mentions_of_an_entity_are_named(tmp_path: Path) -> None:
@@ -225,7 +241,7 @@ def test_only_the_first_mentions_of_an_entity_are_named(tmp_path: Path) -> None:
     tiny = write_tiny_store(tmp_path / "s.h5", change={"mentions/gold": golds})
     with featurestore.open(tiny.path) as store:
         entity = describe_entity(store, 2)
-        assert entity.gold_examples == ("m0-0", "m1-0", "m2-0", "m3-0", "m4-0")
+        assert entity.standing.gold_examples == ("m0-0", "m1-0", "m2-0", "m3-0", "m4-0")
         text = shown(entity_view(entity), width=100)
         assert "9 mentions: m0-0, m1-0, m2-0, m3-0, m4-0, …" in text
 

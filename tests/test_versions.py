@@ -117,7 +117,7 @@ def test_every_store_of_this_version_is_among_them(tmp_path: Path) -> None:
         fresh = write_tiny_store(
             tmp_path / f"{compression}.h5", compression=compression, dtype=dtype, seed=7
         )
-        kept = json.loads(DIGESTS.read_text())[f"format1-header1-{compression}.h5"]
+        kept = json.loads(DIGESTS.read_text())[f"format1-thumbnails-{compression}.h5"]
         assert by_us(fresh.path) == kept
 
 

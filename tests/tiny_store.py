@@ -9,13 +9,14 @@ from typing import Any
 import numpy as np
 
 from featurestore.codecs import Compression
-from featurestore.schema import BY_PATH, FIELDS
+from featurestore.schema import BY_PATH, FEATURE, FIELDS
+from featurestore.thumbnails import ThumbnailWriter
 from featurestore.versions import program_versions
 from featurestore.views import region_mean, span_mean, token_max, token_mean
 from featurestore.writer import FeatureDtype, StoreWriter
 
 #: Lengths of the axes, all different, so that a mixed-up axis shows.
-SIZES = {"D": 6, "V": 10, "P": 5, "S": 7, "T": 9, "R": 4, "O": 3, "4": 4, "K": 4, "C": 5}
+SIZES = {"D": 6, "V": 10, "P": 5, "S": 7, "T": 9, "R": 4, "O": 3, "4": 4, "K": 4, "C": 5, "J": 24}
 
 PROVENANCE: dict[str, Any] = {
     "source": {"layout": "raw", "fingerprint": "00ff"},
@@ -67,7 +68,7 @@ def tiny_values(*, entities: int, mentions: int, seed: int = 0) -> dict[str, Any
     values: dict[str, Any] = {
         f.path: rng.standard_normal((rows[f.table], *shape_of(f.path))).astype(np.float32)
         for f in FIELDS
-        if f.layout in ("view", "record")
+        if f.dtype == FEATURE
     }
     for table, longest in (("entities", SIZES["S"]), ("mentions", SIZES["T"])):
         counts = rng.integers(2, longest + 1, rows[table]).astype(np.int32)
@@ -75,6 +76,12 @@ def tiny_values(*, entities: int, mentions: int, seed: int = 0) -> dict[str, Any
         values[f"{table}/token_count"] = counts
         values[f"{table}/text_tokens"] = texts
         values[f"{table}/text_cls"] = _stack([t[0] for t in texts], SIZES["D"])
+        jpegs = np.random.default_rng([seed, rows[table]])
+        sizes = jpegs.integers(0, SIZES["J"] + 1, rows[table]).astype(np.int32)
+        values[f"{table}/thumbnail_size"] = sizes
+        values[f"{table}/thumbnail"] = [
+            np.frombuffer(jpegs.bytes(size), np.uint8) for size in sizes.tolist()
+        ]
         statuses = rng.choice(5, rows[table], p=[0.6, 0.1, 0.1, 0.1, 0.1])
         values[f"{table}/image_status"] = statuses.astype(np.uint8)
         values[f"{table}/image_path"] = [f"{table}/{i}.jpg" for i in range(rows[table])]
@@ -145,13 +152,16 @@ def write_values(
         writer.table(table, values[f"{table}/id"])
     writer.splits(splits)
     for field in FIELDS:
-        if field.path in without or field.name == "id":
+        if field.path in without or field.name in ("id", "thumbnail_size"):
             continue
         value = values[field.path]
         if field.layout == "text":
             writer.text(field.path, value)
         elif field.layout == "column":
             writer.column(field.path, value)
+        elif field.name == "thumbnail":
+            thumbnails = ThumbnailWriter(writer, field.table, room=SIZES["J"])
+            thumbnails.write(np.arange(len(value)), [jpeg.tobytes() for jpeg in value])
         else:
             rows = writer.rows(field.table)
             feature = writer.feature(field.path, shape_of(field.path))
@@ -190,7 +200,8 @@ def expected(tiny: TinyStore, path: str, rows: list[int]) -> Any:
     if not BY_PATH[path].ragged:
         return value[rows]
     longest = max((len(value[row]) for row in rows), default=shape_of(path)[0])
-    out = np.zeros((len(rows), longest, SIZES["D"]), np.float32)
+    dtype = np.uint8 if BY_PATH[path].dtype == "uint8" else np.float32
+    out = np.zeros((len(rows), longest, *shape_of(path)[1:]), dtype)
     for place, row in enumerate(rows):
         out[place, : len(value[row])] = value[row]
     return out

@@ -25,6 +25,7 @@ from featurestore.encoders.loading import (
 )
 from featurestore.encoders.opening import open_picture
 from featurestore.encoders.seen import Seen, look
+from featurestore.encoders.small import small_jpeg
 from featurestore.errors import EncoderError
 
 #: Side of the square that pictures are brought to before the encoder and the detector.
@@ -45,12 +46,14 @@ class PictureBatch(NamedTuple):
     pictures: list[Image.Image]
     status: NDArray[np.uint8]  # (b,) codes of schema.IMAGE_STATUS
     seen: NDArray[np.int64]  # (b, 3) what tells each file from another (featurestore.encoders.seen)
+    thumbnails: list[bytes]  # JPEGs; nothing where the picture is absent, or none were asked for
 
 
 class _Opened(NamedTuple):
     picture: Image.Image | None
     status: int
     seen: Seen
+    thumbnail: bytes
 
 
 def read_pictures(
@@ -59,6 +62,7 @@ def read_pictures(
     batch_size: int = 64,
     batch_pixels: int = 2**26,
     workers: int = 2,
+    thumbnails: bool = False,
 ) -> Iterator[PictureBatch]:
     """Open ``paths`` in order, a batch at a time, decoding ahead in threads.
 
@@ -66,10 +70,11 @@ def read_pictures(
         batch_size: pictures in a batch, at most.
         batch_pixels: a batch ends early at this many pixels (2**26 are 200 MB).
         workers: decoding threads; each is at most two pictures ahead.
+        thumbnails: make them, too.
     """
     batch: list[_Opened] = []
     pixels = 0
-    for opened in _opened_ahead(paths, workers):
+    for opened in _opened_ahead(paths, workers, thumbnails):
         batch.append(opened)
         picture = opened.picture
         pixels += picture.width * picture.height if picture else FRAME * FRAME
@@ -80,20 +85,24 @@ def read_pictures(
         yield _picture_batch(batch)
 
 
-def _opened_ahead(paths: Iterable[Path | None], workers: int) -> Iterator[_Opened]:
+def _opened_ahead(
+    paths: Iterable[Path | None], workers: int, thumbnails: bool
+) -> Iterator[_Opened]:
     ahead: deque[Future[_Opened]] = deque()
     with ThreadPoolExecutor(workers) as pool:
         for path in paths:
-            ahead.append(pool.submit(_open, path))
+            ahead.append(pool.submit(_open, path, thumbnails))
             if len(ahead) > 2 * workers:
                 yield ahead.popleft().result()
         while ahead:
             yield ahead.popleft().result()
 
 
-def _open(path: Path | None) -> _Opened:
+def _open(path: Path | None, with_thumbnail: bool) -> _Opened:
     seen = look(path)  # first: a file that is replaced between the two is another one later on
-    return _Opened(*open_picture(path), seen)
+    picture, status = open_picture(path)
+    thumbnail = small_jpeg(picture) if picture is not None and with_thumbnail else b""
+    return _Opened(picture, status, seen, thumbnail)
 
 
 def _picture_batch(opened: list[_Opened]) -> PictureBatch:
@@ -101,6 +110,7 @@ def _picture_batch(opened: list[_Opened]) -> PictureBatch:
         [each.picture or default_picture() for each in opened],
         np.array([each.status for each in opened], np.uint8),
         np.array([each.seen for each in opened], np.int64),
+        [each.thumbnail for each in opened],
     )
 
 

@@ -30,6 +30,7 @@ from featurestore.options import IngestOptions
 from featurestore.progress import Progress
 from featurestore.row_arrays import KeptRows
 from featurestore.sources.pictures import STATUS_CODE
+from featurestore.thumbnails import ThumbnailWriter
 from featurestore.writer import StoreWriter
 
 #: Distinct pictures after which nothing is half done (chosen here: four batches of the encoders).
@@ -68,8 +69,8 @@ class Pictures:
         self._choices = choices
         self._encoders = encoders
         self._root = root
-        self._keep = options.entity_objects if table == "entities" else options.mention_objects
-        self._sink = PictureSink.create(writer, table, encoders, self._keep, clip)
+        self._keep = options.objects_of(table)
+        self._sink = PictureSink.create(writer, table, encoders, options, clip)
 
     def write(self, progress: Progress) -> int:
         """Write every picture field of the table that has an encoder, and where pictures came from.
@@ -135,15 +136,17 @@ class Pictures:
     ) -> None:
         names = distinct.values[numbers[0] : numbers[-1] + 1]
         first = int(numbers[0])
-        for batch in read_pictures(self._root / name for name in names):
+        paths = (self._root / name for name in names)
+        for batch in read_pictures(paths, thumbnails=self._sink.thumbnails is not None):
             read = np.arange(first, first + len(batch.pictures))
             good = batch.status == _OK
             if good.any():
                 chosen = [p for p, ok in zip(batch.pictures, good, strict=True) if ok]
                 owners = [rows[distinct.first_row(n)] for n in read[good].tolist()]
                 features = self._encode(chosen, owners)
+                jpegs = [jpeg for jpeg, ok in zip(batch.thumbnails, good, strict=True) if ok]
                 for places, pictures in distinct.rows(read[good], block=self._sink.block):
-                    self._sink.write(rows[places], features, pictures)
+                    self._sink.write(rows[places], features, pictures, jpegs)
             found = np.column_stack([batch.status, batch.seen])
             for places, pictures in distinct.rows(read, block=1 << 20):
                 files.write(rows[places], found[pictures])
@@ -158,7 +161,7 @@ class Pictures:
         features = self._encode([default_picture()], rows[:1].tolist())
         for first in range(0, len(rows), sink.block):
             part = rows[first : first + sink.block]
-            sink.write(part, features, np.zeros(len(part), np.int64))
+            sink.write(part, features, np.zeros(len(part), np.int64), [b""])
 
     def _encode(self, pictures: Sequence[Image.Image], owners: Sequence[int]) -> PictureFeatures:
         """``owners``: a row of each picture; names it to a detector that replays recorded boxes."""
@@ -207,8 +210,10 @@ class PictureSink:
         objects: FeatureWriter | None,
         keep: int,
         clip: ClipPairs | None,
+        thumbnails: ThumbnailWriter | None,
         block: int,
     ) -> None:
+        self.thumbnails = thumbnails
         self._writer, self._table = writer, table
         self._images, self._pooled, self._objects, self._clip = images, pooled, objects, clip
         self._boxes = self._scores = None
@@ -224,10 +229,10 @@ class PictureSink:
         writer: StoreWriter,
         table: str,
         encoders: Encoders,
-        keep: int,
+        options: IngestOptions,
         clip: ClipPairs | None,
     ) -> PictureSink:
-        image = encoders.image
+        image, keep = encoders.image, options.objects_of(table)
         regions = 1 if image is None else image.regions
         images = pooled = objects = None
         if image is not None:
@@ -245,6 +250,7 @@ class PictureSink:
             objects=objects,
             keep=keep,
             clip=clip,
+            thumbnails=ThumbnailWriter(writer, table) if options.thumbnails == "jpeg" else None,
             block=block_rows(4 * regions * (image.width if image else 1)),
         )
 
@@ -258,12 +264,23 @@ class PictureSink:
             if not files.has(rows):
                 return False
             rows = rows[files.values[rows, STATUS] == _OK]
-        fields = (self._images, self._pooled, self._objects, self._boxes, self._scores)
+        fields = (
+            *(self._images, self._pooled, self._objects, self._boxes, self._scores),
+            self.thumbnails,
+        )
         written = all(field.has(rows) for field in fields if field is not None)
         return written and (self._clip is None or self._clip.has_images(self._table, rows))
 
-    def write(self, rows: np.ndarray, features: PictureFeatures, places: np.ndarray) -> None:
-        """Row ``rows[i]`` gets the features of picture ``places[i]``."""
+    def write(
+        self,
+        rows: np.ndarray,
+        features: PictureFeatures,
+        places: np.ndarray,
+        thumbnails: Sequence[bytes],
+    ) -> None:
+        """Row ``rows[i]`` gets the features, and the thumbnail, of picture ``places[i]``."""
+        if self.thumbnails is not None:
+            self.thumbnails.write(rows, [thumbnails[place] for place in places.tolist()])
         if self._images is not None and features.regions is not None:
             self._images.write(rows, features.regions[places])
         if self._pooled is not None and features.pooled is not None:

@@ -30,7 +30,7 @@ WINDOW = 1024
 #: Options that every raw dataset reads.
 READS = (
     *("text_encoder", "image_encoder", "clip", "detector", "detector_weights", "boxes"),
-    *("device", "encoder_dtype", "dtype", "compression", "padding", "limit"),
+    *("device", "encoder_dtype", "dtype", "compression", "padding", "limit", "thumbnails"),
     *("mention_tokens", "entity_tokens", "mention_objects", "entity_objects"),
 )
 
