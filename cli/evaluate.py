@@ -19,7 +19,7 @@ _KEYS = {
 }
 
 #: Options that make sense only without --model, and only with it.
-_OF_RUNS = ("store", "other_store")
+_OF_RUNS = ("store", "other_store", "record")
 _OF_MODELS = ("run", "settings", "overwrite")
 
 
@@ -57,6 +57,7 @@ _OF_MODELS = ("run", "settings", "overwrite")
 )
 @click.option("--store", type=click.Path(path_type=Path), help="Where the run's store is now.")
 @click.option("--other-store", is_flag=True, help="Allow a store the run was not trained from.")
+@click.option("--record", is_flag=True, help="Write ranks and scores of the split into the RUN.")
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), help="Default: as trained.")
 @click.option(
     "--precision", type=click.Choice(["32", "bf16-mixed", "16-mixed"]), help="Default: as trained."
@@ -69,6 +70,7 @@ def evaluate(
 
     For the settings it was trained with, the figures equal those of the run's summary.
     An untrained model has the defaults of drin-fs train instead.
+    With --record, drin-fs inspect --errors RUN can show the split's mistakes.
 
     \b
     Examples:
@@ -76,6 +78,7 @@ def evaluate(
     $ drin-fs evaluate runs/drin --split valid --ties pessimistic --denominator retrieved
     $ drin-fs evaluate runs/text --protocol full-kb
     $ drin-fs evaluate runs/drin --store /data/wikimel.h5 --json
+    $ drin-fs evaluate runs/drin --split train --record
     $ drin-fs evaluate wikimel.h5 --model clip --set model.pair=text-image
     $ drin-fs evaluate wikimel.h5 --model bert -o runs/bert
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Group, RenderableType
 from rich.table import Table
@@ -11,14 +11,24 @@ from rich.text import Text
 
 from cli.console import clean, count, figure, plain_text
 from cli.render_parts import LAYOUT_STYLE, beginning, facts, grid, marked, yielding
+from cli.render_run import verdict_columns, verdict_line
 from featurestore.describe import EntityLine, EntitySummary, FieldStatistics, MentionSummary
 from featurestore.rivals import Standing
+
+if TYPE_CHECKING:
+    from linker.verdicts import MentionVerdict
 
 _LOGITS = "CLIP logits (100·cos): the mention's picture and the entity's text, and the reverse"
 
 
-def mention_view(mention: MentionSummary) -> RenderableType:
-    """The sentence with the mention marked, its candidates, and the numbers of its features."""
+def mention_view(
+    mention: MentionSummary, verdicts: Sequence[MentionVerdict] = ()
+) -> RenderableType:
+    """The sentence with the mention marked, its candidates, and the numbers of its features.
+
+    Args:
+        verdicts: of runs on this mention; each adds a line, and the columns of score and rank.
+    """
     where = f"row {count(mention.row)}" + (f" of {mention.split}" if mention.split else "")
     title = Text.assemble("mention ", plain_text(mention.id, "bold"), (f"   {clean(where)}", "dim"))
     values = {name: value for name, value in mention.values.items() if name != "mention"}
@@ -26,9 +36,11 @@ def mention_view(mention: MentionSummary) -> RenderableType:
         ("sentence", marked(mention.sentence, mention.span)),
         ("gold", _gold(mention)),
         *_picture(mention.image_path, mention.image_status),
+        *(verdict_line(verdict, mention) for verdict in verdicts),
         *_values(values),
     ]
-    parts: list[RenderableType] = [title, Text(), facts(lines), Text(), _candidates(mention)]
+    table = _candidates(mention, verdicts)
+    parts: list[RenderableType] = [title, Text(), facts(lines), Text(), table]
     if any(line.sim_image_text is not None for line in mention.candidates):
         parts.append(Text(_LOGITS, "dim"))
     return Group(*parts, Text(), _statistics(mention.statistics))
@@ -101,10 +113,15 @@ def _values(values: dict[str, Any]) -> Iterator[tuple[str, RenderableType]]:
         yield "values", plain_text(" · ".join(words))
 
 
-def _candidates(mention: MentionSummary) -> Table:
+def _candidates(mention: MentionSummary, verdicts: Sequence[MentionVerdict]) -> Table:
     """One line a candidate; columns that no line fills are left out."""
     lines = mention.candidates
-    table = grid("Candidates", "rank", "", "id", right=("rank",))
+    order: Sequence[int] = range(mention.retrieved)
+    title, place = "Candidates", "rank"
+    if verdicts:
+        order = verdicts[0].order
+        title, place = f"Candidates, best of {clean(verdicts[0].name)} first", "listed"
+    table = grid(title, place, "", "id", right=(place,))
     cells: list[Callable[[EntityLine], RenderableType]] = [
         lambda line: str(line.rank) if line.rank else "–",
         lambda line: "★" if line.is_gold else " ",
@@ -113,6 +130,10 @@ def _candidates(mention: MentionSummary) -> Table:
     if any(line.title and line.title != line.id for line in lines):
         table.add_column("title")
         cells.append(lambda line: yielding(clean(line.title or "")))
+    for verdict in verdicts:
+        for head, cell in verdict_columns(verdict):
+            table.add_column(head, justify="right", no_wrap=True)
+            cells.append(cell)
     if any(line.sim_image_text is not None for line in lines):
         table.add_column("image–text", justify="right", no_wrap=True)
         table.add_column("text–image", justify="right", no_wrap=True)
@@ -123,8 +144,8 @@ def _candidates(mention: MentionSummary) -> Table:
     if any(line.text for line in lines):
         table.add_column("description")
         cells.append(lambda line: beginning(line.text or ""))
-    for line in lines:
-        if line.is_gold and (line.rank is None or line.rank > len(lines)):
+    for number, line in enumerate(lines):
+        if line.is_gold and (line.rank is None or order[number] != line.rank - 1):
             table.add_section()  # the gold stands further down, or was not retrieved
         table.add_row(*(cell(line) for cell in cells), style="green" if line.is_gold else "")
     return table

@@ -83,7 +83,7 @@ class TitleIndex:
         held, grams_of, lengths = array("i"), array("i"), array("i")
         for row, title in enumerate(titles):
             spelling = _spelling(title)
-            name = _BRACKET.sub("", spelling) or spelling
+            name = bare_name(title)
             equal.setdefault(spelling, []).append(row)
             equal_but_bracket.setdefault(name, []).append(row)
             grams = _grams(name)
@@ -166,6 +166,15 @@ def _spelling(name: str) -> str:
     """What two names have in common if they are equal: case, Unicode form and blanks do not count."""
     folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold())
     return " ".join(folded.replace("_", " ").split())
+
+
+def bare_name(title: str) -> str:
+    """What two titles share if they name their entities alike, as ``Paris`` and ``paris (Texas)`` do.
+
+    Case, Unicode form, underscores, runs of blanks and a trailing bracket do not count.
+    """
+    spelling = _spelling(title)
+    return _BRACKET.sub("", spelling) or spelling
 
 
 def _grams(spelling: str) -> list[str]:

@@ -7,7 +7,7 @@ with featurestore.open("wikimel.h5") as store:
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -122,8 +122,14 @@ def find_row(store: Store, name: str, key: str) -> int:
     return int(table.rows([key])[0])  # raises, with the nearest ids
 
 
-def describe_mention(store: Store, row: int, *, top: int = 10) -> MentionSummary:
+def describe_mention(
+    store: Store, row: int, *, top: int = 10, order: Sequence[int] | None = None
+) -> MentionSummary:
     """Describe a mention with its first ``top`` candidates, and the gold wherever it stands.
+
+    Args:
+        order: places of the candidates, from 0, in the order in which they are wanted; by default
+            as they were retrieved.
 
     Raises:
         UnknownId: no such row.
@@ -134,7 +140,8 @@ def describe_mention(store: Store, row: int, *, top: int = 10) -> MentionSummary
     values = _plain_values(table, row)
     del values["gold"]
     answer = values.pop("answer")
-    lines = [_candidate(store, row, place) for place in range(min(top, _width(store)))]
+    wanted = range(_width(store)) if order is None else order
+    lines = [_candidate(store, row, place) for place in wanted[:top]]
     gold = _gold(store, row)
     if gold is not None and not any(line.is_gold for line in lines):
         lines.append(gold)

@@ -14,12 +14,12 @@ from featurestore.progress import Progress, Silent
 from linker.config import TrainConfig
 from linker.config_text import to_yaml
 from linker.data import ScoringProtocol
-from linker.job import Job, prepare_job
-from linker.machine import environment, store_identity
-from linker.metrics import Ranks
+from linker.job import prepare_job
+from linker.machine import environment
 from linker.models import MODELS, model_class
 from linker.run_folder import RunFolder
 from linker.scoring import score_split
+from linker.store_identity import store_identity
 from linker.summary import conditions, store_line
 from linker.trainer import quiet_lightning, reproducible
 
@@ -39,7 +39,7 @@ def evaluate_untrained(
     Args:
         store: path of the store.
         config: names a model that does not learn; what only training reads has no effect.
-        run: a folder for configuration, environment, ranks and summary, so that
+        run: a folder for configuration, environment, ranks, scores and summary, so that
             ``drin-fs report`` shows them beside those of trained models; None = none.
         overwrite: replace a run that is there.
         protocol: ``full-kb`` ranks all entities of the store; otherwise the config's counts.
@@ -71,10 +71,15 @@ def evaluate_untrained(
         with nullcontext() if folder is None else folder.locked(progress=progress):
             if folder:
                 folder.start(overwrite=overwrite, checkpoints=False)
+                folder.remove_unfinished()
+                folder.write_config(to_yaml(job.config))  # first: it says that there is a run
+                folder.write_environment(environment(job.device, opened))
             with reproducible(config.seed, job.device), quiet_lightning():
                 module = job.module()
                 scored = {
-                    split: score_split(job, module, split, protocol=protocol, progress=progress)
+                    split: score_split(
+                        job, module, split, protocol=protocol, progress=progress, folder=folder
+                    )
                     for split in splits
                 }
             summary = {
@@ -85,7 +90,7 @@ def evaluate_untrained(
                 "store": store_line(store_identity(opened)),
             }
             if folder:
-                _file(folder, job, {split: each.ranks for split, each in scored.items()}, summary)
+                folder.write_summary(summary)  # last: it says that the run is whole
     return summary
 
 
@@ -112,13 +117,3 @@ def _check_untrained(name: str, store: str | os.PathLike[str]) -> None:
             hint=f"drin-fs train {os.fspath(store)} --model {name} -o RUN, "
             "then drin-fs evaluate RUN",
         )
-
-
-def _file(folder: RunFolder, job: Job, ranks: dict[str, Ranks], summary: dict[str, Any]) -> None:
-    """Write the files of a run: first what says that there is one, last what says that it is whole."""
-    folder.write_config(to_yaml(job.config))
-    folder.write_environment(environment(job.device, job.store))
-    for split, of_split in ranks.items():
-        ids = job.store.mentions.ids(job.rows(split))
-        folder.write_ranks(split, ids=ids, ranks=of_split)
-    folder.write_summary(summary)

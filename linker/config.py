@@ -23,8 +23,8 @@ from pydantic import (
 from linker.data import Protocol
 from linker.fields import EntityPooling
 from linker.losses import MARGIN, Negatives
-from linker.metrics import Denominator, TieRule
 from linker.models.base import ModelConfig
+from linker.ranks import Denominator, TieRule
 
 TextSource: TypeAlias = Literal["stored", "online"]
 EntityTextType: TypeAlias = Literal["attr", "name", "brief"]

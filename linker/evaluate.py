@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import os
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
+from featurestore.errors import ConfigError
 from featurestore.progress import Progress, Silent
 from linker.checkpoint import load_weights
 from linker.config import Device, Precision, TrainConfig
 from linker.config_text import read_config
 from linker.data import Protocol, ScoringProtocol
 from linker.job import prepare_job
-from linker.machine import open_recorded_store, store_identity
-from linker.metrics import Denominator, TieRule
+from linker.ranks import Denominator, TieRule
 from linker.run_folder import RunError, RunFolder
 from linker.scoring import score_split
+from linker.store_identity import open_recorded_store, store_identity
 from linker.summary import conditions, store_line
 from linker.trainer import quiet_lightning, reproducible
 
@@ -31,6 +33,7 @@ def evaluate(
     other_store: bool = False,
     device: Device | None = None,
     precision: Precision | None = None,
+    record: bool = False,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
     """The figures of one split; None stands for what the run was trained with.
@@ -39,6 +42,8 @@ def evaluate(
         protocol: ``full-kb`` ranks all entities of the store, and reports hits@1/3/5/10/20.
         store: where the store is now; by default where it was.
         other_store: allow a store that the run was not trained from.
+        record: write the split's ranks and the scores of its candidates into the run folder, as
+            training does for valid and test; for runs of earlier versions, and for other splits.
 
     Returns:
         Plain values: the conditions, the figures under the split's name, and the store.
@@ -48,6 +53,8 @@ def evaluate(
         StoreError: the store is not where it was.
         UnknownId: the store has no such split.
         FieldMissing: the store cannot serve the model under ``full-kb``.
+        ConfigError: ``record`` with settings that are not the run's own.
+        RunLocked, WriteError: the run folder cannot be written.
     """
     if Path(run).is_file():
         raise RunError(
@@ -56,7 +63,9 @@ def evaluate(
             hint="drin-fs evaluate RUN, or for an untrained model: "
             "drin-fs evaluate STORE --model NAME",
         )
-    folder = RunFolder(run)
+    folder, progress = RunFolder(run), progress or Silent()
+    if record:
+        _check_own_settings(folder, protocol=protocol, precision=precision, other_store=other_store)
     config = _settings(
         read_config(folder.read_config()),
         protocol=None if protocol == "full-kb" else protocol,
@@ -75,12 +84,21 @@ def evaluate(
         job = prepare_job(opened, config)
         job.check_same_encoder(environment)
         job.rows(split)
-        with reproducible(config.seed, job.device), quiet_lightning():
+        with (
+            folder.locked(progress=progress) if record else nullcontext(),
+            reproducible(config.seed, job.device),
+            quiet_lightning(),
+        ):
             module = job.module()
             if job.match.learns:
                 load_weights(module.network, folder.best_weights)
             scored = score_split(
-                job, module, split, protocol=protocol, progress=progress or Silent()
+                job,
+                module,
+                split,
+                protocol=protocol,
+                progress=progress,
+                folder=folder if record else None,
             )
         return {
             **conditions(job.config, job.match),
@@ -89,6 +107,41 @@ def evaluate(
             "run": str(folder.path),
             "store": store_line(store_identity(opened)),
         }
+
+
+def _check_own_settings(
+    folder: RunFolder,
+    *,
+    protocol: ScoringProtocol | None,
+    precision: Precision | None,
+    other_store: bool,
+) -> None:
+    """Refuse to record what the run itself would not have.
+
+    Raises:
+        ConfigError: names the option.
+        RunError: the run was not finished.
+    """
+    given = {
+        f"--protocol {protocol}": protocol,
+        f"--precision {precision}": precision,
+        "--other-store": other_store,
+    }
+    option = next((name for name, value in given.items() if value), None)
+    if option is not None:
+        raise ConfigError(
+            "what is recorded in a run was scored with the run's own settings and store",
+            where=option,
+            hint=f"leave out {option}, or --record",
+        )
+    own = folder.read_summary()["protocol"]
+    if own == "full-kb":
+        raise ConfigError(
+            "the run was scored under protocol full-kb, whose scores are not recorded: "
+            "there is one for each entity of the store",
+            where=str(folder.path),
+            hint="file another run of the model under protocol strict",
+        )
 
 
 def _settings(

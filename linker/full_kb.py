@@ -24,8 +24,9 @@ from linker.data import as_tensor, mention_feature
 from linker.diagnosis import diverged
 from linker.job import Job
 from linker.machine import autocast
-from linker.metrics import Ranks, rank_gold_in_blocks
+from linker.metrics import rank_gold_in_blocks
 from linker.models.base import Model
+from linker.ranks import Ranks
 from linker.reading import ReadCost
 from linker.requests import Requests
 

@@ -16,8 +16,8 @@ from linker.config import TrainConfig
 from linker.data import BatchLoader, BatchReader
 from linker.machine import resolve_device
 from linker.matching import Match, match_model
-from linker.metrics import Ranks
-from linker.module import LinkerModule
+from linker.module import HandOverScores, LinkerModule
+from linker.ranks import Ranks, ScoreSink
 from linker.requests import Requests, sharing_candidates
 from linker.trainer import interruptible, make_trainer
 
@@ -114,13 +114,20 @@ class Job:
             pin_memory=on_gpu,
         )
 
-    def score(self, module: LinkerModule, split: str) -> Ranks:
+    def score(self, module: LinkerModule, split: str, *, sink: ScoreSink | None = None) -> Ranks:
         """The rank of every mention's gold in a split, in the order of the rows.
+
+        Args:
+            sink: is given the scores of each batch.
 
         Raises:
             TrainingDiverged: the model scores NaN.
         """
-        trainer = make_trainer(device=self.device, precision=self.config.precision)
+        trainer = make_trainer(
+            device=self.device,
+            precision=self.config.precision,
+            callbacks=[] if sink is None else [HandOverScores(sink)],
+        )
         with interruptible():
             trainer.test(module, self.loader(split), verbose=False)
         return module.ranks

@@ -27,7 +27,6 @@ from torch import nn
 from featurestore import Table
 from featurestore.encoders.suite import Encoders
 from featurestore.errors import DrinFsError
-from linker.checkpoint import load_weights
 from linker.config import Device, TrainConfig
 from linker.config_text import read_config
 from linker.data import BatchReader
@@ -36,9 +35,11 @@ from linker.link_candidates import CandidateFinder
 from linker.link_encoders import EncoderChoice, load_encoders, parts_for
 from linker.link_features import FreshMentions, MentionEncoder
 from linker.link_mentions import MentionError, MentionInput
-from linker.machine import autocast, open_recorded_store
+from linker.machine import autocast
 from linker.online_network import OnlineNetwork
 from linker.run_folder import RunFolder
+from linker.store_identity import open_recorded_store
+from linker.trained import trained_network
 
 __all__ = ["Answer", "EncoderChoice", "Linked", "Linker", "MentionError", "MentionInput"]
 
@@ -173,7 +174,7 @@ class Linker:
         retrieved = opened.mentions.stored("candidates").shape[1]
         return cls(
             job=job,
-            network=_trained(job, folder),
+            network=trained_network(job, folder),
             encoder=MentionEncoder(store=opened, encoders=encoders, fields=fields),
             finder=CandidateFinder(opened, count=candidates or retrieved),
             notes=notes,
@@ -274,18 +275,6 @@ def _answer(
         rank=rank,
         position=position,
     )
-
-
-def _trained(job: Job, folder: RunFolder) -> nn.Module:
-    """The network with a run's best weights, where it is to score."""
-    with torch.random.fork_rng(devices=[]):  # the first weights are replaced at once
-        network = job.module().network
-    if job.match.learns:
-        load_weights(network, folder.best_weights)
-    network.eval().to(job.device)
-    if isinstance(network, OnlineNetwork):
-        network.text.freeze()
-    return network
 
 
 def _notes(config: TrainConfig) -> list[str]:

@@ -14,8 +14,9 @@ from linker.config import LossConfig
 from linker.data import BatchLoader
 from linker.diagnosis import TrainingDiverged, diagnosed
 from linker.losses import triplet_loss
-from linker.metrics import Ranks, rank_gold
+from linker.metrics import rank_gold
 from linker.online_network import OnlineNetwork
+from linker.ranks import Ranks, ScoreSink
 
 #: Key under which a checkpoint holds the running sums of the epoch that it was taken in.
 RUNNING = "running"
@@ -104,8 +105,9 @@ class LinkerModule(pl.LightningModule):
         self._ranks = []
         self._tabulate(self.trainer.test_dataloaders)
 
-    def test_step(self, batch: Batch, batch_idx: int) -> None:
-        self._rank(batch, batch_idx, self.trainer.test_dataloaders)
+    def test_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """The scores (B, K) of the retrieved candidates, for a callback that records them."""
+        return self._rank(batch, batch_idx, self.trainer.test_dataloaders)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """The running sums of the epoch, for a checkpoint within it."""
@@ -115,11 +117,13 @@ class LinkerModule(pl.LightningModule):
         self.loss_sum = float(checkpoint[RUNNING]["loss_sum"])
         self.trained = int(checkpoint[RUNNING]["trained"])
 
-    def _rank(self, batch: Batch, batch_idx: int, loader: Any) -> None:
-        ranks = rank_gold(self.network(batch), batch.answer, retrieved=batch.retrieved)
+    def _rank(self, batch: Batch, batch_idx: int, loader: Any) -> Tensor:
+        scores: Tensor = self.network(batch)
+        ranks = rank_gold(scores, batch.answer, retrieved=batch.retrieved)
         if ranks.nan_golds:
             raise self._diverged("the model scores NaN", batch, batch_idx, loader)
         self._ranks.append(ranks)
+        return scores[:, : batch.retrieved]
 
     def _tabulate(self, loader: Any) -> None:
         """Let a text encoder inside training read the entities of a pass that leaves it as it is."""
@@ -137,3 +141,21 @@ class LinkerModule(pl.LightningModule):
             reader=loader.reader,
             network=self.network,
         )
+
+
+class HandOverScores(pl.Callback):
+    """Gives the scores of each batch of a test pass to a sink, as float32."""
+
+    def __init__(self, sink: ScoreSink) -> None:
+        self.sink = sink
+
+    def on_test_batch_end(
+        self,
+        trainer: pl.Trainer,
+        module: pl.LightningModule,
+        outputs: Any,
+        batch: Batch,
+        index: int,
+        loader: int = 0,
+    ) -> None:
+        self.sink(outputs.float().cpu().numpy())

@@ -1,6 +1,6 @@
 """The folder of a training run: what is in it, and how each file is written whole or not at all.
 
-That of a model that has nothing to learn holds config, environment, summary and ranks alone.
+That of a model that has nothing to learn holds config, environment, summary, ranks and scores alone.
 
 RUN/
   config.yaml            every option, with what the store decided (edges) filled in
@@ -9,6 +9,8 @@ RUN/
   summary.json           the figures, and what one has to know to read them
   profile.json           where the time of training went, with --profile
   ranks/{split}.csv      the rank of every mention's gold, by the best weights
+  scores/{split}.npy     (n, K) float32 the scores that these are ranks of: retrieved candidates, in
+                         the rows' order; none under protocol full-kb
   checkpoints/best.ckpt  the best epoch, as Lightning can continue it
   checkpoints/last.ckpt  the newest state, of a finished epoch or within one, for --resume
   checkpoints/best.safetensors   the best weights alone
@@ -31,11 +33,12 @@ from typing import Any
 import numpy as np
 from pydantic import BaseModel, ValidationError
 
+from featurestore.arrayfile import ArrayFile
 from featurestore.errors import ConfigError, DataError, DrinFsError
 from featurestore.lock import Held, Lock
 from featurestore.progress import Progress
 from linker.atomic import replacing, run_write_errors, unfinished
-from linker.metrics import Ranks
+from linker.ranks import Ranks, ScoreSink
 from linker.run_files import Environment, Summary
 from linker.yaml_text import read_mapping
 
@@ -54,8 +57,8 @@ _MOST_LEVELS = 20
 #: All that a run writes; ``--overwrite`` removes these and nothing else, in this order: what can be
 #: continued goes first, and what says that there is a run goes last.
 _WRITTEN = (
-    "checkpoints",
-    *("ranks", "tensorboard", "metrics.csv", "summary.json", "profile.json", "environment.json"),
+    *("checkpoints", "ranks", "scores", "tensorboard"),
+    *("metrics.csv", "summary.json", "profile.json", "environment.json"),
     "config.yaml",
 )
 
@@ -78,6 +81,9 @@ class RunFolder:
 
     def ranks(self, split: str) -> Path:
         return self.path / "ranks" / f"{split}.csv"
+
+    def scores(self, split: str) -> Path:
+        return self.path / "scores" / f"{split}.npy"
 
     # the life of a run -------------------------------------------------------------------------
 
@@ -192,6 +198,24 @@ class RunFolder:
             for mention, found, *place in zip(ids, ranks.retrieved, *columns, strict=True)
         )
         _write(self.ranks(split), _csv(header, rows))
+
+    @contextmanager
+    def writing_scores(self, split: str, *, mentions: int, candidates: int) -> Iterator[ScoreSink]:
+        """Takes the scores of a split, some mentions after the other; whole or not at all.
+
+        What is taken is written at once: a file of 4·K bytes a mention, and none of it in memory.
+
+        Raises:
+            WriteError: the disk is full or fails; what was there is kept.
+        """
+        path = self.scores(split)
+        with run_write_errors(path):
+            path.parent.mkdir(exist_ok=True)
+        with (
+            replacing(path) as temporary,
+            ArrayFile(temporary, (mentions, candidates), np.float32) as file,
+        ):
+            yield file.append
 
     # reading -----------------------------------------------------------------------------------
 

@@ -9,9 +9,10 @@ from featurestore.progress import Progress
 from linker.data import ScoringProtocol
 from linker.full_kb import KS, rank_all_entities
 from linker.job import Job
-from linker.metrics import Ranks
 from linker.models.base import Model
 from linker.module import LinkerModule
+from linker.ranks import Ranks
+from linker.run_folder import RunFolder
 from linker.summary import figures, split_metrics
 
 
@@ -23,6 +24,20 @@ class Scored(NamedTuple):
     conditions: dict[str, Any]
 
 
+def score_into(folder: RunFolder, job: Job, module: LinkerModule, split: str) -> Ranks:
+    """Score a split under the job's own protocol; its scores and ranks become files of the run.
+
+    Raises:
+        TrainingDiverged: the model scores NaN.
+        WriteError: the disk is full or fails.
+    """
+    rows, candidates = job.rows(split), job.store.width("mentions/candidates")
+    with folder.writing_scores(split, mentions=len(rows), candidates=candidates) as sink:
+        ranks = job.score(module, split, sink=sink)
+    folder.write_ranks(split, ids=job.store.mentions.ids(rows), ranks=ranks)
+    return ranks
+
+
 def score_split(
     job: Job,
     module: LinkerModule,
@@ -30,12 +45,14 @@ def score_split(
     *,
     protocol: ScoringProtocol | None,
     progress: Progress,
+    folder: RunFolder | None = None,
 ) -> Scored:
     """Rank the golds of a split.
 
     Args:
         protocol: ``full-kb`` ranks all entities, and reports hits@1/3/5/10/20; otherwise the job's
             own protocol counts.
+        folder: of a run in which ranks, and the scores of retrieved candidates, are filed.
 
     Raises:
         ConfigError: ``full-kb`` with a text encoder inside training.
@@ -43,7 +60,7 @@ def score_split(
         TrainingDiverged: the model scores NaN.
     """
     if protocol != "full-kb":
-        ranks = job.score(module, split)
+        ranks = score_into(folder, job, module, split) if folder else job.score(module, split)
         return Scored(ranks, figures(split_metrics(ranks, job.config.metrics)), {})
     if not isinstance(module.network, Model):
         raise ConfigError(
@@ -52,6 +69,8 @@ def score_split(
             hint="score it under strict or paper, or train one with --text stored",
         )
     ranks, entities = rank_all_entities(job, module.network, split, progress=progress)
+    if folder is not None:
+        folder.write_ranks(split, ids=job.store.mentions.ids(job.rows(split)), ranks=ranks)
     metrics = job.config.metrics.model_copy(update={"ks": KS})
     conditions = {"protocol": "full-kb", "entities": entities}
     return Scored(ranks, figures(split_metrics(ranks, metrics)), conditions)

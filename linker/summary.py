@@ -7,8 +7,8 @@ from typing import Any
 
 from linker.config import MetricsConfig, TrainConfig
 from linker.matching import Match
-from linker.metrics import Metrics, Ranks, summarise
 from linker.models import model_class
+from linker.ranks import Metrics, Ranks, summarise
 
 
 def split_metrics(ranks: Ranks, config: MetricsConfig) -> Metrics:

@@ -28,11 +28,13 @@ from linker.config_text import read_config, to_yaml
 from linker.data import BatchLoader, golds_outside_table
 from linker.events import WriteEvents
 from linker.job import Job, prepare_job
-from linker.machine import check_same_store, environment, store_identity
-from linker.metrics import Ranks
+from linker.machine import environment
 from linker.module import LinkerModule
 from linker.profiling import Profile
+from linker.ranks import Ranks
 from linker.run_folder import RunFolder
+from linker.scoring import score_into
+from linker.store_identity import check_same_store, store_identity
 from linker.summary import conditions, figures, split_metrics, store_line
 from linker.trainer import interruptible, make_trainer, quiet_lightning, reproducible
 
@@ -123,7 +125,11 @@ class _Run:
             self.progress.note(self._where_it_stopped())
             raise
         load_weights(self.module.network, self.folder.best_weights)
-        scored = {split: self._score(split) for split in ("valid", "test") if self._has(split)}
+        scored = {
+            split: score_into(self.folder, self.job, self.module, split)
+            for split in ("valid", "test")
+            if self._has(split)
+        }
         summary = self._summary(scored)
         self.folder.write_summary(summary)
         if profile is None:
@@ -193,12 +199,6 @@ class _Run:
             return True
         self.progress.note(f"the store has no mentions in a split {split!r}: it is not scored")
         return False
-
-    def _score(self, split: str) -> Ranks:
-        ranks = self.job.score(self.module, split)
-        ids = self.job.store.mentions.ids(self.job.rows(split))
-        self.folder.write_ranks(split, ids=ids, ranks=ranks)
-        return ranks
 
     def _summary(self, scored: dict[str, Ranks]) -> dict[str, Any]:
         config, history = self.job.config, self.recorder.history

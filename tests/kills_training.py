@@ -104,6 +104,7 @@ def outcome(run: Path) -> dict[str, Any]:
         "summary.json": without_clock(summary),
         "metrics.csv": figures_of(run / "metrics.csv"),
         **{path.name: path.read_text() for path in sorted((run / "ranks").iterdir())},
+        **{path.name: path.read_bytes() for path in sorted((run / "scores").iterdir())},
         "tensorboard": events_of(run),
         "best.safetensors": {name: value.tolist() for name, value in weights.items()},
         "files left behind": left,

@@ -26,8 +26,9 @@ from pathlib import Path
 import torch
 
 from linker.losses import MARGIN, triplet_loss
-from linker.metrics import rank_gold, reference_hits, summarise
+from linker.metrics import rank_gold, reference_hits
 from linker.models.base import Model
+from linker.ranks import summarise
 from tests.parity_models import load_model
 from tests.parity_recordings import Mismatch, Recording, batch_of, read_recording
 

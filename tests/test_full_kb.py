@@ -29,8 +29,9 @@ from linker.diagnosis import TrainingDiverged
 from linker.evaluate import evaluate
 from linker.full_kb import KnowledgeBase, rank_all_entities, similarity_scale
 from linker.job import Job, prepare_job
-from linker.metrics import Ranks, rank_gold, rank_gold_in_blocks
+from linker.metrics import rank_gold, rank_gold_in_blocks
 from linker.models.base import Model
+from linker.ranks import Ranks
 from linker.train import train
 from tests.runs_for_tests import QUICK, Recording
 from tests.stores_for_tests import planted_store

@@ -15,7 +15,8 @@ from torch import Tensor
 
 import linker.metrics
 from featurestore.errors import ConfigError, DataError
-from linker.metrics import Ranks, rank_gold, reference_hits, summarise
+from linker.metrics import rank_gold, reference_hits
+from linker.ranks import Ranks, summarise
 from tests.model_batches import check_shapes
 
 TIES: tuple[Any, ...] = ("optimistic", "expected", "pessimistic")

@@ -15,9 +15,9 @@ from featurestore.ingest import IngestSummary, ingest, recognise
 from featurestore.options import IngestOptions
 from featurestore.sources.sample import SampleSummary, write_sample
 from featurestore.summary import sentences_digest, summarise
-from linker.machine import check_same_store, store_identity
 from linker.report import table
 from linker.run_folder import RunError
+from linker.store_identity import check_same_store, store_identity
 from linker.summary import store_line
 from tests.sample_for_tests import SMALL, tree
 

@@ -18,7 +18,7 @@ from featurestore.errors import ConfigError, StoreError, UnknownId, WriteError
 from linker.atomic import replacing
 from linker.config_text import read_config
 from linker.evaluate import evaluate
-from linker.metrics import Ranks
+from linker.ranks import Ranks
 from linker.report import read_summaries, table
 from linker.run_folder import RunError, RunFolder
 from linker.train import train
@@ -44,6 +44,8 @@ def test_a_run_folder_holds_what_its_page_says(quick: QuickRun) -> None:
         "summary.json",
         "ranks/valid.csv",
         "ranks/test.csv",
+        "scores/valid.npy",
+        "scores/test.npy",
         "checkpoints/best.ckpt",
         "checkpoints/last.ckpt",
         "checkpoints/best.safetensors",

@@ -199,6 +199,7 @@ def test_a_filed_run_holds_what_a_report_needs_and_no_checkpoint(
     assert files == {
         *("config.yaml", "environment.json", "summary.json"),
         *("ranks", "ranks/valid.csv", "ranks/test.csv"),
+        *("scores", "scores/valid.npy", "scores/test.npy"),
     }
     assert RunFolder(run).read_summary() == summary
     assert read_config(RunFolder(run).read_config()) == config

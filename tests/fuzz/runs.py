@@ -11,8 +11,8 @@ import featurestore
 from cli.main import cli
 from linker.config_layers import layered_config
 from linker.config_text import read_config, to_yaml
-from linker.machine import open_recorded_store, store_identity
 from linker.run_folder import RunFolder
+from linker.store_identity import open_recorded_store, store_identity
 from linker.summary import store_line
 from tests.fuzz.configs import yaml_bomb, yaml_encoding, yaml_key, yaml_value
 from tests.fuzz.generic import GENERIC
