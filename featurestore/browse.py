@@ -2,7 +2,7 @@
 
     with featurestore.open("wikimel.h5") as store:
         rows = select_mentions(store, MentionFilter(split="test", retrieved=False))
-        pointing_at(store, 17).golds          # whom entity 17 competes with
+        pointing_at(store, 17).gold_of        # the mentions that mean entity 17
 
 Columns are read in blocks. A selection is an array of row numbers: a page of it is a slice.
 """
@@ -60,12 +60,10 @@ class Pointing:
     """The mentions that point at an entity, as ascending rows.
 
     ``gold_of``: whose gold it is. ``candidate_of``: who list it as a candidate, without it being the
-    gold. ``golds``: entity row → how many of the latter have that gold, most frequent first.
     """
 
     gold_of: NDArray[np.int64]
     candidate_of: NDArray[np.int64]
-    golds: dict[int, int]
 
 
 def select_mentions(
@@ -123,7 +121,7 @@ def mention_topics(store: Store) -> Topics:
 
 
 def pointing_at(store: Store, entity: int) -> Pointing:
-    """Who points at an entity, and with whom it competes.
+    """Who points at an entity.
 
     Raises:
         UnknownId: no such row.
@@ -137,13 +135,7 @@ def pointing_at(store: Store, entity: int) -> Pointing:
         [(block == entity).any(axis=1) for block in blocks(table, "candidates", every)]
     )
     listing = np.flatnonzero(listed & ~is_gold)
-    golds = Counter(table.gather("gold", listing).tolist())
-    known = ((row, number) for row, number in golds.items() if 0 <= row < len(store.entities))
-    return Pointing(
-        gold_of=np.flatnonzero(is_gold),
-        candidate_of=listing,
-        golds=dict(sorted(known, key=lambda item: (-item[1], item[0]))),
-    )
+    return Pointing(gold_of=np.flatnonzero(is_gold), candidate_of=listing)
 
 
 class Selections:

@@ -1,39 +1,38 @@
-"""What the pages know of runs: the ranks of every mention's gold, as a run folder has them.
-
-All reading of run folders by the browser is here.
-"""
+"""What the pages know of runs. All reading of run folders by the browser is here, through ``linker``."""
 
 from __future__ import annotations
 
-import csv
-import json
-import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from featurestore.errors import ConfigError, DataError
+from featurestore.errors import ConfigError
 from featurestore.store import Store
+from linker.recorded import NotRecorded, RecordedRun
+from linker.verdicts import MentionVerdict, judge_mention
+
+if TYPE_CHECKING:
+    from linker.explain import EdgeReader, EdgeWeights
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
     """A run beside a store.
 
-    ``name``: of its folder, told apart from those of the other runs. ``ranks``: (mentions,) float32
-    expected rank of each mention's gold, 1 = best; inf = not retrieved, NaN = the run did not rank it.
-    ``splits``: those it ranked. ``summary``: ``summary.json``, empty where the run has none yet.
+    ``name``: the end of its folder's path that tells it from the other runs. ``ranks``: (mentions,)
+    float32 rank of each mention's gold under the run's tie rule, 1 = best; inf = not retrieved or not
+    scored, NaN = in no split that the run ranked. ``splits``: those it ranked.
     """
 
     name: str
-    path: Path
+    recorded: RecordedRun
     ranks: NDArray[np.float32]
     splits: tuple[str, ...]
-    summary: dict[str, Any]
 
     @property
     def wrong(self) -> NDArray[np.bool_]:
@@ -45,13 +44,61 @@ class Run:
         """(mentions,) bool: whether the run ranked it."""
         return ~np.isnan(self.ranks)
 
+    @property
+    def model(self) -> str:
+        return self.recorded.model
+
+    @property
+    def has_edges(self) -> bool:
+        """Whether the model has edges to show."""
+        return bool(self.recorded.summary.get("edges"))
+
+    def figures(self, split: str) -> dict[str, Any]:
+        """The figures of a split as the run's summary has them; empty where it has none."""
+        return dict(self.recorded.summary.get(split) or {})
+
+    def verdict(self, store: Store, row: int) -> MentionVerdict | None:
+        """Scores and ranks of a mention's candidates; None where the run has not recorded them.
+
+        Raises:
+            RunError: they are damaged.
+        """
+        if not self.ranked[row]:
+            return None
+        try:
+            return judge_mention(store, self.recorded, row)
+        except NotRecorded:
+            return None
+
+
+class Edges:
+    """The edges of runs, each run's network loaded once. To be used by one thread."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._reader = lru_cache(4)(self._open)
+
+    def of(self, run: Run, row: int) -> EdgeWeights:
+        """The edges of one mention.
+
+        Raises:
+            ModuleNotFoundError: torch is not installed.
+            RunError: the run has no weights, or they do not fit.
+        """
+        return self._reader(run.recorded).weights(row)
+
+    def _open(self, run: RecordedRun) -> EdgeReader:
+        from linker.explain import EdgeReader  # imports torch
+
+        return EdgeReader(run, self._store)
+
 
 def open_runs(store: Store, paths: Sequence[Path]) -> tuple[Run, ...]:
     """The runs in some folders.
 
     Raises:
-        ConfigError: a folder without ranks, or one that is given twice.
-        DataError: ranks that are damaged, or are not of this store.
+        ConfigError: a run without ranks, or one that is given twice.
+        RunError: no finished run of this store, or a damaged file.
     """
     names = _names(paths)
     return tuple(_open(store, path, name) for path, name in zip(paths, names, strict=True))
@@ -61,87 +108,32 @@ def _names(paths: Sequence[Path]) -> list[str]:
     """Shortest ends of the paths that tell them apart."""
     whole = [path.resolve().parts for path in paths]
     if len(set(whole)) < len(whole):
-        raise ConfigError("--run: the same folder twice", hint="give each run once")
-    for length in range(1, max(map(len, whole), default=0) + 1):
-        names = ["/".join(parts[-length:]) for parts in whole]
-        if len(set(names)) == len(names):
-            return names
-    return ["/".join(parts) for parts in whole]
+        raise ConfigError("the same run twice", where="--run", hint="give each run once")
+    length = 1
+    while len({parts[-length:] for parts in whole}) < len(whole):
+        length += 1
+    return ["/".join(parts[-length:]) for parts in whole]
 
 
 def _open(store: Store, path: Path, name: str) -> Run:
-    files = {split: path / "ranks" / f"{split}.csv" for split in store.mentions.splits}
-    present = {split: file for split, file in files.items() if file.is_file()}
-    if not present:
-        raise ConfigError(
-            "this folder has no ranks of a finished run",
-            where=str(path),
-            hint="a run is made with: drin-fs train STORE -o RUN",
-        )
-    _refuse_other_store(store, path)
+    recorded = RecordedRun(path)
+    recorded.check_store(store)
     ranks = np.full(len(store.mentions), np.nan, np.float32)
-    for split, file in present.items():
-        ids, values = _read_ranks(file)
-        ranks[_rows(store, ids, split, file)] = values
-    summary = _read_json(path / "summary.json")
-    return Run(name=name, path=path, ranks=ranks, splits=tuple(present), summary=summary)
-
-
-def _refuse_other_store(store: Store, path: Path) -> None:
-    known = _read_json(path / "environment.json").get("store")
-    made_on = known.get("fingerprint") if isinstance(known, dict) else None
-    if made_on is not None and made_on != store.fingerprint:
-        raise DataError(
-            "the run was made on another store than this one",
+    splits = []
+    for split, rows in store.mentions.splits.items():
+        try:
+            of_split = recorded.ranks(split).under(recorded.tie_rule)
+        except NotRecorded:
+            continue
+        ranks[rows.start : rows.stop] = of_split
+        splits.append(split)
+    if not splits:
+        raise ConfigError(
+            "the run has no ranks of candidates to show",
             where=str(path),
-            hint=f"its store has the fingerprint {made_on}, this one {store.fingerprint}",
+            hint=f"drin-fs evaluate {path} --split test --record",
         )
-
-
-def _read_ranks(file: Path) -> tuple[list[str], list[float]]:
-    """Ids and expected ranks; an empty rank is inf."""
-    ids, values = [], []
-    try:
-        with file.open(encoding="utf-8", newline="") as lines:
-            for line in csv.DictReader(lines):
-                ids.append(line["mention"])
-                values.append(_rank(line["rank_expected"]))
-    except (OSError, UnicodeDecodeError, csv.Error, KeyError, TypeError, ValueError) as error:
-        raise DataError(
-            f"the ranks cannot be read ({type(error).__name__}: {error})",
-            where=str(file),
-            hint="write them again with: drin-fs evaluate RUN",
-        ) from error
-    return ids, values
-
-
-def _rank(text: str) -> float:
-    rank = float(text) if text else math.inf
-    if not rank >= 1:
-        raise ValueError(f"rank {text}")
-    return rank
-
-
-def _rows(store: Store, ids: list[str], split: str, file: Path) -> NDArray[np.int64]:
-    rows = store.mentions.find(ids)
-    of_split = store.mentions.split(split)
-    strange = np.flatnonzero((rows < of_split.start) | (rows >= of_split.stop))
-    if len(strange):
-        raise DataError(
-            f"{ids[int(strange[0])]!r} is no mention of {split}",
-            where=str(file),
-            hint="the run was made on another store than this one",
-        )
-    return rows
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    """A JSON object of a run; empty where there is none, or it is damaged."""
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
-        return {}
-    return values if isinstance(values, dict) else {}
+    return Run(name=name, recorded=recorded, ranks=ranks, splits=tuple(splits))
 
 
 def pair(runs: Iterable[Run], first: str, second: str) -> tuple[Run, Run]:

@@ -6,16 +6,21 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cli.web.html import Html
-from cli.web.runs import Run
+from cli.web.later import Later
+from cli.web.runs import Edges, Run
 from featurestore.browse import Selections
 from featurestore.plane import Plane, sample_plane
 from featurestore.store import Store
 from featurestore.summary import StoreSummary, summarise
+
+if TYPE_CHECKING:
+    from linker.explain import EdgeWeights
 
 #: What stands in the address of a request behind the question mark; of a name given twice, the last.
 Parameters = Mapping[str, str]
@@ -54,7 +59,9 @@ class Site:
         self.version = store.fingerprint[:12]
         self.selections = Selections(store)
         self.find = lru_cache(32)(self._find)
+        self._edges = Edges(store)
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="drin-fs-web")
+        self._later_edges: Later[EdgeWeights] = Later(self._worker)
         self._summary = self._worker.submit(summarise, store)
         self._plane = self._worker.submit(sample_plane, store)
 
@@ -68,6 +75,15 @@ class Site:
             FieldMissing: the store has no features to draw it from.
         """
         return self._plane.result()
+
+    def edges(self, run: Run, row: int) -> EdgeWeights | None:
+        """The edges of a mention's candidates; None while the network is being loaded.
+
+        Raises:
+            ModuleNotFoundError: torch is not installed.
+            RunError: the run has no weights, or they do not fit.
+        """
+        return self._later_edges.get((run.name, row), lambda: self._edges.of(run, row))
 
     def close(self) -> None:
         """Begin nothing more, and wait for what was begun."""

@@ -3,61 +3,129 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from cli.console import figure
-from cli.web.html import Html, Part, h
+from cli.web.html import Html, Part, h, join
+from cli.web.pages.edges import edge_cell, edge_words
 from cli.web.parts import badge, bar, beginning, row_link
 from cli.web.pictures import pictures, placeholder
 from cli.web.site import Site
 from featurestore.describe import EntityLine, MentionSummary
+from linker.verdicts import MentionVerdict
 
-#: Column → the similarity it shows, and what it compares.
+if TYPE_CHECKING:
+    from linker.explain import EdgeWeights
+
+#: Field → the name of the edge that it is, and what it compares.
 _SIMILARITIES = (
     ("sim_image_text", "it", "the mention's picture and the entity's text"),
     ("sim_text_image", "ti", "the mention's text and the entity's picture"),
 )
 
 
-def candidate_table(site: Site, one: MentionSummary) -> Html:
-    """A row a candidate, best first; the gold last where it was not retrieved."""
-    stored = [column for column in _SIMILARITIES if column[0] in site.store.mentions]
-    ranges = [_range(one.candidates, name) for name, _, _ in stored]
-    heads = ["rank", "picture", "entity", *(["similarity"] if stored else [])]
-    shown = _pictures(site, one.candidates)
-    rows = []
-    for line, image in zip(one.candidates, shown, strict=True):
-        cells: list[tuple[str, Part]] = [
-            ("rank", str(line.rank) if line.rank else "–"),
-            ("image", image),
-            ("entity", _entity(line)),
-        ]
-        if stored:
-            cells.append(("edges", _similarities(line, stored, ranges)))
-        kind = "tr.gold" if line.is_gold else "tr"
-        rows.append(h(kind, {"role": "row"}, [h(f"td.{c}", {"role": "cell"}, v) for c, v in cells]))
-    head = [h("th", {"scope": "col", "role": "columnheader"}, name) for name in heads]
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judged:
+    """What the runs made of a mention.
+
+    ``verdicts``: name of a run → scores and ranks. ``order_urls``: the same names, and "" for the order
+    of retrieval → the address of this page in that order. ``ordered_by``: one of these. ``edges``: of
+    the run ``edges_of``.
+    """
+
+    verdicts: dict[str, MentionVerdict]
+    order_urls: dict[str, str]
+    ordered_by: str
+    edges_of: str
+    edges: EdgeWeights | None
+
+
+def candidate_table(site: Site, one: MentionSummary, judged: Judged) -> Html:
+    """A row a candidate, in the order that was asked for; the gold last where it is not among them."""
+    columns = [*_plain_columns(site, one.candidates, judged)]
+    columns += [_run_column(one.candidates, name, judged) for name in judged.verdicts]
+    if judged.edges is not None:
+        edges = judged.edges
+        cells: list[Part] = [edge_cell(edges, line.rank) for line in one.candidates]
+        columns.append(("layers", f"edges of {judged.edges_of}", cells))
+    head = [h("th", {"scope": "col", "role": "columnheader"}, words) for _, words, _ in columns]
+    rows = [
+        h(
+            "tr.gold" if line.is_gold else "tr",
+            {"role": "row"},
+            [h(f"td.{kind}", {"role": "cell"}, cells[place]) for kind, _, cells in columns],
+        )
+        for place, line in enumerate(one.candidates)
+    ]
     return h(
         "table.candidates",
         {"role": "table"},
-        h("caption", _caption(stored)),
+        h("caption", _caption(site, judged)),
         h("thead", {"role": "rowgroup"}, h("tr", {"role": "row"}, head)),
         h("tbody", {"role": "rowgroup"}, rows),
     )
 
 
-def _caption(stored: Sequence[tuple[str, str, str]]) -> Html | str:
-    if not stored:
-        return "Retrieved candidates, best first."
-    meaning = [h("span", h("b", name), f" {words}") for _, name, words in stored]
-    return h(
-        "span",
-        "CLIP similarity (100·cos) as stored: ",
-        meaning[0],
-        [[", ", part] for part in meaning[1:]],
-        ". Bars run from the least to the most similar of these candidates.",
-    )
+#: Class, head, and a cell for each candidate.
+_Column = tuple[str, Part, Sequence[Part]]
+
+
+def _plain_columns(site: Site, lines: Sequence[EntityLine], judged: Judged) -> list[_Column]:
+    """What the store says."""
+    columns: list[_Column] = [
+        ("rank", _order_link("rank", "", judged), [str(line.rank or "–") for line in lines]),
+        ("image", h("span.unseen", "picture"), _pictures(site, lines)),
+        ("entity", "entity", [_entity(line) for line in lines]),
+    ]
+    stored = [field for field in _SIMILARITIES if field[0] in site.store.mentions]
+    if stored:
+        ranges = [_range([getattr(line, name) for line in lines]) for name, _, _ in stored]
+        cells = [_similarities(line, stored, ranges) for line in lines]
+        columns.append(("edges", "similarity", cells))
+    return columns
+
+
+def _run_column(lines: Sequence[EntityLine], name: str, judged: Judged) -> _Column:
+    """Rank and score that a run gave each candidate."""
+    verdict = judged.verdicts[name]
+    ends = _range(verdict.scores.tolist())
+    cells: list[Part] = []
+    for line in lines:
+        if line.rank is None:
+            cells.append("–")
+            continue
+        score, rank = float(verdict.scores[line.rank - 1]), float(verdict.ranks[line.rank - 1])
+        place = h("b", f"{rank:g}") if np.isfinite(rank) else "–"
+        cells.append(join(place, " ", bar(score, *ends, figure(score))))
+    return ("score", _order_link(name, name, judged), cells)
+
+
+def _order_link(words: str, order: str, judged: Judged) -> Part:
+    """The head of a column that the candidates can be ordered by."""
+    if not judged.verdicts:
+        return words
+    current = "true" if order == judged.ordered_by else None
+    return h("a", {"href": judged.order_urls[order], "aria-current": current}, words)
+
+
+def _caption(site: Site, judged: Judged) -> Html:
+    parts: list[Part] = []
+    stored = [field for field in _SIMILARITIES if field[0] in site.store.mentions]
+    if stored:
+        meaning = [h("span", h("b", name), f" {words}") for _, name, words in stored]
+        parts += ["CLIP similarity (100·cos) as stored: ", meaning[0]]
+        parts += [[", ", part] for part in meaning[1:]]
+        parts.append(". ")
+    if judged.verdicts:
+        parts.append("Of each run: rank and score. ")
+    if stored or judged.verdicts:
+        parts.append("Bars run from the lowest to the highest of these candidates. ")
+    if judged.edges is not None:
+        parts.append(edge_words(judged.edges))
+    return h("span", parts or "Retrieved candidates, best first.")
 
 
 def _entity(line: EntityLine) -> Part:
@@ -69,8 +137,8 @@ def _entity(line: EntityLine) -> Part:
     return [name, " ", mark, text, h("p.below", line.id or "")]
 
 
-def _range(lines: Sequence[EntityLine], name: str) -> tuple[float, float]:
-    values = [getattr(line, name) for line in lines]
+def _range(values: Sequence[float | None]) -> tuple[float, float]:
+    """The lowest and the highest of some values that there are."""
     known = [value for value in values if value is not None and np.isfinite(value)]
     return (min(known), max(known)) if known else (0.0, 0.0)
 
@@ -84,11 +152,16 @@ def _similarities(
     return h(
         "div.bars",
         [
-            h("div", h("abbr", {"title": words}, name), bar(value, *ends, figure(value)))
+            h("div", h("abbr", {"title": words}, name), bar(value, *ends, _short(value)))
             for (field, name, words), ends in zip(stored, ranges, strict=True)
             for value in [getattr(line, field)]
         ],
     )
+
+
+def _short(value: float | None) -> str:
+    """A logit with one decimal."""
+    return "–" if value is None else f"{value:.1f}"
 
 
 def _pictures(site: Site, lines: Sequence[EntityLine]) -> list[Html]:

@@ -9,11 +9,12 @@ from cli.web.frame import headline
 from cli.web.html import Html, h, join
 from cli.web.pages.mentions import mention_list
 from cli.web.pages.statistics import statistics
-from cli.web.parts import beginning, entity_names, facts, row_link
+from cli.web.parts import beginning, facts, row_link
 from cli.web.pictures import pictures
 from cli.web.site import Page, Parameters, Site
 from featurestore.browse import Pointing, pointing_at
 from featurestore.describe import EntitySummary, describe_entity
+from featurestore.rivals import Standing
 
 #: Mentions and competitors that are named.
 _NAMED = 10
@@ -31,7 +32,7 @@ def entity(site: Site, row: int, given: Parameters) -> Page:
                                                    alt="The entity's picture")[0])),
         ),
         _golds(site, pointing),
-        _competitors(site, pointing),
+        _rivals(one.standing),
         _listed(site, pointing),
         statistics(one.statistics),
     )  # fmt: skip
@@ -52,8 +53,8 @@ def _texts(one: EntitySummary) -> Html:
 
 def _facts(one: EntitySummary) -> Html:
     lines: list[tuple[str, Html | str]] = [
-        ("gold of", f"{count(one.gold_of)} mentions"),
-        ("candidate of", f"{count(one.candidate_of)} mentions"),
+        ("gold of", f"{count(one.standing.gold_of)} mentions"),
+        ("candidate of", f"{count(one.standing.candidate_of)} mentions"),
     ]
     if one.image_status:
         words = one.image_status + (f" · {one.image_path}" if one.image_path else "")
@@ -77,23 +78,20 @@ def _listed(site: Site, pointing: Pointing) -> Html | None:
     return h("section", heading, mention_list(site, rows[:_NAMED]), _rest(len(rows)))
 
 
-def _competitors(site: Site, pointing: Pointing) -> Html | None:
-    """The golds of the mentions that list it, most frequent first."""
-    named = dict(list(pointing.golds.items())[:_NAMED])
-    if not named:
+def _rivals(standing: Standing) -> Html | None:
+    """The entities beside it in candidate lists."""
+    if not standing.rivals:
         return None
-    names = entity_names(site.store.entities, list(named))
     lines = [
-        h("li", row_link("entities", row, key, title), h("span", f"{count(number)} ×"))
-        for (row, number), (key, title) in zip(named.items(), names, strict=True)
+        h(
+            "li",
+            row_link("entities", rival.row, rival.id, rival.title),
+            h("span", count(rival.shared)),
+        )
+        for rival in standing.rivals
     ]
-    return h(
-        "section",
-        h("h2", _titled("Competes with", len(pointing.golds))),
-        h("p.note", "Golds of the mentions that list this entity as a candidate, and how often."),
-        h("ol.names", lines),
-        _rest(len(pointing.golds)),
-    )
+    words = "The entities that are most often in the same candidate lists, and in how many."
+    return h("section", h("h2", "Competes with"), h("p.note", words), h("ol.names", lines))
 
 
 def _titled(words: str, number: int) -> Html:

@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from cli.console import count
 from cli.web.frame import headline
 from cli.web.html import Html, h, join
-from cli.web.pages.candidates import candidate_table
+from cli.web.pages.candidates import Judged, candidate_table
 from cli.web.pages.mentions import rank_mark
 from cli.web.pages.statistics import statistics
 from cli.web.parts import badge, beginning, facts, marked, row_link, step
 from cli.web.pictures import boxes, boxes_over, have_thumbnails, pictures
 from cli.web.query import MentionQuery, list_mentions
+from cli.web.runs import Run
 from cli.web.site import Page, Parameters, Site
-from cli.web.urls import row_url, with_query
+from cli.web.urls import encode, row_url, with_query
 from featurestore.describe import MentionSummary, describe_mention
+from featurestore.errors import DrinFsError
+from linker.verdicts import MentionVerdict
+
+if TYPE_CHECKING:
+    from linker.explain import EdgeWeights
 
 #: Candidates that are shown before all are asked for.
 FIRST = 20
@@ -23,9 +32,15 @@ FIRST = 20
 
 def mention(site: Site, row: int, given: Parameters) -> Page:
     query = MentionQuery.parse(given)
-    width = site.store.width("mentions/candidates")
-    everything = given.get("top") == "all"
-    one = describe_mention(site.store, row, top=width if everything else FIRST)
+    asked = _Asked(top=given.get("top", ""), by=given.get("by", ""), query=query.encode())
+    verdicts = {run.name: found for run in site.runs if (found := run.verdict(site.store, row))}
+    by = verdicts.get(asked.by)
+    one = describe_mention(
+        site.store,
+        row,
+        top=site.store.width("mentions/candidates") if asked.top == "all" else FIRST,
+        order=by.order if by else None,
+    )
     name = one.values.get("mention") or (one.sentence[slice(*one.span)] if one.span else "")
     where = f"{one.id} · row {count(row)}" + (f" of {one.split}" if one.split else "")
     body = join(
@@ -36,15 +51,61 @@ def mention(site: Site, row: int, given: Parameters) -> Page:
             h("div", h("p.sentence", marked(one.sentence, _span(one))), _facts(site, one)),
             _figure(site, row),
         ),
-        h(
-            "section",
-            h("h2", "Candidates"),
-            candidate_table(site, one),
-            _more(one, query, everything),
-        ),
+        _candidates(site, one, asked, verdicts),
         statistics(one.statistics),
     )
     return Page(title=beginning(f"{name or one.id} ({one.id})", 80), section="/mentions", body=body)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Asked:
+    """How the candidates are asked for. ``top``: "all"; ``by``: a run; ``query``: the list's address."""
+
+    top: str
+    by: str
+    query: str
+
+    def url(self, one: MentionSummary) -> str:
+        own = encode({"top": self.top, "by": self.by})
+        return row_url("mentions", one.row, one.id, "&".join(filter(None, (self.query, own))))
+
+
+def _candidates(
+    site: Site, one: MentionSummary, asked: _Asked, verdicts: dict[str, MentionVerdict]
+) -> Html:
+    """The table, ordered as asked; while the network of a run is loaded it says that edges follow."""
+    with_edges = [run for run in site.runs if run.has_edges]
+    run = next((run for run in with_edges if run.name == asked.by), next(iter(with_edges), None))
+    edges, why = (None, "") if run is None else _edges(site, run, one.row)
+    by = asked.by if asked.by in verdicts else ""
+    judged = Judged(
+        verdicts=verdicts,
+        order_urls={name: replace(asked, by=name).url(one) for name in ("", *verdicts)},
+        ordered_by=by,
+        edges_of=run.name if run else "",
+        edges=edges,
+    )
+    waiting = {"data-pending": run is not None and edges is None and not why}
+    note = why or (f"The network of {run.name} is being loaded; its edges follow." if run else "")
+    return h(
+        "section",
+        {"id": "candidates"},
+        waiting,
+        h("h2", "Candidates"),
+        h("p.note", {"role": "status"}, note) if edges is None and note else None,
+        candidate_table(site, one, judged),
+        _more(one, asked),
+    )
+
+
+def _edges(site: Site, run: Run, row: int) -> tuple[EdgeWeights | None, str]:
+    """The edges, or why there are none to come; neither while they are computed."""
+    try:
+        return site.edges(run, row), ""
+    except ModuleNotFoundError as error:
+        return None, f'Edges need {error.name}: pip install "drin-fs[train]"'
+    except DrinFsError as error:
+        return None, f"No edges: {error.what}"
 
 
 def _span(one: MentionSummary) -> tuple[int, int] | None:
@@ -130,13 +191,9 @@ def _figure(site: Site, row: int) -> Html:
     )
 
 
-def _more(one: MentionSummary, query: MentionQuery, everything: bool) -> Html | None:
+def _more(one: MentionSummary, asked: _Asked) -> Html | None:
     if one.retrieved <= FIRST:
         return None
-    address = query.encode()
-    if everything:
-        return h("p", h("a", {"href": with_query(row_url("mentions", one.row, one.id), address)},
-                        f"Show the first {FIRST}"))  # fmt: skip
-    more = f"{address}&top=all" if address else "top=all"
-    return h("p", h("a", {"href": row_url("mentions", one.row, one.id, more)},
-                    f"Show all {one.retrieved} candidates"))  # fmt: skip
+    everything = asked.top == "all"
+    words = f"Show the first {FIRST}" if everything else f"Show all {one.retrieved} candidates"
+    return h("p", h("a", {"href": replace(asked, top="" if everything else "all").url(one)}, words))

@@ -121,10 +121,9 @@ def _runs(site: Site) -> Html | None:
             here = site.store.mentions.split(split)
             wrong = int(run.wrong[here.start : here.stop].sum())
             address = with_query("/mentions", encode({"wrong": run.name, "split": split}))
-            figures = run.summary.get(split)
-            known = figures if isinstance(figures, dict) else {}
+            known = run.figures(split)
             rows.append(
-                [run.name, str(run.summary.get("model", "–")), split]
+                [run.name, run.model, split]
                 + [_percent(known.get(name)) for name in _FIGURES]
                 + [h("a", {"href": address}, count(wrong))]
             )

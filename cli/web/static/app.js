@@ -47,6 +47,17 @@ if (live) {
   });
 }
 
+// What a page could not wait for (data-pending) is asked for again until it is there.
+const again = async (id, left) => {
+  const answer = await fetch(location.href);
+  const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+  const part = page.getElementById(id);
+  if (!part) return;
+  if (!part.hasAttribute("data-pending")) document.getElementById(id).replaceWith(part);
+  else if (left) setTimeout(again, 700, id, left - 1);
+};
+for (const part of document.querySelectorAll("[data-pending]")) setTimeout(again, 400, part.id, 60);
+
 // keys ------------------------------------------------------------------------------------------
 
 const help = document.getElementById("keys");
