@@ -29,6 +29,23 @@ _TOP_CANDIDATES, _TOP_MISTAKES = 10, 3
     "--entity", metavar="ID|ROW", help="Show one entity: texts, picture, who points at it."
 )
 @click.option(
+    "--search",
+    "text",
+    metavar="TEXT",
+    help="Find entities and mentions that contain a text; case and accents do not count.",
+)
+@click.option(
+    "--neighbours",
+    metavar="ID|ROW",
+    help="Show the rows nearest to an entity or mention by cosine, exactly.",
+)
+@click.option(
+    "--field",
+    metavar="TABLE/NAME",
+    help="Describe a field: distribution, norms, zero, NaN and equal rows, effective rank. "
+    "With --neighbours: compare by this field.",
+)
+@click.option(
     "--run",
     "runs",
     multiple=True,
@@ -52,8 +69,14 @@ _TOP_CANDIDATES, _TOP_MISTAKES = 10, 3
     "--top",
     type=click.IntRange(min=0),
     metavar="N",
-    help="So many candidates, and the gold wherever it stands; with --errors, so many mistakes of "
-    f"each group. Default: {_TOP_CANDIDATES}; {_TOP_MISTAKES}.",
+    help="So many candidates (and the gold wherever it stands), neighbours, or hits a table; with "
+    f"--errors, so many mistakes of each group. Default: {_TOP_CANDIDATES}; {_TOP_MISTAKES}.",
+)
+@click.option(
+    "--skip",
+    type=click.IntRange(min=0),
+    metavar="N",
+    help="With --search: leave out the first N hits of each table.",
 )
 @click.option("--no-images", is_flag=True, help="Leave pictures out of --mention and --entity.")
 @click.option("--web", is_flag=True, help="Browse the store in a browser, until Ctrl-C.")
@@ -68,60 +91,88 @@ def inspect(
     store: Path,
     mention: str | None,
     entity: str | None,
+    text: str | None,
+    neighbours: str | None,
+    field: str | None,
     runs: tuple[Path, ...],
     edges: bool,
     errors: Path | None,
     split: str | None,
     top: int | None,
+    skip: int | None,
     no_images: bool,
     web: bool,
     port: int | None,
     as_json: bool,
 ) -> None:
-    """Show what a store holds: fields, splits, a mention, an entity; and what a run got wrong.
+    """Show what a store holds: fields, splits, a mention, an entity, what is near or contains a text;
+    and what a run got wrong.
 
-    Lists tables and fields with shape, type, compression and size; splits with the share of
-    mentions whose gold is among the first k candidates; missing pictures; how the store was made.
-    Digits given to --mention and --entity are looked up as an id first, then as a row number.
+    Lists tables and fields with shape, type, compression and size, and the norms of a sample of each
+    feature; splits with the share of mentions whose gold is among the first k candidates; missing
+    pictures; how the store was made.
+    Digits given for a mention or entity are looked up as an id first, then as a row number; what
+    --neighbours names is looked up among the entities first, unless --field names the other table.
 
     \b
     Examples:
     $ drin-fs inspect demo/store.h5
     $ drin-fs inspect demo/store.h5 --mention 46351-0 --top 20
     $ drin-fs inspect demo/store.h5 --entity Q42 --json | jq .standing.gold_of
+    $ drin-fs inspect demo/store.h5 --search "café" --skip 10
+    $ drin-fs inspect demo/store.h5 --field mentions/text_span
+    $ drin-fs inspect demo/store.h5 --neighbours Q42 --field entities/clip_image
     $ drin-fs inspect demo/store.h5 --errors runs/drin --split valid
     $ drin-fs inspect demo/store.h5 --mention 46351-0 --run runs/drin --edges
     $ drin-fs inspect demo/store.h5 --web --run runs/drin --run runs/text
 
-    The same in Python: featurestore.summary.summarise, featurestore.describe.describe_mention and
-    describe_entity, linker.mistakes.mistakes, linker.verdicts.judge_mention,
-    linker.explain.edge_weights.
+    The same in Python: featurestore.summary.summarise, describe.describe_mention and describe_entity,
+    search.search, neighbours.neighbourhood, field_report.describe_field; linker.mistakes.mistakes,
+    verdicts.judge_mention, explain.edge_weights.
     """
     import featurestore
-    from cli.render import overview
-    from featurestore.summary import summarise
+    from cli import inspect_views as views
 
     _check_options(
-        {"--mention": mention, "--entity": entity, "--errors": errors, "--web": web or None},
-        {"--run": runs, "--edges": edges, "--split": split, "--port": port},
+        {
+            "--mention": mention,
+            "--entity": entity,
+            "--search": text,
+            "--neighbours": neighbours,
+            "--field": field if neighbours is None else None,
+            "--errors": errors,
+            "--web": web or None,
+        },
+        {"--run": runs, "--edges": edges, "--split": split, "--skip": skip, "--port": port},
     )
     if web:
         from cli.browse import browse
 
         browse(store, runs, port=port or 0, as_json=as_json)
         return
+    most = _TOP_CANDIDATES if top is None else top
+    images = not (no_images or as_json)
     with featurestore.open(store) as opened:
         if mention is not None:
             _show_mention(
-                opened, mention, runs, edges=edges, top=top, images=not no_images, as_json=as_json
+                opened, mention, runs, edges=edges, top=most, images=images, as_json=as_json
             )
-        elif entity is not None:
-            _show_entity(opened, entity, images=not no_images, as_json=as_json)
-        elif errors is not None:
+            return
+        if entity is not None:
+            _show_entity(opened, entity, images=images, as_json=as_json)
+            return
+        if errors is not None:
             _show_errors(opened, errors, split=split, top=top, as_json=as_json)
+            return
+        if text is not None:
+            answer, view = views.search(opened, text, most, skip or 0)
+        elif neighbours is not None:
+            answer, view = views.neighbours(opened, neighbours, field, most)
+        elif field is not None:
+            answer, view = views.field(opened, field)
         else:
-            summary = summarise(opened)
-            show_json(summary) if as_json else show(overview(summary))
+            answer, view = views.overview(opened)
+        show_json(answer) if as_json else show(view)
 
 
 def _check_options(views: dict[str, Any], details: dict[str, Any]) -> None:
@@ -133,6 +184,7 @@ def _check_options(views: dict[str, Any], details: dict[str, Any]) -> None:
         "--run": ("--mention", "--web"),
         "--edges": ("--mention",),
         "--split": ("--errors",),
+        "--skip": ("--search",),
         "--port": ("--web",),
     }
     for name, views_with_it in needed.items():
@@ -148,7 +200,7 @@ def _show_mention(
     runs: tuple[Path, ...],
     *,
     edges: bool,
-    top: int | None,
+    top: int,
     images: bool,
     as_json: bool,
 ) -> None:
@@ -158,8 +210,7 @@ def _show_mention(
     from featurestore.describe import describe_mention, find_row
 
     row = find_row(store, "mentions", key)
-    top = _TOP_CANDIDATES if top is None else top
-    pictures = picture_view(store.mentions, row) if images and not as_json else []
+    pictures = picture_view(store.mentions, row) if images else []
     if not runs:
         one = describe_mention(store, row, top=top)
         show_json(one) if as_json else show(*pictures, mention_view(one))
@@ -187,7 +238,7 @@ def _show_entity(store: Store, key: str, *, images: bool, as_json: bool) -> None
 
     row = find_row(store, "entities", key)
     one = describe_entity(store, row)
-    pictures = picture_view(store.entities, row) if images and not as_json else []
+    pictures = picture_view(store.entities, row) if images else []
     show_json(one) if as_json else show(*pictures, entity_view(one))
 
 
