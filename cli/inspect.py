@@ -1,4 +1,4 @@
-"""``drin-fs inspect``: show what a store holds. A skin over ``featurestore.summary`` and ``describe``."""
+"""``drin-fs inspect``: show what a store holds. Its views are in ``cli.inspect_views``."""
 
 from __future__ import annotations
 
@@ -16,12 +16,36 @@ from cli.console import show, show_json
     "--entity", metavar="ID|ROW", help="Show one entity: texts, picture, who points at it."
 )
 @click.option(
+    "--search",
+    "text",
+    metavar="TEXT",
+    help="Find entities and mentions that contain a text; case and accents do not count.",
+)
+@click.option(
+    "--neighbours",
+    metavar="ID|ROW",
+    help="Show the rows nearest to an entity or mention by cosine, exactly.",
+)
+@click.option(
+    "--field",
+    metavar="TABLE/NAME",
+    help="Describe a field: distribution, norms, zero, NaN and equal rows, effective rank. "
+    "With --neighbours: compare by this field.",
+)
+@click.option(
     "--top",
     type=click.IntRange(min=0),
     default=10,
     show_default=True,
     metavar="N",
-    help="With --mention: show so many candidates, and the gold wherever it stands.",
+    help="Show so many candidates (and the gold wherever it stands), neighbours, or hits a table.",
+)
+@click.option(
+    "--skip",
+    type=click.IntRange(min=0),
+    default=0,
+    metavar="N",
+    help="With --search: leave out the first N hits of each table.",
 )
 @click.option("--no-images", is_flag=True, help="Leave pictures out of --mention and --entity.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of tables.")
@@ -29,45 +53,58 @@ def inspect(
     store: Path,
     mention: str | None,
     entity: str | None,
+    text: str | None,
+    neighbours: str | None,
+    field: str | None,
     top: int,
+    skip: int,
     no_images: bool,
     as_json: bool,
 ) -> None:
-    """Show what a store holds: fields, splits, a mention, an entity.
+    """Look into a store: fields, splits, rows, neighbours, and what a run got wrong.
 
-    Lists tables and fields with shape, type, compression and size; splits with the share of
-    mentions whose gold is among the first k candidates; missing pictures; how the store was made.
-    Digits given to --mention and --entity are looked up as an id first, then as a row number.
+    Lists tables and fields with shape, type, compression and size, and the norms of a sample of each
+    feature; splits with the share of mentions whose gold is among the first k candidates; missing
+    pictures; how the store was made.
+    Digits given for a mention or entity are looked up as an id first, then as a row number; what
+    --neighbours names is looked up among the entities first, unless --field names the other table.
 
     \b
     Examples:
     $ drin-fs inspect demo/store.h5
     $ drin-fs inspect demo/store.h5 --mention 46351-0 --top 20
     $ drin-fs inspect demo/store.h5 --entity Q42 --json | jq .standing.gold_of
+    $ drin-fs inspect demo/store.h5 --search "café" --skip 10
+    $ drin-fs inspect demo/store.h5 --field mentions/text_span
+    $ drin-fs inspect demo/store.h5 --neighbours Q42 --field entities/clip_image
 
-    The same in Python: featurestore.summary.summarise, featurestore.describe.describe_mention and
-    describe_entity.
+    The same in Python: featurestore.summary.summarise, describe.describe_mention and describe_entity,
+    search.search, neighbours.neighbourhood, field_report.describe_field.
     """
     import featurestore
-    from cli.render import overview
-    from cli.render_row import entity_view, mention_view
-    from cli.terminal_picture import picture_view
-    from featurestore.describe import describe_entity, describe_mention, find_row
-    from featurestore.summary import summarise
+    from cli import inspect_views as views
 
-    if mention is not None and entity is not None:
-        raise click.UsageError("--mention and --entity: give one of them")
+    asked = {
+        "--mention": mention,
+        "--entity": entity,
+        "--search": text,
+        "--neighbours": neighbours,
+        "--field": field if neighbours is None else None,
+    }
+    views.refuse_several(asked)
+    if skip and text is None:
+        raise click.UsageError("--skip goes with --search")
     with featurestore.open(store) as opened:
         if mention is not None:
-            row = find_row(opened, "mentions", mention)
-            one = describe_mention(opened, row, top=top)
-            pictures = [] if as_json or no_images else picture_view(opened.mentions, row)
-            show_json(one) if as_json else show(*pictures, mention_view(one))
+            answer, view = views.mention(opened, mention, top, images=not (no_images or as_json))
         elif entity is not None:
-            row = find_row(opened, "entities", entity)
-            other = describe_entity(opened, row)
-            pictures = [] if as_json or no_images else picture_view(opened.entities, row)
-            show_json(other) if as_json else show(*pictures, entity_view(other))
+            answer, view = views.entity(opened, entity, images=not (no_images or as_json))
+        elif text is not None:
+            answer, view = views.search(opened, text, top, skip)
+        elif neighbours is not None:
+            answer, view = views.neighbours(opened, neighbours, field, top)
+        elif field is not None:
+            answer, view = views.field(opened, field)
         else:
-            summary = summarise(opened)
-            show_json(summary) if as_json else show(overview(summary))
+            answer, view = views.overview(opened)
+        show_json(answer) if as_json else show(view)

@@ -10,9 +10,13 @@ from rich.table import Table
 from rich.text import Text
 
 from cli.console import clean, plain_text
+from featurestore.histogram import Histogram
 
 #: Layout of a field → its colour, wherever the field is named.
 LAYOUT_STYLE = {"record": "magenta", "view": "cyan", "column": "green", "text": "yellow"}
+
+#: Heights of a sparkline.
+_LEVELS = "▁▂▃▄▅▆▇█"
 
 #: Characters of a description that a list shows where no terminal cuts it.
 _BEGINNING = 160
@@ -67,6 +71,29 @@ def beginning(text: str) -> Text:
     """A cell with the first characters of a long text, cut where a terminal has no room."""
     shown = clean(text)
     return yielding(shown if len(shown) <= _BEGINNING else shown[: _BEGINNING - 1] + "…")
+
+
+def sparkline(histogram: Histogram | None) -> str:
+    """At most eight characters, the height of each the count of a bin, or of as many as it stands for.
+
+    The lowest line is an empty bin.
+    """
+    if histogram is None:
+        return ""
+    together = -(-len(histogram.counts) // len(_LEVELS))
+    places = range(0, len(histogram.counts), together)
+    counts = [sum(histogram.counts[place : place + together]) for place in places]
+    return "".join(_LEVELS[_level(count, max(counts))] for count in counts)
+
+
+def _level(count: int, most: int) -> int:
+    return max(1, round(count / most * (len(_LEVELS) - 1))) if count else 0
+
+
+def bar(share: float, width: int) -> str:
+    """A bar of at most ``width`` characters, drawn in eighths of one."""
+    eighths = round(share * width * 8)
+    return "█" * (eighths // 8) + ("", "▏", "▎", "▍", "▌", "▋", "▊", "▉")[eighths % 8]
 
 
 def yielding(text: str) -> Text:

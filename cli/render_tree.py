@@ -9,12 +9,13 @@ from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.table import Table
 from rich.text import Text
 
-from cli.console import count, size
-from cli.render_parts import LAYOUT_STYLE, grid, ratio
+from cli.console import count, figure, size
+from cli.render_parts import LAYOUT_STYLE, bar, grid, ratio, sparkline
 from featurestore.summary import FieldSummary, StoreSummary, TableSummary
 
-#: From this width on (chosen here: the wide table of a full store fits) all columns are shown.
-_WIDE = 112
+#: The widths from which on norms, sizes and shares, and all columns are shown (chosen here: the
+#: table of a full store fits).
+_NORMS, _WIDE, _WIDEST = 80, 120, 140
 
 _BAR = 10  # characters of a full bar
 
@@ -32,7 +33,7 @@ class _Column:
     of_field: Callable[[FieldSummary], RenderableType]
     of_table: Callable[[TableSummary], RenderableType] = lambda table: ""
     right: bool = False
-    only_wide: bool = False
+    from_width: int = 0  # of the terminal
 
 
 class FieldTree:
@@ -42,15 +43,17 @@ class FieldTree:
         self._summary = summary
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        yield self._tree(wide=options.max_width >= _WIDE)
+        yield self._tree(options.max_width)
         yield Text(_LEGEND, "dim")
+        if options.max_width >= _NORMS and (legend := _norms_legend(self._summary)):
+            yield Text(legend, "dim")
         for table in self._summary.tables:
             if table.absent:
                 yield _absent(table)
         yield Text()
 
-    def _tree(self, *, wide: bool) -> Table:
-        columns = [c for c in self._columns() if wide or not c.only_wide]
+    def _tree(self, width: int) -> Table:
+        columns = [c for c in self._columns() if width >= c.from_width]
         heads = ["field", *(c.head for c in columns)]
         view = grid("", *heads, right=tuple(c.head for c in columns if c.right))
         for table in self._summary.tables:
@@ -73,11 +76,13 @@ class FieldTree:
             _Column("shape", lambda f: _shape(f.shape[1:]), _rows, right=True),
             _Column("dtype", lambda f: f.dtype),
             _Column("layout", _layout),
-            _Column("chunk", lambda f: _shape(f.chunks or ()), right=True, only_wide=True),
+            _Column("chunk", lambda f: _shape(f.chunks or ()), right=True, from_width=_WIDE),
             _Column("size", _stored, _stored, right=True),
-            _Column("decoded", _decoded, _decoded, right=True, only_wide=True),
+            _Column("decoded", _decoded, _decoded, right=True, from_width=_WIDE),
             _Column("ratio", _ratio, _ratio, right=True),
-            _Column("share of file", share, share, only_wide=True),
+            _Column("norms", _norms, from_width=_NORMS),
+            _Column("shortest … longest", _norm_range, from_width=_WIDEST),
+            _Column("share of file", share, share, from_width=_WIDE),
         ]
 
 
@@ -107,6 +112,31 @@ def _ratio(part: FieldSummary | TableSummary) -> str:
     return ratio(part.logical_bytes, part.stored_bytes)
 
 
+def _norms(field: FieldSummary) -> Text:
+    return Text(sparkline(field.norms.histogram) if field.norms else "", "blue")
+
+
+def _norm_range(field: FieldSummary) -> str:
+    if field.norms is None or field.norms.histogram is None:
+        return ""
+    edges = field.norms.histogram.edges
+    return f"{figure(edges[0])} … {figure(edges[-1])}"
+
+
+def _norms_legend(summary: StoreSummary) -> str:
+    """Of how many rows the norms are."""
+    samples = [field.norms for table in summary.tables for field in table.fields if field.norms]
+    sampled = [norms.rows for norms in samples if norms.rows < norms.of]
+    if not samples:
+        return ""
+    text = "norms: how long (L2) the vectors are, from the shortest to the longest; "
+    if not sampled:
+        return text + "of all rows"
+    least, most = count(min(sampled)), count(max(sampled))
+    number = least if least == most else f"{least} to {most}"
+    return text + f"of a sample of {number} rows a field (seed {samples[0].seed})"
+
+
 def _other(head: str, summary: StoreSummary) -> RenderableType:
     """The line of what is no field: the index of ids and HDF5's own structure."""
     rest = summary.file_bytes - sum(table.stored_bytes for table in summary.tables)
@@ -122,9 +152,7 @@ def _other(head: str, summary: StoreSummary) -> RenderableType:
 
 def _bar(share: float) -> Text:
     """A bar drawn in eighths of a character, and the share in words."""
-    eighths = round(share * _BAR * 8)
-    bar = "█" * (eighths // 8) + ("", "▏", "▎", "▍", "▌", "▋", "▊", "▉")[eighths % 8]
-    return Text.assemble((f"{bar:<{_BAR}}", "blue"), f" {100 * share:5.1f} %")
+    return Text.assemble((f"{bar(share, _BAR):<{_BAR}}", "blue"), f" {100 * share:5.1f} %")
 
 
 def _absent(table: TableSummary) -> Text:

