@@ -105,8 +105,7 @@ def inspect(
     port: int | None,
     as_json: bool,
 ) -> None:
-    """Show what a store holds: fields, splits, a mention, an entity, what is near or contains a text;
-    and what a run got wrong.
+    """Look into a store: fields, splits, rows, neighbours, and what a run got wrong.
 
     Lists tables and fields with shape, type, compression and size, and the norms of a sample of each
     feature; splits with the share of mentions whose gold is among the first k candidates; missing
@@ -153,18 +152,19 @@ def inspect(
     most = _TOP_CANDIDATES if top is None else top
     images = not (no_images or as_json)
     with featurestore.open(store) as opened:
-        if mention is not None:
-            _show_mention(
+        if mention is not None and runs:
+            _show_judged(
                 opened, mention, runs, edges=edges, top=most, images=images, as_json=as_json
             )
-            return
-        if entity is not None:
-            _show_entity(opened, entity, images=images, as_json=as_json)
             return
         if errors is not None:
             _show_errors(opened, errors, split=split, top=top, as_json=as_json)
             return
-        if text is not None:
+        if mention is not None:
+            answer, view = views.mention(opened, mention, most, images=images)
+        elif entity is not None:
+            answer, view = views.entity(opened, entity, images=images)
+        elif text is not None:
             answer, view = views.search(opened, text, most, skip or 0)
         elif neighbours is not None:
             answer, view = views.neighbours(opened, neighbours, field, most)
@@ -175,11 +175,12 @@ def inspect(
         show_json(answer) if as_json else show(view)
 
 
-def _check_options(views: dict[str, Any], details: dict[str, Any]) -> None:
+def _check_options(given: dict[str, Any], details: dict[str, Any]) -> None:
     """Refuse two views at once, and details of a view that is not asked for."""
-    asked = [name for name, value in views.items() if value is not None]
-    if len(asked) > 1:
-        raise click.UsageError(f"{' and '.join(asked)}: give one of them")
+    from cli import inspect_views as views
+
+    views.refuse_several(given)
+    asked = [name for name, value in given.items() if value is not None]
     needed = {
         "--run": ("--mention", "--web"),
         "--edges": ("--mention",),
@@ -194,7 +195,7 @@ def _check_options(views: dict[str, Any], details: dict[str, Any]) -> None:
         raise click.UsageError("--edges needs --run RUN: the edges are those of a trained network")
 
 
-def _show_mention(
+def _show_judged(
     store: Store,
     key: str,
     runs: tuple[Path, ...],
@@ -211,10 +212,6 @@ def _show_mention(
 
     row = find_row(store, "mentions", key)
     pictures = picture_view(store.mentions, row) if images else []
-    if not runs:
-        one = describe_mention(store, row, top=top)
-        show_json(one) if as_json else show(*pictures, mention_view(one))
-        return
     from linker.verdicts import judge_mention
 
     verdicts = [judge_mention(store, run, row) for run in runs]
@@ -229,17 +226,6 @@ def _show_mention(
         show_json(values | {"runs": verdicts, "edges": weights})
     else:
         show(*pictures, mention_view(one, verdicts), *(edges_view(each, one) for each in weights))
-
-
-def _show_entity(store: Store, key: str, *, images: bool, as_json: bool) -> None:
-    from cli.render_row import entity_view
-    from cli.terminal_picture import picture_view
-    from featurestore.describe import describe_entity, find_row
-
-    row = find_row(store, "entities", key)
-    one = describe_entity(store, row)
-    pictures = picture_view(store.entities, row) if images else []
-    show_json(one) if as_json else show(*pictures, entity_view(one))
 
 
 def _show_errors(

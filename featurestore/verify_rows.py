@@ -158,7 +158,9 @@ def _columns(store: Store) -> Iterator[Finding]:
             if column in table:
                 yield from _outside(table, column, 0, most)
         if "text_tokens" in table:
-            yield from _outside(table, "token_count", 0, table.stored("text_tokens").shape[1] + 1)
+            fewest = 1 if name == "mentions" else 0  # what stands for no entity has no text
+            most = table.stored("text_tokens").shape[1]
+            yield from _outside(table, "token_count", fewest, most + 1)
 
 
 def _outside(table: Table, column: str, low: int, high: int) -> Iterator[Finding]:

@@ -23,7 +23,7 @@ from featurestore.schema import NO_ROW
 from linker.batch import Batch
 from linker.buffers import Buffers
 from linker.fields import PER_CANDIDATE, WHOLE_RECORDS
-from linker.pointers import answer_places, candidate_rows, check_spans
+from linker.pointers import answer_places, candidate_rows, check_counts, check_spans
 from linker.reading import ReadCost
 from linker.requests import Requests
 from linker.tables import Tables
@@ -150,6 +150,8 @@ class BatchReader(Dataset[Batch]):
         found = self.store.mentions.gather_all(fields.values(), rows, new=new)
         if {"token_start", "token_end"} <= found.keys():
             check_spans(found["token_start"], found["token_end"], rows)
+        if "token_count" in found:
+            check_counts(found["token_count"], rows)
         return {
             **{name: found[field] for name, field in fields.items()},
             **{

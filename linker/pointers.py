@@ -65,6 +65,18 @@ def check_spans(start: np.ndarray, end: np.ndarray, rows: np.ndarray) -> None:
         )
 
 
+def check_counts(counts: np.ndarray, rows: np.ndarray) -> None:
+    """Check that every sentence has tokens: an encoder makes two of an empty one.
+
+    Raises:
+        StoreError: one has none.
+    """
+    wrong = counts < 1
+    if wrong.any():
+        place = int(np.argmax(wrong))
+        raise _damaged(f"{counts[place]} tokens", f"token_count[{rows[place]}]")
+
+
 def _damaged(what: str, where: str) -> StoreError:
     return StoreError(
         what, where=f"mentions/{where}", hint="see what else is damaged: drin-fs verify STORE"

@@ -399,6 +399,7 @@ def test_texts_of_two_widths_are_refused(tmp_path: Path) -> None:
         ("candidates", -2, "-2 is no row of 36 entities"),
         ("answer", -1, "-1 of 6 candidates"),
         ("answer", 7, "7 of 6 candidates"),
+        ("token_count", 0, "0 tokens"),
         ("token_end", -7, "the tokens .* to -7 are no span"),
     ],
 )
@@ -408,7 +409,10 @@ def test_what_no_sound_store_holds_is_refused_with_its_place(
     path = planted_store(tmp_path / "s.h5")
     with edited(path) as file:
         file[f"mentions/{field}"][4] = value
-    paths = {f"mention_{name}": f"mentions/{name}" for name in ("token_start", "token_end")}
+    paths = {
+        f"mention_{name}": f"mentions/{name}"
+        for name in ("token_start", "token_end", "token_count")
+    }
     with featurestore.open(path) as store, pytest.raises(StoreError, match=what) as caught:
         BatchReader(store=store, paths=paths, protocol="strict")[np.array([3, 4])]
     assert caught.value.where.startswith(f"mentions/{field}[4")

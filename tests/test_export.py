@@ -21,7 +21,7 @@ from hypothesis.extra.numpy import arrays
 import featurestore
 from cli.main import main
 from featurestore import derive
-from featurestore.errors import ConfigError, FieldMissing, SourceError, WriteError
+from featurestore.errors import ConfigError, FieldMissing, SourceError, StoreError, WriteError
 from featurestore.export import export_jsonl, export_npy, export_parquet
 from featurestore.export.projection import principal_plane
 from featurestore.ingest import ingest
@@ -30,6 +30,7 @@ from featurestore.progress import Silent
 from featurestore.schema import NO_ROW
 from featurestore.sources.sample import write_sample
 from featurestore.store import Store
+from tests.hdf5_edits import edited
 from tests.tiny_store import TinyStore, write_tiny_store
 
 RELEASES = Path(__file__).parent / "golden" / "pipeline" / "preprocessed"
@@ -481,3 +482,14 @@ def test_a_field_goes_with_parquet_only(tiny: TinyStore, tmp_path: Path, capsys)
     arguments = ["export", str(tiny.path), str(tmp_path / "out"), "--format", "npy"]
     assert main([*arguments, "--field", "entities/text_mean"]) == 2
     assert "--field goes with --format parquet" in capsys.readouterr().err
+
+
+def test_vectors_that_are_not_finite_have_no_plane(tmp_path: Path) -> None:
+    pytest.importorskip("pyarrow.parquet")
+    path = write_tiny_store(tmp_path / "s.h5").path
+    with edited(path) as file:
+        file["entities/text_mean"][5, 2] = np.inf
+    with featurestore.open(path) as store, pytest.raises(StoreError) as caught:
+        export_parquet(store, tmp_path / "out", field="entities/text_mean")
+    assert caught.value.where == "/entities/text_mean[5]"
+    assert not (tmp_path / "out").exists()

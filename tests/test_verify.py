@@ -63,7 +63,7 @@ BROKEN = {
     "mentions/candidates": (3, 10**6, "outside -1 … 7"),
     "mentions/gold": (2, -2, "outside -1 … 7"),
     "mentions/answer": (1, 99, "outside 0 … 4"),
-    "mentions/token_count": (4, 10, "outside 0 … 9"),
+    "mentions/token_count": (4, 10, "outside 1 … 9"),
     "mentions/char_end": (0, 10**6, "not inside its sentence"),
     "mentions/token_end": (5, -7, "ends before it begins"),
     "entities/image_status": (6, 9, "outside 0 … 4"),

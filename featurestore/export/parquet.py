@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from featurestore.derive import block_rows
-from featurestore.errors import ConfigError
+from featurestore.errors import ConfigError, StoreError
 from featurestore.export.folder import ExportSummary, new_folder, passing, written
 from featurestore.export.projection import Projection, principal_plane
 from featurestore.progress import Progress, Silent
@@ -113,8 +113,20 @@ def _plane(store: Store, table: Table, name: str, progress: Progress) -> Project
 
 
 def _blocks(table: Table, name: str) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Row numbers and their (n, D) float32 vectors, a block at a time."""
+    """Row numbers and their (n, D) float32 vectors, a block at a time.
+
+    Raises:
+        StoreError: a vector is not finite; names the row.
+    """
     step = min(_ROWS, block_rows(8 * int(table.stored(name).shape[1])))
     for first in range(0, len(table), step):
         rows = np.arange(first, min(first + step, len(table)))
-        yield rows, table.gather(name, rows).astype(np.float32)
+        values = table.gather(name, rows).astype(np.float32)
+        finite = np.isfinite(values).all(axis=1)
+        if not finite.all():
+            raise StoreError(
+                "the feature holds NaN or infinite values, which no sound store does",
+                where=f"/{table.name}/{name}[{rows[np.argmin(finite)]}]",
+                hint="see what else is damaged: drin-fs verify STORE",
+            )
+        yield rows, values
