@@ -15,7 +15,9 @@ from cli.web.html import Html
 from cli.web.later import Later
 from cli.web.runs import Edges, Run
 from featurestore.browse import Selections
+from featurestore.neighbours import Neighbour, neighbours
 from featurestore.plane import Plane, sample_plane
+from featurestore.search import search_rows
 from featurestore.store import Store
 from featurestore.summary import StoreSummary, summarise
 
@@ -62,6 +64,7 @@ class Site:
         self._edges = Edges(store)
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="drin-fs-web")
         self._later_edges: Later[EdgeWeights] = Later(self._worker)
+        self._later_near: Later[tuple[Neighbour, ...]] = Later(self._worker)
         self._summary = self._worker.submit(summarise, store)
         self._plane = self._worker.submit(sample_plane, store)
 
@@ -85,14 +88,19 @@ class Site:
         """
         return self._later_edges.get((run.name, row), lambda: self._edges.of(run, row))
 
+    def neighbours(self, row: int) -> tuple[Neighbour, ...] | None:
+        """The entities nearest to one; None while they are searched for.
+
+        Raises:
+            FieldMissing, DataError: there is no vector to compare.
+        """
+        return self._later_near.get(row, lambda: neighbours(self.store, "entities", row))
+
     def close(self) -> None:
         """Begin nothing more, and wait for what was begun."""
         self._worker.shutdown(cancel_futures=True)
 
     def _find(self, table: str, text: str) -> Found:
         """Rows of a table that hold a text."""
-        from featurestore.search import search
-
-        result = search(self.store, text, limit=MOST_HITS, tables=(table,))
-        rows = np.array([hit.row for hit in result.hits], np.int64)
-        return Found(rows=rows, complete=len(rows) < MOST_HITS)
+        rows, complete = search_rows(self.store, text, table=table, limit=MOST_HITS)
+        return Found(rows=rows, complete=complete)

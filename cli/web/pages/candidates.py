@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 #: Field → the name of the edge that it is, and what it compares.
 _SIMILARITIES = (
-    ("sim_image_text", "it", "the mention's picture and the entity's text"),
-    ("sim_text_image", "ti", "the mention's text and the entity's picture"),
+    ("sim_image_text", "it", "mention's picture, entity's text"),
+    ("sim_text_image", "ti", "mention's text, entity's picture"),
 )
 
 
@@ -50,13 +50,18 @@ def candidate_table(site: Site, one: MentionSummary, judged: Judged) -> Html:
     if judged.edges is not None:
         edges = judged.edges
         cells: list[Part] = [edge_cell(edges, line.rank) for line in one.candidates]
-        columns.append(("layers", f"edges of {judged.edges_of}", cells))
-    head = [h("th", {"scope": "col", "role": "columnheader"}, words) for _, words, _ in columns]
+        columns.append(
+            ("layers", f"edges of {judged.edges_of}", f"edges of {judged.edges_of}", cells)
+        )
+    head = [h("th", {"scope": "col", "role": "columnheader"}, words) for _, _, words, _ in columns]
     rows = [
         h(
             "tr.gold" if line.is_gold else "tr",
             {"role": "row"},
-            [h(f"td.{kind}", {"role": "cell"}, cells[place]) for kind, _, cells in columns],
+            [
+                h(f"td.{kind}", {"role": "cell", "data-label": label}, cells[place])
+                for kind, label, _, cells in columns
+            ],
         )
         for place, line in enumerate(one.candidates)
     ]
@@ -69,22 +74,22 @@ def candidate_table(site: Site, one: MentionSummary, judged: Judged) -> Html:
     )
 
 
-#: Class, head, and a cell for each candidate.
-_Column = tuple[str, Part, Sequence[Part]]
+#: Class, name where there is no head, head, and a cell for each candidate.
+_Column: TypeAlias = tuple[str, str, Part, Sequence[Part]]
 
 
 def _plain_columns(site: Site, lines: Sequence[EntityLine], judged: Judged) -> list[_Column]:
     """What the store says."""
     columns: list[_Column] = [
-        ("rank", _order_link("rank", "", judged), [str(line.rank or "–") for line in lines]),
-        ("image", h("span.unseen", "picture"), _pictures(site, lines)),
-        ("entity", "entity", [_entity(line) for line in lines]),
+        ("rank", "", _order_link("rank", "", judged), [str(line.rank or "–") for line in lines]),
+        ("image", "", h("span.unseen", "picture"), _pictures(site, lines)),
+        ("entity", "", "entity", [_entity(line) for line in lines]),
     ]
     stored = [field for field in _SIMILARITIES if field[0] in site.store.mentions]
     if stored:
         ranges = [_range([getattr(line, name) for line in lines]) for name, _, _ in stored]
         cells = [_similarities(line, stored, ranges) for line in lines]
-        columns.append(("edges", "similarity", cells))
+        columns.append(("edges", "", "similarity", cells))
     return columns
 
 
@@ -100,7 +105,7 @@ def _run_column(lines: Sequence[EntityLine], name: str, judged: Judged) -> _Colu
         score, rank = float(verdict.scores[line.rank - 1]), float(verdict.ranks[line.rank - 1])
         place = h("b", f"{rank:g}") if np.isfinite(rank) else "–"
         cells.append(join(place, " ", bar(score, *ends, figure(score))))
-    return ("score", _order_link(name, name, judged), cells)
+    return ("score", name, _order_link(name, name, judged), cells)
 
 
 def _order_link(words: str, order: str, judged: Judged) -> Part:
@@ -112,20 +117,19 @@ def _order_link(words: str, order: str, judged: Judged) -> Part:
 
 
 def _caption(site: Site, judged: Judged) -> Html:
-    parts: list[Part] = []
+    """What the numbers are, and what the bars span."""
     stored = [field for field in _SIMILARITIES if field[0] in site.store.mentions]
+    names: list[Part] = [[h("b", name), f" {words} · "] for _, name, words in stored]
+    lines: list[Part] = []
     if stored:
-        meaning = [h("span", h("b", name), f" {words}") for _, name, words in stored]
-        parts += ["CLIP similarity (100·cos) as stored: ", meaning[0]]
-        parts += [[", ", part] for part in meaning[1:]]
-        parts.append(". ")
+        lines += [names if judged.edges is None else None, "similarity: CLIP, 100·cos · "]
     if judged.verdicts:
-        parts.append("Of each run: rank and score. ")
-    if stored or judged.verdicts:
-        parts.append("Bars run from the lowest to the highest of these candidates. ")
-    if judged.edges is not None:
-        parts.append(edge_words(judged.edges))
-    return h("span", parts or "Retrieved candidates, best first.")
+        lines.append("runs: rank and score · ")
+    if not lines:
+        return h("span", "As retrieved, best first.")
+    lines.append("bars: from the lowest to the highest in this list")
+    edges = h("span.line", edge_words(judged.edges)) if judged.edges is not None else None
+    return h("span", h("span.line", lines), edges)
 
 
 def _entity(line: EntityLine) -> Part:
@@ -161,7 +165,7 @@ def _similarities(
 
 def _short(value: float | None) -> str:
     """A logit with one decimal."""
-    return "–" if value is None else f"{value:.1f}"
+    return "–" if value is None else f"{round(value, 1) + 0:.1f}"  # no -0.0
 
 
 def _pictures(site: Site, lines: Sequence[EntityLine]) -> list[Html]:

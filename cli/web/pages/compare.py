@@ -126,7 +126,8 @@ def _matrix(query: CompareQuery, counts: dict[str, int], total: int) -> Html:
         [f"{query.a} right", cell("both"), cell("a")],
         [f"{query.a} wrong", cell("b"), cell("neither")],
     ]
-    return grid(f"{count(total)} mentions of {query.split} that both ranked", head, rows, 2)
+    words = f"{count(total)} mentions of {query.split} that both ranked"
+    return h("div.matrix", grid(words, head, rows, 2))
 
 
 def _heading(query: CompareQuery) -> str:

@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 
 #: Edge → what it joins.
 _WORDS = {
-    "tt": "the texts of both",
-    "ti": "the mention's text and the entity's picture",
-    "it": "the mention's picture and the entity's text",
-    "ii": "the pictures of both",
+    "tt": "texts",
+    "ti": "mention's text, entity's picture",
+    "it": "mention's picture, entity's text",
+    "ii": "pictures",
 }
 
 
@@ -36,16 +36,15 @@ def edge_cell(edges: EdgeWeights, rank: int | None) -> Part:
         if all(map(np.isnan, values)):
             continue
         bars = [h("span.layer", bar(value, 0, 1, f"{value:.2f}")) for value in values]
-        lines.append(h("div", h("abbr", {"title": _WORDS.get(name)}, name), bars))
+        lines.append(h("div", h("abbr", {"title": _WORDS[name]}, name), bars))
     return h("div", {"class": f"edge-bars layers-{min(edges.layers, 4)}"}, lines)
 
 
 def edge_words(edges: EdgeWeights) -> Html:
     """What the cells show."""
-    names: list[Part] = [[h("b", name), f" {_WORDS.get(name, name)}, "] for name in edges.edges]
+    layers = "the layer reads" if edges.layers == 1 else f"layers 1 to {edges.layers} read"
     return h(
         "span",
-        "Edges as each layer reads them, from 0 to 1: ",
-        names,
-        f"layers 1 to {edges.layers} from left to right; the first reads what the store says.",
+        [[h("b", name), f" {_WORDS[name]} · "] for name in edges.edges],
+        f"edges as {layers} them, 0 to 1; layer 1 reads what the store says.",
     )

@@ -14,6 +14,8 @@ from cli.web.pictures import pictures
 from cli.web.site import Page, Parameters, Site
 from featurestore.browse import Pointing, pointing_at
 from featurestore.describe import EntitySummary, describe_entity
+from featurestore.errors import DataError
+from featurestore.neighbours import Neighbour, default_field
 from featurestore.rivals import Standing
 
 #: Mentions and competitors that are named.
@@ -33,6 +35,7 @@ def entity(site: Site, row: int, given: Parameters) -> Page:
         ),
         _golds(site, pointing),
         _rivals(one.standing),
+        _neighbours(site, row),
         _listed(site, pointing),
         statistics(one.statistics),
     )  # fmt: skip
@@ -92,6 +95,37 @@ def _rivals(standing: Standing) -> Html | None:
     ]
     words = "The entities that are most often in the same candidate lists, and in how many."
     return h("section", h("h2", "Competes with"), h("p.note", words), h("ol.names", lines))
+
+
+def _neighbours(site: Site, row: int) -> Html:
+    """The entities nearest to it; until they are found it says that they follow."""
+    near, why = _near(site, row)
+    waiting = near is None and not why
+    note = why or ("Being compared with every entity; they follow." if waiting else "")
+    lines = [
+        h(
+            "li",
+            row_link("entities", other.row, other.id, other.title),
+            h("span", f"{other.cosine:.3f}"),
+        )
+        for other in near or ()
+    ]
+    words = "" if near is None else f"By cosine of {default_field(site.store, 'entities')}."
+    return h(
+        "section",
+        {"id": "neighbours", "data-pending": waiting},
+        h("h2", "Nearest entities"),
+        h("p.note", {"role": "status"}, note or words),
+        h("ol.names", lines) if lines else None,
+    )
+
+
+def _near(site: Site, row: int) -> tuple[tuple[Neighbour, ...] | None, str]:
+    """The neighbours, or why there are none; neither while they are searched for."""
+    try:
+        return site.neighbours(row), ""
+    except DataError as error:
+        return None, f"None: {error.what}."
 
 
 def _titled(words: str, number: int) -> Html:
