@@ -16,13 +16,13 @@ _ONE = {"mentions": "/mention", "entities": "/entity"}
 def row_url(table: str, row: int, key: str, query: str = "") -> str:
     """The page of a row: by its id, or by its number where no address can hold the id.
 
-    Browsers resolve ``.`` and ``..`` before they ask, percent-encoded or not.
+    Browsers resolve ``.`` and ``..`` before they ask, percent-encoded or not; routes end at a line break.
 
     Args:
         query: encoded parameters that the page is to keep.
     """
     name = quote(key, safe="")
-    if key in ("", ".", "..") or len(name) > _LONGEST:
+    if key in ("", ".", "..") or "\n" in key or len(name) > _LONGEST:
         return with_query(_ONE[table], f"row={row}" + (f"&{query}" if query else ""))
     return with_query(f"{_ONE[table]}/{name}", query)
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from cli.console import count
+from cli.console import clean, count
 from cli.web.frame import headline
 from cli.web.html import Html, h, join
 from cli.web.parts import (
@@ -68,9 +68,9 @@ def _form(site: Site, query: MentionQuery) -> Html:
     if site.runs:
         runs = [("", "any"), *((run.name, f"wrong in {run.name}") for run in site.runs)]
         fields.append(select("wrong", "Model", runs, query.wrong))
-    topics = list(site.selections.topics().counts.items())[:_MOST_TOPICS]
+    topics = _topics(site)
     if topics:
-        named = [("", "all"), *((name, f"{name or '(none)'} · {count(n)}") for name, n in topics)]
+        named = [("", "all"), *((name, f"{name} · {count(n)}") for name, n in topics)]
         fields.append(select("topic", "Topic", named, query.topic))
     clear = h("a.clear", {"href": "/mentions"}, "Clear") if query.narrowed else None
     return h(
@@ -80,6 +80,12 @@ def _form(site: Site, query: MentionQuery) -> Html:
         h("button", "Show"),
         clear,
     )
+
+
+def _topics(site: Site) -> list[tuple[str, int]]:
+    """Topics to choose from, with their mentions; a form changes those with line breaks and the like."""
+    known = site.selections.topics().counts.items()
+    return [(name, n) for name, n in known if name and clean(name) == name][:_MOST_TOPICS]
 
 
 def mention_lines(site: Site, rows: np.ndarray, query: str = "") -> list[Html]:
