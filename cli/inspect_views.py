@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, TypeAlias
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import rich_click as click
-from rich.console import Group, RenderableType
+from rich.console import RenderableType
 
 from cli import render
 from cli.console import stderr
@@ -25,57 +27,109 @@ from featurestore.search import SearchResult
 from featurestore.search import search as find
 from featurestore.summary import summarise
 
-#: What ``--json`` prints, and what is shown instead.
-View: TypeAlias = tuple[Any, RenderableType]
+
+class View(NamedTuple):
+    """What ``--json`` prints, and what is shown instead."""
+
+    answer: Any
+    shown: tuple[RenderableType, ...]
 
 
-def refuse_several(asked: Mapping[str, object]) -> None:
-    """Make sure that at most one view was asked for.
+#: Option → the views of which it is a detail.
+_DETAILS = {
+    "--run": ("--mention", "--web"),
+    "--edges": ("--mention",),
+    "--split": ("--errors",),
+    "--skip": ("--search",),
+    "--port": ("--web",),
+}
+
+
+def check_options(views: Mapping[str, object], details: Mapping[str, object]) -> None:
+    """Refuse two views at once, and details of a view that is not asked for.
 
     Args:
-        asked: option → what it was given, ``None`` where it was not.
+        views: option → what it was given, ``None`` where it was not.
+        details: the same of options that say more of a view; nothing, zero or False where not given.
 
     Raises:
-        click.UsageError: names those that were.
+        click.UsageError: names the options.
     """
-    given = [option for option, value in asked.items() if value is not None]
+    given = [option for option, value in views.items() if value is not None]
     if len(given) > 1:
         raise click.UsageError(f"{', '.join(given[:-1])} and {given[-1]}: give one of them")
+    for option, value in details.items():
+        if value and not set(_DETAILS[option]) & set(given):
+            raise click.UsageError(f"{option} goes with {' or '.join(_DETAILS[option])}")
+    if details["--edges"] and not details["--run"]:
+        raise click.UsageError("--edges needs --run RUN: the edges are those of a trained network")
 
 
 def overview(store: Store) -> View:
     found = summarise(store)
-    return found, render.overview(found)
+    return View(found, (render.overview(found),))
 
 
-def mention(store: Store, key: str, top: int, *, images: bool) -> View:
+def mention(
+    store: Store, key: str, runs: Sequence[Path], *, top: int, images: bool, edges: bool
+) -> View:
+    """A mention, and what runs made of it: candidates stand in the order of the first run."""
     row = find_row(store, "mentions", key)
-    found = describe_mention(store, row, top=top)
     pictures = picture_view(store.mentions, row) if images else []
-    return found, Group(*pictures, mention_view(found))
+    if not runs:
+        found = describe_mention(store, row, top=top)
+        return View(found, (*pictures, mention_view(found)))
+    from cli.render_run import edges_view
+    from linker.verdicts import judge_mention
+
+    verdicts = [judge_mention(store, run, row) for run in runs]
+    found = describe_mention(store, row, top=top, order=verdicts[0].order)
+    weights = []
+    if edges:
+        from linker.explain import edge_weights  # imports torch
+
+        weights = [edge_weights(run, store, row) for run in runs]
+    answer = {each.name: getattr(found, each.name) for each in fields(found)}
+    return View(
+        answer | {"runs": verdicts, "edges": weights},
+        (
+            *pictures,
+            mention_view(found, verdicts),
+            *(edges_view(each, found) for each in weights),
+        ),
+    )
 
 
 def entity(store: Store, key: str, *, images: bool) -> View:
     row = find_row(store, "entities", key)
     found = describe_entity(store, row)
     pictures = picture_view(store.entities, row) if images else []
-    return found, Group(*pictures, entity_view(found))
+    return View(found, (*pictures, entity_view(found)))
+
+
+def errors(store: Store, run: Path, split: str, limit: int) -> View:
+    """What a run got wrong."""
+    from cli.render_mistakes import mistakes_view
+    from linker.mistakes import mistakes
+
+    found = mistakes(store, run, split=split, limit=limit)
+    return View(found, (mistakes_view(found),))
 
 
 def search(store: Store, text: str, limit: int, offset: int) -> View:
     found: dict[str, SearchResult] = {
         name: find(store, text, limit=limit, offset=offset, tables=[name]) for name in TABLES
     }
-    return found, search_view(found)
+    return View(found, (search_view(found),))
 
 
 def neighbours(store: Store, key: str, field: str | None, k: int) -> View:
     found = neighbourhood(store, key, field=field, k=k)
-    return found, neighbours_view(found)
+    return View(found, (neighbours_view(found),))
 
 
 def field(store: Store, path: str) -> View:
     console = stderr()
     progress = progress_on(console) if console.is_terminal else None
     found = describe_field(store, path, progress=progress)
-    return found, field_view(found)
+    return View(found, (field_view(found),))

@@ -60,7 +60,7 @@ def _set_examples(text: str) -> str:
 COMMANDS: dict[str, Command] = {
     "sample": Command("cli.sample", "Write a small made-up dataset to try everything on.", "encode"),
     "ingest": Command("cli.ingest", "Turn a dataset into one store file.", "encode"),
-    "inspect": Command("cli.inspect", "Look into a store: fields, splits, rows, neighbours, and what a run got wrong."),
+    "inspect": Command("cli.inspect", "Look into a store: fields, splits, rows, neighbours, errors."),
     "verify": Command("cli.verify", "Look for damage and contradictions in a store."),
     "repair": Command("cli.repair", "Make the damaged rows of a store again from its source.", "encode"),
     "export": Command("cli.export", "Write a store as the release's .npy files, JSON lines or parquet."),

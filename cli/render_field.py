@@ -241,6 +241,8 @@ def _range(first: float, last: float) -> tuple[str, str]:
     """The ends of a bin, with as many digits as tell them apart; of integers, its last one."""
     if isinstance(first, int) and isinstance(last, int):
         return count(first), count(last - 1)
+    if first == last:
+        return figure(first), figure(last)
     decimals = max(0, 2 - math.floor(math.log10(last - first)))
     if decimals > 8 or max(abs(first), abs(last)) >= 1e6:
         return f"{first:.3e}", f"{last:.3e}"

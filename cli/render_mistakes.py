@@ -24,14 +24,11 @@ _AROUND = 60
 
 def mistakes_view(found: Mistakes) -> RenderableType:
     """Everything ``drin-fs inspect STORE --errors RUN`` shows."""
-    title = Text.assemble(
-        plain_text(found.run, "bold"),
-        f"   {count(found.wrong)} of {count(found.mentions)} mentions wrong in ",
-        plain_text(found.split, "bold"),
-        f" ({percent(found.wrong, found.mentions)})",
-    )
-    conditions = f"{found.model}, protocol {found.protocol}, ties {found.tie_rule}"
-    parts: list[RenderableType] = [title, Text(clean(conditions), "dim")]
+    title = Text(f"{count(found.wrong)} of {count(found.mentions)} mentions wrong", "bold")
+    title.append(f" in {clean(found.split)} ({percent(found.wrong, found.mentions)})", "not bold")
+    run = plain_text(found.run, "cyan")
+    run.append(clean(f"   {found.model}, protocol {found.protocol}, ties {found.tie_rule}"), "dim")
+    parts: list[RenderableType] = [title, run]
     if found.groups:
         parts += [Text(), _groups(found), Text(_ONCE, "dim")]
     parts += [

@@ -141,7 +141,7 @@ def _candidates(mention: MentionSummary, verdicts: Sequence[MentionVerdict]) -> 
             lambda line: _logit(line.sim_image_text),
             lambda line: _logit(line.sim_text_image),
         ]
-    if any(line.text for line in lines):
+    if any(line.text for line in lines) and len(verdicts) < 2:  # else titles have no room
         table.add_column("description")
         cells.append(lambda line: beginning(line.text or ""))
     for number, line in enumerate(lines):

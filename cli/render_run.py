@@ -49,7 +49,8 @@ def _margin(verdict: MentionVerdict) -> str:
     if verdict.rank is None:
         return f"the best {figure(verdict.margin)} above the second"
     if verdict.margin < 0:
-        return f"{figure(-verdict.margin)} above the next"
+        ahead = f"{figure(-verdict.margin)} above the next"
+        return ahead if verdict.right else f"{ahead}, but beaten by one without a score"
     return f"{figure(verdict.margin)} below the best"
 
 

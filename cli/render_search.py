@@ -15,13 +15,16 @@ from featurestore.search import SearchHit, SearchResult
 #: Characters that are shown before what was found, and after it where no terminal cuts the line.
 _BEFORE, _AFTER = 20, 140
 
+_ONE = {"entities": "entity", "mentions": "mention"}
+
 
 def search_view(results: Mapping[str, SearchResult]) -> RenderableType:
     """Of each table, how many rows contain the text, and the page of them that was asked for."""
     parts: list[RenderableType] = []
     for name, found in results.items():
         least = "at least " if found.at_least else ""
-        words = f" is in {least}{count(found.total)} {name}"
+        rows = _ONE[name] if found.total == 1 else name
+        words = f" is in {least}{count(found.total)} {rows}"
         parts += [Text()] if parts else []
         parts.append(Text.assemble(plain_text(found.text, "bold"), words))
         if found.hits:

@@ -93,47 +93,45 @@ _NAMES = tuple(RowFigures.__dataclass_fields__)
 
 def _figures(rows: np.ndarray, first: int, found: Vectors) -> RowFigures:
     """Figures of the rows of one block, the first of which is the ``first``-th that is read."""
-    count = len(rows)
+    count, owner = len(rows), found.owner
     values = widened(found.values)
-    # a sum in float64 of float16 or float32 numbers is finite just where all of them are
-    sums = values.sum(axis=1, dtype=np.float64)
+    with np.errstate(invalid="ignore", over="ignore"):
+        # a sum in float64 of float16 or float32 numbers is finite just where all of them are
+        sums = values.sum(axis=1, dtype=np.float64)
+        squares = np.einsum("vw,vw->v", values, values, dtype=np.float64)
+        least, greatest = values.min(axis=1), values.max(axis=1)
+        norms = np.sqrt(squares).astype(np.float32)
+    numbers = np.full(len(values), values.shape[1])
     odd = np.flatnonzero(~np.isfinite(sums))
     nan, infinite = np.zeros(count, bool), np.zeros(count, bool)
-    nan[found.owner[odd][np.isnan(values[odd]).any(axis=1)]] = True
-    infinite[found.owner[odd][np.isinf(values[odd]).any(axis=1)]] = True
-    numbers = np.full(len(values), values.shape[1])
-    squares = np.einsum("vw,vw->v", values, values, dtype=np.float64)
-    norms = np.sqrt(squares)
-    lowest, highest = values.min(axis=1), values.max(axis=1)
     if len(odd):
-        finite = np.isfinite(values[odd])
-        some = np.where(finite, values[odd], 0).astype(np.float64)
-        numbers[odd], sums[odd] = finite.sum(axis=1), some.sum(axis=1)
-        squares[odd] = (some**2).sum(axis=1)
-        lowest[odd] = np.where(finite, values[odd], np.inf).min(axis=1)
-        highest[odd] = np.where(finite, values[odd], -np.inf).max(axis=1)
-    total = np.bincount(found.owner, numbers, count)
-    mean = np.bincount(found.owner, sums, count) / np.maximum(total, 1)
-    spread = np.bincount(found.owner, squares, count) - total * mean**2
-    least, greatest = np.full(count, np.inf, np.float32), np.full(count, -np.inf, np.float32)
-    np.minimum.at(least, found.owner, lowest)
-    np.maximum.at(greatest, found.owner, highest)
-    held = np.bincount(found.owner, minlength=count) > 0
-    with np.errstate(over="ignore"):
-        lengths = norms.astype(np.float32)
+        some = values[odd]
+        nan[owner[odd][np.isnan(some).any(axis=1)]] = True
+        infinite[owner[odd][np.isinf(some).any(axis=1)]] = True
+        finite = np.isfinite(some)
+        exact = np.where(finite, some, 0).astype(np.float64)
+        numbers[odd], sums[odd] = finite.sum(axis=1), exact.sum(axis=1)
+        squares[odd] = (exact**2).sum(axis=1)
+        least[odd] = np.where(finite, some, np.inf).min(axis=1)
+        greatest[odd] = np.where(finite, some, -np.inf).max(axis=1)
+    total = np.bincount(owner, numbers, count)
+    mean = np.bincount(owner, sums, count) / np.maximum(total, 1)
+    of_rows = np.full(count, np.inf, np.float32), np.full(count, -np.inf, np.float32)
+    np.minimum.at(of_rows[0], owner, least)
+    np.maximum.at(of_rows[1], owner, greatest)
     return RowFigures(
         rows=rows,
         values=total.astype(np.int64),
         mean=mean,
-        spread=np.maximum(spread, 0.0),
-        least=least,
-        greatest=greatest,
-        zero=held & (least == 0) & (greatest == 0) & ~nan & ~infinite,
+        spread=np.maximum(np.bincount(owner, squares, count) - total * mean**2, 0.0),
+        least=of_rows[0],
+        greatest=of_rows[1],
+        zero=(of_rows[0] == 0) & (of_rows[1] == 0) & ~nan & ~infinite,
         nan=nan,
         infinite=infinite,
         digest=_digests(found, count),
-        norms=lengths,
-        owner=first + found.owner,
+        norms=norms,
+        owner=first + owner,
     )
 
 

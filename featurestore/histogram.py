@@ -21,6 +21,8 @@ class Histogram:
 def histogram(values: np.ndarray, bins: int) -> Histogram | None:
     """Count the finite values in bins from the least to the greatest, as ``numpy.histogram`` does.
 
+    Equal values make one bin.
+
     Args:
         values: numbers of any shape; norms and the like in float32 or less, so that neighbouring
             numbers leave room for bins.
@@ -32,6 +34,8 @@ def histogram(values: np.ndarray, bins: int) -> Histogram | None:
     flat = flat[np.isfinite(flat)]
     if not len(flat):
         return None
+    if flat.min() == flat.max():  # numpy.histogram would make up a range
+        return Histogram(edges=(float(flat[0]), float(flat[0])), counts=(len(flat),))
     counts, edges = np.histogram(flat, bins=bins)
     return Histogram(edges=tuple(edges.tolist()), counts=tuple(counts.tolist()))
 

@@ -36,6 +36,9 @@ DEFAULT_FIELDS = (
 #: Bytes of a block (chosen here: its float32 copy still fits the cache that processors share).
 _BLOCK = 2 << 20
 
+#: Blocks after which the pages read so far are given back.
+_RELEASE = 32
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Neighbour:
@@ -182,6 +185,8 @@ def nearest(
     values, step = table.view(field), max(1, _BLOCK // row_bytes(table.stored(field)))
 
     def compare(first: int) -> None:
+        if first // step % _RELEASE == 0:
+            store.release_pages()
         cosines[first : first + step] = _cosines(values[first : first + step], query)
 
     with threads.together() as work:

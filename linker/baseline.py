@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
-from contextlib import nullcontext
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from featurestore.progress import Progress, Silent
 from linker.config import TrainConfig
 from linker.config_text import to_yaml
 from linker.data import ScoringProtocol
-from linker.job import prepare_job
+from linker.job import Job, prepare_job
 from linker.machine import environment
 from linker.models import MODELS, model_class
 from linker.run_folder import RunFolder
@@ -68,12 +68,10 @@ def evaluate_untrained(
         job = prepare_job(opened, config)
         for split in splits:
             job.rows(split)
-        with nullcontext() if folder is None else folder.locked(progress=progress):
-            if folder:
-                folder.start(overwrite=overwrite, checkpoints=False)
-                folder.remove_unfinished()
-                folder.write_config(to_yaml(job.config))  # first: it says that there is a run
-                folder.write_environment(environment(job.device, opened))
+        filing: AbstractContextManager[None] = nullcontext()
+        if folder is not None:
+            filing = _filing(folder, job, overwrite=overwrite, progress=progress)
+        with filing:
             with reproducible(config.seed, job.device), quiet_lightning():
                 module = job.module()
                 scored = {
@@ -92,6 +90,20 @@ def evaluate_untrained(
             if folder:
                 folder.write_summary(summary)  # last: it says that the run is whole
     return summary
+
+
+@contextmanager
+def _filing(folder: RunFolder, job: Job, *, overwrite: bool, progress: Progress) -> Iterator[None]:
+    """The folder of a run while it is scored; of one that fails nothing is left there."""
+    with folder.locked(progress=progress):
+        folder.start(overwrite=overwrite, checkpoints=False)
+        try:
+            folder.write_config(to_yaml(job.config))  # first: it says that there is a run
+            folder.write_environment(environment(job.device, job.store))
+            yield
+        except BaseException:
+            folder.discard()
+            raise
 
 
 def check_learns(name: str, store: str | os.PathLike[str]) -> None:

@@ -162,6 +162,14 @@ class RunFolder:
                 where=str(self.path),
                 hint="--overwrite replaces runs only; name another folder with -o",
             )
+        self.discard()
+
+    def discard(self) -> None:
+        """Remove all that a run writes, and nothing else.
+
+        Raises:
+            WriteError: it cannot be removed.
+        """
         with run_write_errors(self.path):
             self.last.unlink(missing_ok=True)
             for name in _WRITTEN:

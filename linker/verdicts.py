@@ -5,7 +5,7 @@ where the gold was not retrieved; so the share that is right is the run's hits@1
 
 The margin says how sure a wrong answer is: how far the best wrong candidate is above the gold; where
 the gold was not retrieved, how far the best candidate is above the second. NaN where there is no
-second, or no score.
+second, or no score; a score of -inf counts as none.
 """
 
 from __future__ import annotations
@@ -165,11 +165,13 @@ def _judged(
     some = np.flatnonzero(rivals >= 0)
     wrong[some, rivals[some]] = -np.inf
     second = _best(wrong)[1]
+    with np.errstate(invalid="ignore"):  # infinity less infinity is NaN
+        margins = best - np.where(ranks.retrieved, own, second)
     return ranks, {
         "rivals": rivals,
         "gold_scores": own,
         "rival_scores": best,
-        "margins": best - np.where(ranks.retrieved, own, second),
+        "margins": margins,
     }
 
 

@@ -1,7 +1,4 @@
-"""Texts that are kept in files, and compared with what the program shows now.
-
-``UPDATE_SNAPSHOTS=1 pytest …`` writes them anew: look at the difference before committing it.
-"""
+"""Views as they were when somebody looked at them: ``UPDATE_SNAPSHOTS=1 pytest`` writes them anew."""
 
 from __future__ import annotations
 
@@ -12,15 +9,11 @@ FOLDER = Path(__file__).parent / "snapshots"
 
 
 def check_snapshot(name: str, text: str) -> None:
-    """Compare a text with ``tests/snapshots/{name}.txt``; blanks at the ends of lines do not count.
-
-    Raises:
-        AssertionError: it differs, or there is none yet.
-    """
+    """Compare a text with ``tests/snapshots/NAME.txt``; ends of lines do not count."""
     path = FOLDER / f"{name}.txt"
-    found = "".join(f"{line.rstrip()}\n" for line in text.splitlines())
+    plain = "".join(line.rstrip() + "\n" for line in text.splitlines())
     if os.environ.get("UPDATE_SNAPSHOTS"):
         FOLDER.mkdir(exist_ok=True)
-        path.write_text(found, encoding="utf-8")
-    assert path.is_file(), f"no snapshot {path}: write it with UPDATE_SNAPSHOTS=1"
-    assert found == path.read_text(encoding="utf-8")
+        path.write_text(plain, encoding="utf-8")
+    assert path.exists(), f"no snapshot {name}: look at the view, then UPDATE_SNAPSHOTS=1"
+    assert plain == path.read_text(encoding="utf-8")

@@ -83,7 +83,7 @@ def test_a_folder_without_a_run_is_refused(
     ("options", "said"),
     [
         (["--web", "--mention", "0"], "give one of them"),
-        (["--port", "1"], "--port needs --web"),
+        (["--port", "1"], "--port goes with --web"),
         (["--web", "--port", "70000"], "--port"),
     ],
 )

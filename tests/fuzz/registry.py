@@ -15,6 +15,7 @@ KINDS: dict[str, str] = {
     "archives": "tests.fuzz.archives",
     "config": "tests.fuzz.configs",
     "runs": "tests.fuzz.runs",
+    "recorded": "tests.fuzz.recorded",
     "checkpoints": "tests.fuzz.checkpoints",
     "link": "tests.fuzz.links",
     "stores": "tests.fuzz.stores",
