@@ -22,7 +22,7 @@ from cli.web.pages.mentions import mentions
 from cli.web.pages.overview import overview
 from cli.web.pages.plane import plane, points_json
 from cli.web.pages.problem import problem
-from cli.web.parts import row_link
+from cli.web.parts import beginning, row_link
 from cli.web.pictures import thumbnail
 from cli.web.site import Page, Parameters, Site
 from cli.web.static_files import TYPES, static_bytes
@@ -154,7 +154,10 @@ def _row(site: Site, table: str, key: str | None, given: Parameters) -> int:
     if key is None:
         key = given.get("id")
     if key is not None:
-        return find_row(site.store, table, key)
+        found = int(site.store.table(table).find([key])[0])
+        if found >= 0 or (key.isascii() and key.isdigit()):
+            return found if found >= 0 else find_row(site.store, table, key)
+        raise UnknownId(f"unknown id {beginning(key)!r}", where=f"{site.store.path}::/{table}")
     row, rows = given.get("row", ""), len(site.store.table(table))
     if row.isascii() and row.isdigit() and len(row) < 19 and int(row) < rows:
         return int(row)
