@@ -16,6 +16,9 @@ from featurestore.store import Store
 #: Neighbours that UMAP keeps together, as its authors have it by default.
 NEIGHBOURS = 15
 
+#: Points that UMAP needs at least.
+FEWEST = 8
+
 
 def umap_plane(store: Store, plane: Plane) -> Plane:
     """The same rows as in ``plane``, placed anew; equal seeds give equal places.

@@ -20,7 +20,7 @@ from featurestore.histogram import Histogram
 #: Sides of a line chart in its own units, and the room for the labels (chosen here: they are readable
 #: where 480 units are 400 pixels).
 _WIDTH, _HEIGHT = 480, 280
-_LEFT, _RIGHT, _TOP, _BOTTOM = 44, 14, 12, 42
+_LEFT, _RIGHT, _TOP, _BOTTOM = 54, 14, 12, 42
 
 #: k and a share → the place in the drawing.
 Place: TypeAlias = Callable[[int, float], tuple[float, float]]

@@ -38,10 +38,10 @@ def _finding(finding: Finding) -> Html:
     examples = [h("bdi", beginning(text, _EXAMPLE)) for text in finding.examples]
     share = f" of {count(finding.of)}, {percent(finding.count, finding.of)}" if finding.of else ""
     return h(
-        f"li.{finding.severity}",
+        f"li.is-{finding.severity}",
         h(
             "p.what",
-            h(f"span.badge.{finding.severity}", finding.severity),
+            h(f"span.badge.is-{finding.severity}", finding.severity),
             " ",
             h("bdi", finding.what),
         ),

@@ -10,23 +10,27 @@ from cli.web.parts import around, badge, beginning
 from featurestore.describe import EntityLine, MentionSummary, describe_mention
 from featurestore.vectors import sample_rows
 
-#: Mentions that are shown, and candidates of each (chosen here: ten pages of paper, and with the
-#: largest pictures three megabytes).
+#: Mentions that are shown, as many of each split, and candidates of each (chosen here: six pages of
+#: paper, and with the largest pictures three megabytes).
 MENTIONS, TOP = 24, 5
 
 #: Characters of a sentence, and of a description, that are shown.
-_SENTENCE, _TEXT = 320, 110
+_SENTENCE, _TEXT = 320, 96
 
 
 def gallery(report: Report) -> Section:
-    table = report.store.mentions
-    rows = sample_rows(range(len(table)), MENTIONS, seed=report.seed).tolist()
-    sampled = f", sampled with seed {report.seed}" if len(rows) < len(table) else ""
-    words = f"{count(len(rows))} of {count(len(table))} mentions{sampled}."
-    if rows:
-        words += f" The first {TOP} candidates, and the gold wherever it stands."
-    cards = [_card(report, describe_mention(report.store, row, top=TOP)) for row in rows]
-    body = join(h("p.below", words), h("div.cards", cards))
+    words, cards = [], []
+    splits = report.store.mentions.splits
+    for name, rows in splits.items():
+        chosen = sample_rows(rows, MENTIONS // len(splits), seed=report.seed).tolist()
+        sampled = f" (seed {report.seed})" if len(chosen) < len(rows) else ""
+        words.append(f"{count(len(chosen))} of {count(len(rows))} in {name}{sampled}")
+        cards += [_card(report, describe_mention(report.store, row, top=TOP)) for row in chosen]
+    shown = f"The first {TOP} candidates of each, and the gold wherever it stands."
+    body = join(
+        h("p.below", "; ".join(words) or "The store has no splits", ". ", shown if cards else None),
+        h("div.cards", cards) if cards else None,
+    )
     return Section(key="mentions", title="Mentions", body=body)
 
 

@@ -15,10 +15,14 @@ from cli.web.pages.plane import HEIGHT, WIDTH, dots, scaled
 from cli.web.parts import beginning, entity_names
 from featurestore.errors import FieldMissing
 from featurestore.plane import Plane, sample_plane
-from featurestore.umap_plane import umap_plane
+from featurestore.umap_plane import FEWEST, umap_plane
 
 #: Entities whose names stand beside the map (chosen here: two columns of names).
 NAMED = 16
+
+#: Points of the map by UMAP (chosen here: below 4,096 it compares all pairs, which takes a few seconds
+#: and no half a minute of compilation).
+UMAP_POINTS = 4000
 
 
 def plane(report: Report) -> Section:
@@ -35,10 +39,21 @@ def plane(report: Report) -> Section:
     also: Part = None
     if importlib.util.find_spec("umap") is None:
         also = note("A second map, by UMAP, stands here where umap-learn is installed.")
-    elif len(found.mentions.rows) + len(found.entities.rows) > 3:
-        words = f"Only near points compare; seed {report.seed}."
-        also = _figure(report, "umap", "UMAP", words, umap_plane(report.store, found))
+    else:
+        also = _umap(report)
     return Section(key="map", title="Map", body=join(h("p.below", _caption(found)), drawn, also))
+
+
+def _umap(report: Report) -> Html | None:
+    sampled = sample_plane(report.store, points=UMAP_POINTS, seed=report.seed)
+    points = len(sampled.mentions.rows) + len(sampled.entities.rows)
+    if points < FEWEST:
+        return None
+    with report.progress.stage("UMAP", points, "points") as stage:
+        placed = umap_plane(report.store, sampled)
+        stage.advance(points)
+    words = f"Distances between groups mean little, neighbours much; seed {report.seed}."
+    return _figure(report, "umap", "UMAP", words, placed)
 
 
 def _caption(found: Plane) -> str:
@@ -96,8 +111,11 @@ def _layers(report: Report, found: Plane) -> list[tuple[str, str, NDArray[np.flo
 
 
 def _label(number: int, x: float, y: float) -> Html:
-    """A number at the point it names."""
-    return h("text.landmark", {"x": x, "y": y}, number)
+    """A ring around the point that a number names, and the number above it."""
+    return join(
+        h("circle.landmark-ring", {"cx": f"{x:g}", "cy": f"{y:g}", "r": 6}),
+        h("text.landmark", {"x": f"{x:g}", "y": f"{y - 10:g}"}, number),
+    )
 
 
 def _landmarks(found: Plane) -> tuple[NDArray[np.int64], NDArray[np.float32]]:

@@ -12,8 +12,8 @@ from featurestore.coverage import Coverage
 
 def present(report: Report) -> Section:
     found = report.coverage
-    parts = [_recall(found), _pictures(found), _texts(found)]
-    return Section(key="coverage", title="Coverage", body=join(parts))
+    beside = h("div.beside", h("div", _recall(found)), h("div", _pictures(found)))
+    return Section(key="coverage", title="Coverage", body=join(beside, _texts(found)))
 
 
 def _recall(found: Coverage) -> Html:
@@ -39,22 +39,21 @@ def _pictures(found: Coverage) -> Html:
     if found.entity_pictures:
         bars.append(stacked("entities", found.entity_pictures))
     words = "Where a picture is missing, broken or too small, the default picture stands for it."
-    shown: Part = (
-        [bars, note(words)] if bars else note("The store does not say which rows have pictures.")
-    )
+    unknown = note("The store does not say which rows have pictures.")
+    shown: Part = [bars, note(words)] if bars else unknown
     return join(h("h3", "Pictures"), shown)
 
 
 def _texts(found: Coverage) -> Html:
     rows: list[list[Part]] = [
         [
-            h("code", text.path),
-            text.doc,
+            join(h("code", text.path), h("p.below", text.doc)),
             share_bar(text.filled, text.of),
             count(text.filled),
             percent(text.filled, text.of),
         ]
         for text in found.texts
+        if not text.path.endswith("/id")  # every row has one
     ]
-    head = ("field", "what it is", "", "rows with a text", "share")
+    head = ("field", "", "rows", "share")
     return join(h("h3", "Texts"), h("div.texts", grid("Rows that have a text", head, rows, 2)))

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cli.console import count, percent
-from cli.report_html.charts import Line, line_chart
+from cli.report_html.charts import Line, line_chart, share_bar
 from cli.report_html.report import Report, Section, note
 from cli.web.html import Html, Part, h, join
 from cli.web.parts import beginning, grid
@@ -21,7 +21,8 @@ _FIGURES = ("hits@1", "hits@5", "hits@10", "hits@20", "mrr")
 def runs(report: Report) -> Section | None:
     if not report.runs:
         return None
-    body = join(_figures(report), _curves(report), _pairs(report))
+    beside = h("div.beside", h("div", _curves(report)), h("div", _pairs(report)))
+    body = join(_figures(report), beside)
     return Section(key="runs", title="Runs", body=body)
 
 
@@ -105,23 +106,33 @@ def hits(ranks: NDArray[np.float32], most: int) -> NDArray[np.float64]:
 # pairs ------------------------------------------------------------------------------------------
 
 
-def _pairs(report: Report) -> Html | None:
+def _pairs(report: Report) -> list[Html]:
     """How often the first run and each of the others are right about the same mentions."""
     split = report.split
     if split is None or len(report.runs) < 2:
-        return None
+        return []
     first, *others = report.runs
     rows = report.store.mentions.split(split)
     part = slice(rows.start, rows.stop)
-    head = ("run", "both right", "only the first", "only this one", "neither")
-    cells: list[list[Part]] = []
-    for run in others:
-        one, two = ~first.wrong[part], ~run.wrong[part]
-        numbers = ((one & two), (one & ~two), (~one & two), (~one & ~two))
-        cells.append([h("bdi", run.name), *(_share(number, len(rows)) for number in numbers)])
-    title = f"Beside {first.name}, in {split}"
-    return join(h("h3", h("bdi", title)), grid("Mentions, and their share", head, cells, 4))
+    return [h("h3", f"The same mentions, in {split}"), *(_pair(first, run, part) for run in others)]
 
 
-def _share(which: NDArray[np.bool_], whole: int) -> str:
-    return f"{count(int(which.sum()))} ({percent(int(which.sum()), whole)})"
+def _pair(first: Run, second: Run, part: slice) -> Html:
+    one, two = ~first.wrong[part], ~second.wrong[part]
+    cases = (
+        ("both right", one & two),
+        (f"only {first.name} right", one & ~two),
+        (f"only {second.name} right", ~one & two),
+        ("both wrong", ~one & ~two),
+    )
+    rows: list[list[Part]] = [
+        [
+            h("bdi", words),
+            share_bar(int(which.sum()), len(one)),
+            count(int(which.sum())),
+            percent(int(which.sum()), len(one)),
+        ]
+        for words, which in cases
+    ]
+    caption = f"{first.name} and {second.name}"
+    return h("div.texts", grid(caption, ("case", "", "mentions", "share"), rows, 2))
