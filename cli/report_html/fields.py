@@ -79,10 +79,14 @@ def _whole(report: Report) -> Html | None:
             stage.advance(1)
     left = [f"{name}/{field.name}" for name, field in views if field.logical_bytes > WHOLE_BYTES]
     words = f"Not read whole, as larger than {size(WHOLE_BYTES)}: {', '.join(left)}."
-    head = ("field", "rows", "mean", "std", "zero rows", "not finite", "equal rows", "rank", "of")
-    caption = "Views, every row: values, rows that say nothing, and effective rank of a sample"
+    if not rows:
+        return note(words) if left else None
+    head = ("field", "rows", "mean", "std", "zero", "not finite", "equal", "rank", "of at most")
+    caption = "Values; rows that are zero, not finite, or equal an earlier one; effective rank"
     return join(
-        grid(caption, head, rows, len(head) - 1) if rows else None, note(words) if left else None
+        h("h3", "Views, every row"),
+        grid(caption, head, rows, len(head) - 1),
+        note(words) if left else None,
     )
 
 
