@@ -20,6 +20,15 @@ NEIGHBOURS = 15
 FEWEST = 8
 
 
+def umap_is_installed() -> bool:
+    """Whether ``umap-learn`` is there: another package of that name does not count."""
+    try:
+        from umap import UMAP  # noqa: F401
+    except ImportError:
+        return False
+    return True
+
+
 def umap_plane(store: Store, plane: Plane) -> Plane:
     """The same rows as in ``plane``, placed anew; equal seeds give equal places.
 
@@ -27,7 +36,7 @@ def umap_plane(store: Store, plane: Plane) -> Plane:
     these are no principal axes.
 
     Raises:
-        ModuleNotFoundError: ``umap-learn`` is not installed.
+        ImportError: ``umap-learn`` is not installed.
     """
     from umap import UMAP
 

@@ -256,6 +256,8 @@ def test_sampled_mentions_stand_with_their_candidates(case: Case) -> None:
         gold = values["entities/title"][values["mentions/gold"][row]]
         shown = [item.all("bdi")[0].words for item in card.all("li")]
         assert shown == titles + ([gold] if values["mentions/answer"][row] == K else [])
+        places = [item.all("span", "place")[0].words for item in card.all("li")]
+        assert places == [*"1234"[:K], "–"][: len(shown)]
         marked = [item.all("bdi")[0].words for item in card.all("li", "gold")]
         assert marked == [gold]
 

@@ -17,7 +17,6 @@ import pytest
 
 import featurestore
 from cli.main import main
-from cli.report_html import plane as map_section
 from cli.report_html import write
 from featurestore.schema import FEATURE, FIELDS
 from tests.recorded_for_tests import recorded_run
@@ -210,7 +209,6 @@ def test_umap_draws_a_second_map_of_the_same_rows(
 
     module = types.ModuleType("umap")
     module.UMAP = Umap  # type: ignore[attr-defined]
-    module.__spec__ = types.SimpleNamespace()  # type: ignore[assignment]
     monkeypatch.setitem(sys.modules, "umap", module)
     page = report(own.path)
     expected = [own.values[f"{table}/clip_text"] for table in ("mentions", "entities")]
@@ -227,7 +225,7 @@ def test_umap_draws_a_second_map_of_the_same_rows(
 def test_without_umap_the_report_says_what_would_be_there(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(map_section.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setitem(sys.modules, "umap", None)
     page = report(write_tiny_store(tmp_path / "s.h5").path)
     assert len(section(page, "map").all("svg")) == 1
     assert "umap-learn" in section(page, "map").words

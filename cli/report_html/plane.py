@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import importlib.util
-
 import numpy as np
 from numpy.typing import NDArray
 
 from cli.console import count
 from cli.report_html.charts import named
 from cli.report_html.report import Report, Section, note
-from cli.web.html import Html, Part, h, join
+from cli.web.html import Html, h, join
 from cli.web.pages.plane import HEIGHT, WIDTH, dots, scaled
 from cli.web.parts import beginning, entity_names
 from featurestore.errors import FieldMissing
 from featurestore.plane import Plane, sample_plane
-from featurestore.umap_plane import FEWEST, umap_plane
+from featurestore.umap_plane import FEWEST, umap_is_installed, umap_plane
 
 #: Entities whose names stand beside the map (chosen here: two columns of names).
 NAMED = 16
@@ -36,15 +34,14 @@ def plane(report: Report) -> Section:
     drawn = _figure(
         report, "pca", "Principal axes", f"They show {shares} % of the variance.", found
     )
-    also: Part = None
-    if importlib.util.find_spec("umap") is None:
-        also = note("A second map, by UMAP, stands here where umap-learn is installed.")
-    else:
-        also = _umap(report)
-    return Section(key="map", title="Map", body=join(h("p.below", _caption(found)), drawn, also))
+    return Section(
+        key="map", title="Map", body=join(h("p.below", _caption(found)), drawn, _umap(report))
+    )
 
 
 def _umap(report: Report) -> Html | None:
+    if not umap_is_installed():
+        return note("A second map, by UMAP, stands here where umap-learn is installed.")
     sampled = sample_plane(report.store, points=UMAP_POINTS, seed=report.seed)
     points = len(sampled.mentions.rows) + len(sampled.entities.rows)
     if points < FEWEST:
@@ -111,10 +108,11 @@ def _layers(report: Report, found: Plane) -> list[tuple[str, str, NDArray[np.flo
 
 
 def _label(number: int, x: float, y: float) -> Html:
-    """A ring around the point that a number names, and the number above it."""
+    """A ring around the point that a number names, and the number above it; below where that is out."""
+    beside = y - 10 if y > 30 else y + 26
     return join(
         h("circle.landmark-ring", {"cx": f"{x:g}", "cy": f"{y:g}", "r": 6}),
-        h("text.landmark", {"x": f"{x:g}", "y": f"{y - 10:g}"}, number),
+        h("text.landmark", {"x": f"{x:g}", "y": f"{beside:g}"}, number),
     )
 
 
