@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 _ONCE = "A mistake counts once, under the first reason that holds."
 
+_SHARED = "A lack that nearly all mistakes share sets none apart; none is counted under it."
+
 #: Characters of a sentence that are shown before and behind the mention (chosen here: two lines of a
 #: terminal).
 _AROUND = 60
@@ -31,6 +33,8 @@ def mistakes_view(found: Mistakes) -> RenderableType:
     parts: list[RenderableType] = [title, run]
     if found.groups:
         parts += [Text(), _groups(found), Text(_ONCE, "dim")]
+        if not all(group.count for group in found.groups):
+            parts.append(Text(_SHARED, "dim"))
     parts += [
         Text(f"not known here: {REASONS[reason]} (the store has no {fields})", "dim")
         for reason, fields in found.not_known.items()
