@@ -240,7 +240,7 @@ def test_the_map_places_each_row_once(server: Server) -> None:
     points = json.loads(server.ask("/map.json").body)["points"]
     assert len(points) == sum(MENTIONS) + 60
     assert len({point[4] for point in points}) == len(points)
-    assert all(0 <= x <= 1000 and 0 <= y <= 640 for x, y, *_ in points)
+    assert all(0 <= x <= 1000 and 0 <= y <= 520 for x, y, *_ in points)
     assert server.ask("/map").text.count("h0") == len(points)
 
 
