@@ -2,7 +2,8 @@
 
 Importing this module loads neither HDF5 nor torch, so that ``drin-fs --help`` answers at once.
 
-Exit status: 0 ok, 1 failure, 2 usage, 3 data problem, 130 interrupted.
+Exit status: 0 ok, 1 failure, 2 usage, 3 data problem, 130 interrupted. As diff(1) does, ``diff`` also
+exits with 1 where nothing failed but the stores differ.
 """
 
 from __future__ import annotations
@@ -61,6 +62,8 @@ COMMANDS: dict[str, Command] = {
     "sample": Command("cli.sample", "Write a small made-up dataset to try everything on.", "encode"),
     "ingest": Command("cli.ingest", "Turn a dataset into one store file.", "encode"),
     "inspect": Command("cli.inspect", "Look into a store: fields, splits, rows, neighbours, errors."),
+    "audit": Command("cli.audit", "Look for what makes results wrong or misleading."),
+    "diff": Command("cli.diff", "Compare two stores: fields, ids, texts, values."),
     "verify": Command("cli.verify", "Look for damage and contradictions in a store."),
     "repair": Command("cli.repair", "Make the damaged rows of a store again from its source.", "encode"),
     "export": Command("cli.export", "Write a store as the release's .npy files, JSON lines or parquet."),

@@ -59,6 +59,9 @@ from cli.render_parts import facts
     show_default=True,
     help="Another seed, another sample.",
 )
+@click.option(
+    "--problems", is_flag=True, help="Plant what drin-fs audit looks for, too; raw wikimel only."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print what was written as JSON.")
 def sample(folder: Path, as_json: bool, **numbers: Any) -> None:
     """Write a small made-up dataset to try everything on.
@@ -70,6 +73,7 @@ def sample(folder: Path, as_json: bool, **numbers: Any) -> None:
     Examples:
     $ drin-fs sample demo/raw
     $ drin-fs sample demo/arrays --dataset wikidiverse --layout preprocessed
+    $ drin-fs sample demo/bad --problems
     $ drin-fs sample big --layout preprocessed --mentions 20000 --entities 20000 --candidates 100
 
     The same in Python: featurestore.sources.sample.write_sample.

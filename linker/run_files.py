@@ -71,3 +71,16 @@ class Summary(_Read):
         if absent:
             raise ValueError(f"{' and '.join(absent)} missing")
         return figures
+
+
+def levels(value: object) -> int:
+    """How many lists and objects of a JSON value stand in each other."""
+    levels, inside = 0, [value]
+    while inside := [
+        part
+        for each in inside
+        if isinstance(each, dict | list)
+        for part in (each.values() if isinstance(each, dict) else each)
+    ]:
+        levels += 1
+    return levels

@@ -39,7 +39,7 @@ from featurestore.lock import Held, Lock
 from featurestore.progress import Progress
 from linker.atomic import replacing, run_write_errors, unfinished
 from linker.ranks import Ranks, ScoreSink
-from linker.run_files import Environment, Summary
+from linker.run_files import Environment, Summary, levels
 from linker.yaml_text import read_mapping
 
 
@@ -248,7 +248,7 @@ class RunFolder:
     def _read_json(self, path: Path, form: type[BaseModel]) -> dict[str, Any]:
         try:
             values = json.loads(self._read(path))
-            if _levels(values) > _MOST_LEVELS:
+            if levels(values) > _MOST_LEVELS:
                 raise ValueError(f"nested more than {_MOST_LEVELS} levels")
             form.model_validate(values)
         except ValidationError as error:
@@ -289,19 +289,6 @@ class RunFolder:
         if self.last.is_file():
             return f"finish it with: drin-fs train STORE -o {self.path} --resume"
         return "a run is made with: drin-fs train STORE -o RUN"
-
-
-def _levels(value: object) -> int:
-    """How many lists and objects of a JSON value stand in each other."""
-    levels, inside = 0, [value]
-    while inside := [
-        part
-        for each in inside
-        if isinstance(each, dict | list)
-        for part in (each.values() if isinstance(each, dict) else each)
-    ]:
-        levels += 1
-    return levels
 
 
 def _csv(header: Iterable[str], rows: Iterable[Iterable[Any]]) -> str:

@@ -26,6 +26,9 @@ from featurestore.sources.sample_world import SPLITS, World
 DatasetName = Literal["wikimel", "wikidiverse"]
 LayoutName = Literal["raw", "preprocessed", "mimic"]
 
+#: Mentions from which on valid has the hundred in which an audit takes "always" for no accident.
+PROBLEMS_NEED = 700
+
 
 @dataclass(frozen=True, kw_only=True)
 class SampleSummary:
@@ -66,6 +69,7 @@ def write_sample(
     mention_objects: int = 3,
     entity_objects: int = 1,
     seed: int = 0,
+    problems: bool = False,
     progress: Progress | None = None,
 ) -> SampleSummary:
     """Write a sample dataset; ``root`` becomes its root folder in the layout asked for.
@@ -90,6 +94,8 @@ def write_sample(
         mention_objects: objects of a mention's picture.
         entity_objects: objects of an entity's picture.
         seed: another seed is another sample.
+        problems: plant what an audit looks for, too (``featurestore.sources.sample_problems``); raw
+            WikiMEL only.
 
     Raises:
         SourceError: something is in ``root`` already.
@@ -98,6 +104,8 @@ def write_sample(
         WriteError: the folder cannot be made or written, or the disk is full.
     """
     _check(root, dataset, layout, candidates, text_width, image_width, regions)
+    if problems:
+        _check_problems(dataset, layout, mentions)
     world = plan_world(
         mentions=mentions,
         entities=entities,
@@ -125,6 +133,10 @@ def write_sample(
             )
         else:
             troubles, encoders = _write_raw(root, world, dataset, layout, widths, progress)
+        if problems:
+            from featurestore.sources.sample_problems import plant_problems
+
+            troubles |= plant_problems(root)
     except OSError as error:
         raise WriteError(
             f"the sample cannot be written ({error.strerror or error})",
@@ -167,6 +179,21 @@ def _check(
             f"regions is {regions}, the sample's ResNet makes 49",
             where="regions",
             hint="leave it out, or choose the preprocessed layout",
+        )
+
+
+def _check_problems(dataset: DatasetName, layout: LayoutName, mentions: int) -> None:
+    if (dataset, layout) != ("wikimel", "raw"):
+        raise ConfigError(
+            f"problems are not planted in {layout} {dataset}",
+            where="problems",
+            hint="leave it out, or choose the raw layout of wikimel",
+        )
+    if mentions < PROBLEMS_NEED:
+        raise ConfigError(
+            f"mentions is {mentions}, the sample with problems needs at least {PROBLEMS_NEED}",
+            where="mentions",
+            hint=f"some show in a hundred mentions of a split only; choose {PROBLEMS_NEED} or more",
         )
 
 
