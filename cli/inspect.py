@@ -48,7 +48,7 @@ TOP, TOP_MISTAKES = 10, 3
     multiple=True,
     metavar="RUN",
     type=click.Path(path_type=Path),
-    help="With --mention: what RUN made of it. May be repeated.",
+    help="With --mention or --web: what RUN made of it. May be repeated.",
 )
 @click.option(
     "--edges",
@@ -70,6 +70,13 @@ TOP, TOP_MISTAKES = 10, 3
     metavar="N",
     help="With --search: leave out the first N hits of each table.",
 )
+@click.option("--web", is_flag=True, help="Browse the store in a browser, until Ctrl-C.")
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    metavar="N",
+    help="With --web: the port of this machine. Default: a free one.",
+)
 @click.option("--no-images", is_flag=True, help="Leave pictures out of --mention and --entity.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of tables.")
 def inspect(
@@ -85,6 +92,8 @@ def inspect(
     split: str | None,
     top: int | None,
     skip: int,
+    web: bool,
+    port: int | None,
     no_images: bool,
     as_json: bool,
 ) -> None:
@@ -106,6 +115,7 @@ def inspect(
     $ drin-fs inspect demo/store.h5 --neighbours Q42 --field entities/clip_image
     $ drin-fs inspect demo/store.h5 --errors runs/drin --split valid
     $ drin-fs inspect demo/store.h5 --mention 46351-0 --run runs/drin --edges
+    $ drin-fs inspect demo/store.h5 --web --run runs/drin --run runs/text
 
     The same in Python: featurestore.summary.summarise, describe.describe_mention and describe_entity,
     search.search, neighbours.neighbourhood, field_report.describe_field; linker.mistakes.mistakes,
@@ -122,9 +132,15 @@ def inspect(
             "--neighbours": neighbours,
             "--field": field if neighbours is None else None,
             "--errors": errors,
+            "--web": web or None,
         },
-        {"--run": runs, "--edges": edges, "--split": split, "--skip": skip},
+        {"--run": runs, "--edges": edges, "--split": split, "--skip": skip, "--port": port},
     )
+    if web:
+        from cli.browse import browse
+
+        browse(store, runs, port=port or 0, as_json=as_json)
+        return
     images, few = not (no_images or as_json), TOP if top is None else top
     with featurestore.open(store) as opened:
         if mention is not None:

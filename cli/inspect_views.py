@@ -37,10 +37,11 @@ class View(NamedTuple):
 
 #: Option → the views of which it is a detail.
 _DETAILS = {
-    "--run": ("--mention",),
+    "--run": ("--mention", "--web"),
     "--edges": ("--mention",),
     "--split": ("--errors",),
     "--skip": ("--search",),
+    "--port": ("--web",),
 }
 
 

@@ -80,6 +80,7 @@ EXTRAS: dict[str, tuple[str, ...]] = {
     "train": ("torch", "lightning", "torchmetrics", "safetensors", "matplotlib", "tensorboard"),
     "encode": ("torch", "torchvision", "transformers", "PIL", "safetensors"),
     "export": ("pyarrow",),
+    "web": ("starlette", "uvicorn"),
 }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import pairwise
@@ -122,6 +123,22 @@ class TextColumn:
 
     def _damaged(self, what: str, row: int) -> StoreError:
         return StoreError(what, where=f"{self._where}[{row}]", hint=AGAIN)
+
+    def shared_bytes(self, count: int, text: str) -> tuple[np.ndarray, np.ndarray]:
+        """(count,) bytes that each of the first texts has in common with one, in any order; (count,) its
+        length in bytes.
+        """
+        bounds = np.clip(self._offsets[: count + 1], 0, len(self._data)).astype(np.int64)
+        first, last = (int(bounds[0]), int(bounds.max())) if count else (0, 0)
+        bounds = np.maximum(bounds - first, 0)
+        data = self._data[first:last]
+        shared = np.zeros(count, np.int64)
+        for byte, times in Counter(text.encode()).items():
+            before = np.zeros(len(data) + 1, np.uint32)
+            np.cumsum(data == byte, out=before[1:], dtype=np.uint32)
+            here = before[bounds[1:]].astype(np.int64) - before[bounds[:-1]]
+            shared += np.minimum(here, times)
+        return shared, np.diff(bounds)
 
     def equal(self, rows: np.ndarray, texts: Sequence[str]) -> np.ndarray:
         """(n,) bool: whether the text of a row is the one given; without decoding what is stored."""

@@ -297,15 +297,16 @@ def _statistics(table: Table, row: int) -> Iterator[FieldStatistics]:
 def _field_statistics(stored: StoredField, values: np.ndarray) -> FieldStatistics:
     exact = values.astype(np.float64)
     some = values.size > 0
-    return FieldStatistics(
-        field=stored.name,
-        layout=stored.schema.layout,
-        shape=values.shape,
-        dtype=str(stored.dtype),
-        mean=float(exact.mean()) if some else None,
-        std=float(exact.std()) if some else None,
-        minimum=float(exact.min()) if some else None,
-        maximum=float(exact.max()) if some else None,
-        norm=float(np.linalg.norm(exact, axis=-1).mean()) if some else None,
-        zeros=float((exact == 0).mean()) if some else None,
-    )
+    with np.errstate(all="ignore"):  # of values that are not finite, so are these
+        return FieldStatistics(
+            field=stored.name,
+            layout=stored.schema.layout,
+            shape=values.shape,
+            dtype=str(stored.dtype),
+            mean=float(exact.mean()) if some else None,
+            std=float(exact.std()) if some else None,
+            minimum=float(exact.min()) if some else None,
+            maximum=float(exact.max()) if some else None,
+            norm=float(np.linalg.norm(exact, axis=-1).mean()) if some else None,
+            zeros=float((exact == 0).mean()) if some else None,
+        )

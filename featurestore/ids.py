@@ -16,6 +16,10 @@ import numpy as np
 from featurestore.chunks import TextColumn
 from featurestore.errors import UnknownId
 
+#: Ids that are compared letter by letter with an unknown one, and characters of it that are (chosen
+#: here: some milliseconds).
+_COMPARED, _LONGEST = 1000, 200
+
 
 def hash_ids(ids: Sequence[str]) -> np.ndarray:
     """(n,) uint64 hashes of ids."""
@@ -95,9 +99,19 @@ class IdIndex:
             )
         return found
 
+    def nearest(self, wanted: str) -> list[str]:
+        """At most three ids that look like this one, the nearest first.
+
+        Among the first 200,000 those are compared letter by letter that share most letters.
+        """
+        wanted = wanted[:_LONGEST]
+        shared, lengths = self._ids.shared_bytes(min(len(self._rows), 200_000), wanted)
+        alike = shared / np.maximum(lengths + len(wanted.encode()), 1)
+        likely = np.sort(np.argsort(-alike, kind="stable")[:_COMPARED])
+        return difflib.get_close_matches(wanted, self._ids.at(likely), n=3, cutoff=0.5)
+
     def _suggestion(self, wanted: str) -> str:
-        sample = np.arange(min(len(self._rows), 200_000))
-        near = difflib.get_close_matches(wanted, self._ids.at(sample), n=3, cutoff=0.5)
+        near = self.nearest(wanted)
         if near:
             return f"nearest ids: {', '.join(near)}"
         return "see some ids with: drin-fs inspect STORE"

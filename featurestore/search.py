@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from weakref import WeakKeyDictionary
 
 import numpy as np
+from numpy.typing import NDArray
 
 from featurestore.errors import ConfigError
 from featurestore.folding import fold, fold_bytes, fold_with_places
@@ -101,6 +102,43 @@ def search(
             negative ``limit`` or ``offset``.
         StoreError: a damaged text.
     """
+    needle, found, at_least = _find(store, text, tables=tables, limit=limit, offset=offset)
+    totals = {name: int((table.best != _NONE).sum()) for name, table in found.items()}
+    return SearchResult(
+        text=text,
+        total=sum(totals.values()),
+        at_least=at_least,
+        totals=totals,
+        offset=offset,
+        limit=limit,
+        hits=tuple(
+            _hit(store, name, row, found[name], needle) for name, row in _page(found, offset, limit)
+        ),
+    )
+
+
+def search_rows(
+    store: Store, text: str, *, table: str, limit: int
+) -> tuple[NDArray[np.int64], bool]:
+    """(n,) rows of a table that contain a text, best first, at most ``limit``; and whether these are all.
+
+    Raises:
+        ConfigError, StoreError: as :func:`search`.
+    """
+    _, found, at_least = _find(store, text, tables=(table,), limit=limit, offset=0)
+    rows = np.array([row for _, row in _page(found, 0, limit)], np.int64)
+    total = int((found[table].best != _NONE).sum())
+    return rows, total == len(rows) and not at_least
+
+
+def _find(
+    store: Store, text: str, *, tables: Sequence[str], limit: int, offset: int
+) -> tuple[str, dict[str, _Found], bool]:
+    """The folded text; what was found in each table; whether there may be more.
+
+    Raises:
+        ConfigError: see :func:`search`.
+    """
     needle = fold(text.strip())
     if not needle:
         raise ConfigError(
@@ -116,19 +154,7 @@ def search(
     found = {name: _Found(store, name) for name in tables}
     for table in found.values():
         table.search_names(wanted)
-    at_least = _search_long(found, wanted, offset + limit)
-    totals = {name: int((table.best != _NONE).sum()) for name, table in found.items()}
-    return SearchResult(
-        text=text,
-        total=sum(totals.values()),
-        at_least=at_least,
-        totals=totals,
-        offset=offset,
-        limit=limit,
-        hits=tuple(
-            _hit(store, name, row, found[name], needle) for name, row in _page(found, offset, limit)
-        ),
-    )
+    return needle, found, _search_long(found, wanted, offset + limit)
 
 
 class _Found:

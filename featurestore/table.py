@@ -83,6 +83,10 @@ class Table:
         """
         return self._index.rows(ids)
 
+    def nearest(self, key: str) -> list[str]:
+        """At most three ids that look like this one, the nearest first."""
+        return self._index.nearest(key)
+
     def ids(self, rows: Sequence[int] | np.ndarray) -> list[str]:
         """The ids of rows."""
         return self.gather("id", rows)

@@ -1,0 +1,175 @@
+"""The candidates of a mention: picture, text, similarities, and what the runs made of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeAlias
+
+import numpy as np
+
+from cli.console import figure
+from cli.web.html import Html, Part, h, join
+from cli.web.pages.edges import edge_cell, edge_words
+from cli.web.parts import badge, bar, beginning, row_link
+from cli.web.pictures import pictures, placeholder
+from cli.web.site import Site
+from featurestore.describe import EntityLine, MentionSummary
+from linker.verdicts import MentionVerdict
+
+if TYPE_CHECKING:
+    from linker.explain import EdgeWeights
+
+#: Field → the name of the edge that it is, and what it compares.
+_SIMILARITIES = (
+    ("sim_image_text", "it", "mention's picture, entity's text"),
+    ("sim_text_image", "ti", "mention's text, entity's picture"),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judged:
+    """What the runs made of a mention.
+
+    ``verdicts``: name of a run → scores and ranks. ``order_urls``: the same names, and "" for the order
+    of retrieval → the address of this page in that order. ``ordered_by``: one of these. ``edges``: of
+    the run ``edges_of``.
+    """
+
+    verdicts: dict[str, MentionVerdict]
+    order_urls: dict[str, str]
+    ordered_by: str
+    edges_of: str
+    edges: EdgeWeights | None
+
+
+def candidate_table(site: Site, one: MentionSummary, judged: Judged) -> Html:
+    """A row a candidate, in the order that was asked for; the gold last where it is not among them."""
+    columns = [*_plain_columns(site, one.candidates, judged)]
+    columns += [_run_column(one.candidates, name, judged) for name in judged.verdicts]
+    if judged.edges is not None:
+        edges = judged.edges
+        cells: list[Part] = [edge_cell(edges, line.rank) for line in one.candidates]
+        columns.append(
+            ("layers", f"edges of {judged.edges_of}", f"edges of {judged.edges_of}", cells)
+        )
+    head = [h("th", {"scope": "col", "role": "columnheader"}, words) for _, _, words, _ in columns]
+    rows = [
+        h(
+            "tr.gold" if line.is_gold else "tr",
+            {"role": "row"},
+            [
+                h(f"td.{kind}", {"role": "cell", "data-label": label}, cells[place])
+                for kind, label, _, cells in columns
+            ],
+        )
+        for place, line in enumerate(one.candidates)
+    ]
+    return h(
+        "table.candidates",
+        {"role": "table"},
+        h("caption", _caption(site, judged)),
+        h("thead", {"role": "rowgroup"}, h("tr", {"role": "row"}, head)),
+        h("tbody", {"role": "rowgroup"}, rows),
+    )
+
+
+#: Class, name where there is no head, head, and a cell for each candidate.
+_Column: TypeAlias = tuple[str, str, Part, Sequence[Part]]
+
+
+def _plain_columns(site: Site, lines: Sequence[EntityLine], judged: Judged) -> list[_Column]:
+    """What the store says."""
+    columns: list[_Column] = [
+        ("rank", "", _order_link("rank", "", judged), [str(line.rank or "–") for line in lines]),
+        ("image", "", h("span.unseen", "picture"), _pictures(site, lines)),
+        ("entity", "", "entity", [_entity(line) for line in lines]),
+    ]
+    stored = [field for field in _SIMILARITIES if field[0] in site.store.mentions]
+    if stored:
+        ranges = [_range([getattr(line, name) for line in lines]) for name, _, _ in stored]
+        cells = [_similarities(line, stored, ranges) for line in lines]
+        columns.append(("edges", "", "similarity", cells))
+    return columns
+
+
+def _run_column(lines: Sequence[EntityLine], name: str, judged: Judged) -> _Column:
+    """Rank and score that a run gave each candidate."""
+    verdict = judged.verdicts[name]
+    ends = _range(verdict.scores.tolist())
+    cells: list[Part] = []
+    for line in lines:
+        if line.rank is None:
+            cells.append("–")
+            continue
+        score, rank = float(verdict.scores[line.rank - 1]), float(verdict.ranks[line.rank - 1])
+        place = h("b", f"{rank:g}") if np.isfinite(rank) else "–"
+        cells.append(join(place, " ", bar(score, *ends, figure(score))))
+    return ("score", name, _order_link(name, name, judged), cells)
+
+
+def _order_link(words: str, order: str, judged: Judged) -> Part:
+    """The head of a column that the candidates can be ordered by."""
+    if not judged.verdicts:
+        return words
+    current = "true" if order == judged.ordered_by else None
+    return h("a", {"href": judged.order_urls[order], "aria-current": current}, words)
+
+
+def _caption(site: Site, judged: Judged) -> Html:
+    """What the numbers are, and what the bars span."""
+    stored = [field for field in _SIMILARITIES if field[0] in site.store.mentions]
+    names: list[Part] = [[h("b", name), f" {words} · "] for _, name, words in stored]
+    lines: list[Part] = []
+    if stored:
+        lines += [names if judged.edges is None else None, "similarity: CLIP, 100·cos · "]
+    if judged.verdicts:
+        lines.append("runs: rank and score · ")
+    if not lines:
+        return h("span", "As retrieved, best first.")
+    lines.append("bars: from the lowest to the highest in this list")
+    edges = h("span.line", edge_words(judged.edges)) if judged.edges is not None else None
+    return h("span", h("span.line", lines), edges)
+
+
+def _entity(line: EntityLine) -> Part:
+    if line.row is None:
+        return h("span.below", "no entity")
+    name = h("span.main", row_link("entities", line.row, line.id or "", line.title))
+    mark = badge("right", "★ gold") if line.is_gold else None
+    text = h("p.text", h("bdi", beginning(line.text))) if line.text else None
+    return [name, " ", mark, text, h("p.below", line.id or "")]
+
+
+def _range(values: Sequence[float | None]) -> tuple[float, float]:
+    """The lowest and the highest of some values that there are."""
+    known = [value for value in values if value is not None and np.isfinite(value)]
+    return (min(known), max(known)) if known else (0.0, 0.0)
+
+
+def _similarities(
+    line: EntityLine,
+    stored: Sequence[tuple[str, str, str]],
+    ranges: Sequence[tuple[float, float]],
+) -> Html:
+    """A small bar each."""
+    return h(
+        "div.bars",
+        [
+            h("div", h("abbr", {"title": words}, name), bar(value, *ends, _short(value)))
+            for (field, name, words), ends in zip(stored, ranges, strict=True)
+            for value in [getattr(line, field)]
+        ],
+    )
+
+
+def _short(value: float | None) -> str:
+    """A logit with one decimal."""
+    return "–" if value is None else f"{round(value, 1) + 0:.1f}"  # no -0.0
+
+
+def _pictures(site: Site, lines: Sequence[EntityLine]) -> list[Html]:
+    """The picture of each candidate, read together."""
+    rows = np.array([line.row for line in lines if line.row is not None], np.int64)
+    shown = iter(pictures(site, "entities", rows))
+    return [next(shown) if line.row is not None else placeholder("no entity") for line in lines]
