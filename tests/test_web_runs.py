@@ -13,8 +13,9 @@ import numpy as np
 import pytest
 
 import featurestore
+from cli.web.edge_process import Edges
 from cli.web.runs import open_runs
-from featurestore.errors import ConfigError
+from featurestore.errors import ConfigError, DrinFsError, UnknownId
 from linker.run_folder import RunError
 from tests.tiny_store import TinyStore
 from tests.web_for_tests import Reply, Server, serving
@@ -135,3 +136,30 @@ def test_a_page_without_edges_says_why(
     assert reply.status == 200
     assert said in reply.page.words
     assert "data-pending" not in reply.text
+
+
+def test_a_process_that_died_is_started_again(judged: Server) -> None:
+    run = judged.site.runs[0]
+    edges = Edges(judged.site.store.path)
+    try:
+        before = edges.of(run, 3)
+        edges._process.kill()  # type: ignore[union-attr]
+        edges._process.join()  # type: ignore[union-attr]
+        with pytest.raises(DrinFsError, match="the process that computes edges ended"):
+            edges.of(run, 3)
+        after = edges.of(run, 3)
+    finally:
+        edges.close()
+    np.testing.assert_array_equal(before.weights, after.weights)
+    with pytest.raises(DrinFsError, match="ended"):
+        edges.of(run, 3)
+
+
+def test_an_error_over_there_is_one_here(judged: Server) -> None:
+    edges = Edges(judged.site.store.path)
+    try:
+        with pytest.raises(UnknownId, match="row 1000000 is outside the table"):
+            edges.of(judged.site.runs[0], 10**6)
+        assert edges.of(judged.site.runs[0], 0).retrieved > 1
+    finally:
+        edges.close()

@@ -24,7 +24,7 @@ from featurestore.errors import DrinFsError
 from linker.verdicts import MentionVerdict
 
 if TYPE_CHECKING:
-    from linker.explain import EdgeWeights
+    from linker.edge_weights import EdgeWeights
 
 #: Candidates that are shown before all are asked for.
 FIRST = 20
