@@ -48,7 +48,7 @@ TOP, TOP_MISTAKES = 10, 3
     multiple=True,
     metavar="RUN",
     type=click.Path(path_type=Path),
-    help="With --mention or --web: what RUN made of it. May be repeated.",
+    help="With --mention, --web or --html: what RUN made of it. May be repeated.",
 )
 @click.option(
     "--edges",
@@ -77,6 +77,13 @@ TOP, TOP_MISTAKES = 10, 3
     metavar="N",
     help="With --web: the port of this machine. Default: a free one.",
 )
+@click.option(
+    "--html",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="Write a report to read in a browser or on paper: one file, which needs no other.",
+)
+@click.option("--overwrite", is_flag=True, help="With --html: replace FILE, if it is a report.")
 @click.option("--no-images", is_flag=True, help="Leave pictures out of --mention and --entity.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of tables.")
 def inspect(
@@ -94,6 +101,8 @@ def inspect(
     skip: int,
     web: bool,
     port: int | None,
+    html: Path | None,
+    overwrite: bool,
     no_images: bool,
     as_json: bool,
 ) -> None:
@@ -116,6 +125,7 @@ def inspect(
     $ drin-fs inspect demo/store.h5 --errors runs/drin --split valid
     $ drin-fs inspect demo/store.h5 --mention 46351-0 --run runs/drin --edges
     $ drin-fs inspect demo/store.h5 --web --run runs/drin --run runs/text
+    $ drin-fs inspect demo/store.h5 --html report.html --run runs/drin --run runs/text
 
     The same in Python: featurestore.summary.summarise, describe.describe_mention and describe_entity,
     search.search, neighbours.neighbourhood, field_report.describe_field; linker.mistakes.mistakes,
@@ -133,8 +143,16 @@ def inspect(
             "--field": field if neighbours is None else None,
             "--errors": errors,
             "--web": web or None,
+            "--html": html,
         },
-        {"--run": runs, "--edges": edges, "--split": split, "--skip": skip, "--port": port},
+        {
+            "--run": runs,
+            "--edges": edges,
+            "--split": split,
+            "--skip": skip,
+            "--port": port,
+            "--overwrite": overwrite,
+        },
     )
     if web:
         from cli.browse import browse
@@ -157,6 +175,8 @@ def inspect(
             view = views.errors(
                 opened, errors, split or "test", TOP_MISTAKES if top is None else top
             )
+        elif html is not None:
+            view = views.report(opened, html, runs, overwrite=overwrite)
         else:
             view = views.overview(opened)
         show_json(view.answer) if as_json else show(*view.shown)

@@ -11,10 +11,11 @@ import rich_click as click
 from rich.console import RenderableType
 
 from cli import render
-from cli.console import stderr
+from cli.console import plain_text, size, stderr
 from cli.progress import progress_on
 from cli.render_field import field_view
 from cli.render_neighbours import neighbours_view
+from cli.render_parts import facts
 from cli.render_row import entity_view, mention_view
 from cli.render_search import search_view
 from cli.terminal_picture import picture_view
@@ -37,11 +38,12 @@ class View(NamedTuple):
 
 #: Option → the views of which it is a detail.
 _DETAILS = {
-    "--run": ("--mention", "--web"),
+    "--run": ("--mention", "--web", "--html"),
     "--edges": ("--mention",),
     "--split": ("--errors",),
     "--skip": ("--search",),
     "--port": ("--web",),
+    "--overwrite": ("--html",),
 }
 
 
@@ -133,3 +135,18 @@ def field(store: Store, path: str) -> View:
     progress = progress_on(console) if console.is_terminal else None
     found = describe_field(store, path, progress=progress)
     return View(found, (field_view(found),))
+
+
+def report(store: Store, target: Path, runs: Sequence[Path], *, overwrite: bool) -> View:
+    """Writes the report; what is shown is what was written."""
+    from cli.report_html.write import write_report
+
+    written = write_report(
+        store, target, runs=runs, overwrite=overwrite, progress=progress_on(stderr())
+    )
+    lines: list[tuple[str, RenderableType]] = [
+        ("report", plain_text(written.path, "cyan")),
+        ("size", size(written.bytes)),
+        ("sections", plain_text(", ".join(written.sections))),
+    ]
+    return View(written, (facts(lines),))

@@ -142,7 +142,7 @@ def _table(table: Table) -> TableSummary:
         logical_bytes=sum(field.logical_bytes for field in fields),
         fields=fields,
         absent={option: tuple(names) for option, names in absent.items()},
-        pictures=_pictures(table),
+        pictures=picture_counts(table, range(len(table))),
     )
 
 
@@ -166,11 +166,15 @@ def _field(table: Table, field: StoredField) -> FieldSummary:
     )
 
 
-def _pictures(table: Table) -> dict[str, int]:
+def picture_counts(table: Table, rows: range) -> dict[str, int]:
+    """Value of ``image_status`` in words → how many of the rows have it.
+
+    Every value of the format is there; empty where the store does not know.
+    """
     if "image_status" not in table:
         return {}
     counts = np.zeros(256, np.int64)  # image_status is one byte
-    for block in blocks(table, "image_status", range(len(table))):
+    for block in blocks(table, "image_status", rows):
         counts += np.bincount(block, minlength=256)
     found = {status_word(code): int(counts[code]) for code in np.flatnonzero(counts).tolist()}
     return dict.fromkeys(IMAGE_STATUS, 0) | found

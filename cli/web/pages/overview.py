@@ -161,6 +161,11 @@ def _absent(table: TableSummary) -> Html | None:
 
 
 def _origin(summary: StoreSummary) -> Html:
+    made = h("details", h("summary", "How it was made"), origin(summary))
+    return h("section", h("h2", "Origin"), made)
+
+
+def origin(summary: StoreSummary) -> Html:
     """How the store was made, as its provenance says."""
     lines: list[tuple[str, Any]] = [
         ("made", summary.created),
@@ -170,9 +175,7 @@ def _origin(summary: StoreSummary) -> Html:
     ]
     for name, value in summary.provenance.items():
         lines += [(name, _value(value))] if value else []
-    return h(
-        "section", h("h2", "Origin"), h("details", h("summary", "How it was made"), facts(lines))
-    )
+    return facts(lines)
 
 
 def _value(value: Any) -> Html | str:

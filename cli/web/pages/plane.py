@@ -51,7 +51,7 @@ def points_json(site: Site, given: Parameters) -> dict[str, Any]:
     """Every point as [x, y, group, words, address], in the units of the drawing."""
     found = site.plane()
     mentions, entities = found.mentions, found.entities
-    at = {"mentions": _scaled(found, mentions), "entities": _scaled(found, entities)}
+    at = {"mentions": scaled(found, mentions), "entities": scaled(found, entities)}
     wrong = _wrong(site, mentions.rows, given.get("run", ""))
     table = site.store.mentions
     ids = table.ids(mentions.rows)
@@ -75,9 +75,9 @@ def points_json(site: Site, given: Parameters) -> dict[str, Any]:
 def _layers(site: Site, found: Plane, run: str) -> list[tuple[str, str, np.ndarray]]:
     """(class, words, points) of what is drawn, the lowest first."""
     wrong = _wrong(site, found.mentions.rows, run)
-    at = _scaled(found, found.mentions)
+    at = scaled(found, found.mentions)
     layers = [
-        ("entity", "entities", _scaled(found, found.entities)),
+        ("entity", "entities", scaled(found, found.entities)),
         ("mention", "mentions", at[~wrong]),
     ]
     return layers + ([("wrong", f"mentions wrong in {run}", at[wrong])] if run else [])
@@ -89,7 +89,7 @@ def _wrong(site: Site, rows: np.ndarray, run: str) -> np.ndarray:
     return pair(site.runs, run, run)[0].wrong[rows]
 
 
-def _scaled(found: Plane, part: PlanePoints) -> np.ndarray:
+def scaled(found: Plane, part: PlanePoints) -> np.ndarray:
     """(n, 2) places in the drawing; both axes have one scale, so that distances compare."""
     every = np.concatenate([found.mentions.points, found.entities.points])
     if not len(every):
@@ -107,11 +107,11 @@ def _drawing(layers: Sequence[tuple[str, str, np.ndarray]], found: Plane) -> Htm
     return h(
         "svg",
         {"viewBox": f"0 0 {WIDTH} {HEIGHT}", "role": "img", "aria-label": f"Map of {words}"},
-        [h(f"path.dots.{kind}", {"d": _dots(at)}) for kind, _, at in layers],
+        [h(f"path.dots.{kind}", {"d": dots(at)}) for kind, _, at in layers],
     )
 
 
-def _dots(at: np.ndarray) -> str:
+def dots(at: np.ndarray) -> str:
     """A path of lines without length: with round ends each is a dot."""
     return "".join(f"M{x:g} {y:g}h0" for x, y in at.tolist())
 
