@@ -10,14 +10,12 @@ from rich.text import Text
 
 from cli.console import clean, count, figure, percent, plain_text
 from cli.render_parts import facts, grid, marked
-from linker.mistakes import REASONS
+from linker.mistakes import REASONS, SHARED_LACK
 
 if TYPE_CHECKING:
     from linker.mistakes import Answer, Mistake, MistakeGroup, Mistakes
 
 _ONCE = "A mistake counts once, under the first reason that holds."
-
-_SHARED = "A lack that nearly all mistakes share sets none apart; none is counted under it."
 
 #: Characters of a sentence that are shown before and behind the mention (chosen here: two lines of a
 #: terminal).
@@ -34,7 +32,7 @@ def mistakes_view(found: Mistakes) -> RenderableType:
     if found.groups:
         parts += [Text(), _groups(found), Text(_ONCE, "dim")]
         if not all(group.count for group in found.groups):
-            parts.append(Text(_SHARED, "dim"))
+            parts.append(Text(SHARED_LACK, "dim"))
     parts += [
         Text(f"not known here: {REASONS[reason]} (the store has no {fields})", "dim")
         for reason, fields in found.not_known.items()

@@ -53,6 +53,9 @@ _NEEDS: Mapping[str, tuple[str, ...]] = {
 #: (chosen here).
 _LACKS, _NEARLY_ALL = ("mention_picture", "gold_picture"), 0.9
 
+#: What is to be said where there is such a lack.
+SHARED_LACK = "A lack that nearly all mistakes share sets none apart; none is counted under it."
+
 #: Mistakes that are looked into at once (chosen here: their texts are a few megabytes).
 _BLOCK = 8192
 
