@@ -10,7 +10,7 @@ from rich.text import Text
 
 from cli.console import clean, count, figure, percent, plain_text
 from cli.render_parts import facts, grid, marked
-from linker.mistakes import REASONS
+from linker.mistakes import REASONS, SHARED_LACK
 
 if TYPE_CHECKING:
     from linker.mistakes import Answer, Mistake, MistakeGroup, Mistakes
@@ -31,6 +31,8 @@ def mistakes_view(found: Mistakes) -> RenderableType:
     parts: list[RenderableType] = [title, run]
     if found.groups:
         parts += [Text(), _groups(found), Text(_ONCE, "dim")]
+        if not all(group.count for group in found.groups):
+            parts.append(Text(SHARED_LACK, "dim"))
     parts += [
         Text(f"not known here: {REASONS[reason]} (the store has no {fields})", "dim")
         for reason, fields in found.not_known.items()

@@ -108,7 +108,11 @@ def _picture(path: str | None, status: str | None) -> Iterator[tuple[str, Render
 
 
 def _values(values: dict[str, Any]) -> Iterator[tuple[str, RenderableType]]:
-    words = [f"{name} {value}" for name, value in values.items() if value != ""]
+    words = [
+        f"{name} {value}"
+        for name, value in values.items()
+        if value != "" and name != "thumbnail_size"
+    ]
     if words:
         yield "values", plain_text(" · ".join(words))
 

@@ -15,7 +15,7 @@ from cli.render_parts import grid, yielding
 
 if TYPE_CHECKING:
     from featurestore.describe import EntityLine, MentionSummary
-    from linker.explain import EdgeWeights
+    from linker.edge_weights import EdgeWeights
     from linker.verdicts import MentionVerdict
 
 #: Edge → the words of its column.

@@ -13,9 +13,9 @@ from cli.console import count, figure, size
 from cli.render_parts import LAYOUT_STYLE, bar, grid, ratio, sparkline
 from featurestore.summary import FieldSummary, StoreSummary, TableSummary
 
-#: The widths from which on norms, sizes and shares, and all columns are shown (chosen here: the
-#: table of a full store fits).
-_NORMS, _WIDE, _WIDEST = 80, 120, 140
+#: Columns that are left out where there is no room, in this order (chosen here: what can be looked up
+#: with --field goes first).
+_RANGE, _SIZES, _NORMS = "shortest … longest", ("chunk", "decoded", "share of file"), "norms"
 
 _BAR = 10  # characters of a full bar
 
@@ -33,7 +33,6 @@ class _Column:
     of_field: Callable[[FieldSummary], RenderableType]
     of_table: Callable[[TableSummary], RenderableType] = lambda table: ""
     right: bool = False
-    from_width: int = 0  # of the terminal
 
 
 class FieldTree:
@@ -43,17 +42,23 @@ class FieldTree:
         self._summary = summary
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        yield self._tree(options.max_width)
+        columns = self._columns()
+        for less in ((), (_RANGE,), _SIZES, (_NORMS,)):
+            columns = [column for column in columns if column.head not in less]
+            tree = self._tree(columns)
+            if _width(tree, console, options) <= options.max_width:
+                break
+        yield tree
         yield Text(_LEGEND, "dim")
-        if options.max_width >= _NORMS and (legend := _norms_legend(self._summary)):
+        with_norms = any(column.head == _NORMS for column in columns)
+        if with_norms and (legend := _norms_legend(self._summary)):
             yield Text(legend, "dim")
         for table in self._summary.tables:
             if table.absent:
                 yield _absent(table)
         yield Text()
 
-    def _tree(self, width: int) -> Table:
-        columns = [c for c in self._columns() if width >= c.from_width]
+    def _tree(self, columns: list[_Column]) -> Table:
         heads = ["field", *(c.head for c in columns)]
         view = grid("", *heads, right=tuple(c.head for c in columns if c.right))
         for table in self._summary.tables:
@@ -76,14 +81,19 @@ class FieldTree:
             _Column("shape", lambda f: _shape(f.shape[1:]), _rows, right=True),
             _Column("dtype", lambda f: f.dtype),
             _Column("layout", _layout),
-            _Column("chunk", lambda f: _shape(f.chunks or ()), right=True, from_width=_WIDE),
+            _Column("chunk", lambda f: _shape(f.chunks or ()), right=True),
             _Column("size", _stored, _stored, right=True),
-            _Column("decoded", _decoded, _decoded, right=True, from_width=_WIDE),
+            _Column("decoded", _decoded, _decoded, right=True),
             _Column("ratio", _ratio, _ratio, right=True),
-            _Column("norms", _norms, from_width=_NORMS),
-            _Column("shortest … longest", _norm_range, from_width=_WIDEST),
-            _Column("share of file", share, share, from_width=_WIDE),
+            _Column(_NORMS, _norms),
+            _Column(_RANGE, _norm_range),
+            _Column("share of file", share, share),
         ]
+
+
+def _width(table: Table, console: Console, options: ConsoleOptions) -> int:
+    """How many columns of a terminal a table takes when nothing of it is cut."""
+    return console.measure(table, options=options.update(max_width=10_000)).maximum
 
 
 def _rows(table: TableSummary) -> Text:

@@ -6,6 +6,7 @@
 
 What is wrong, and how sure of it the run is (the margin): ``linker.verdicts``. Several reasons may
 hold for a mistake, and all are listed; it is counted under the first of :data:`REASONS` that holds.
+A lack of pictures that nearly all mistakes share sets none of them apart, and none is counted under it.
 A reason is what the store says of the mention, not what the model read: that a picture is missing
 holds for a model of texts too.
 """
@@ -47,6 +48,13 @@ _NEEDS: Mapping[str, tuple[str, ...]] = {
     "gold_picture": ("entities/image_status",),
     "span_cut": tuple(f"mentions/{n}" for n in ("token_start", "token_end", "token_count")),
 }
+
+#: Reasons that may hold for nearly everything, and from which share of the mistakes on they do
+#: (chosen here).
+_LACKS, _NEARLY_ALL = ("mention_picture", "gold_picture"), 0.9
+
+#: What is to be said where there is such a lack.
+SHARED_LACK = "A lack that nearly all mistakes share sets none apart; none is counted under it."
 
 #: Mistakes that are looked into at once (chosen here: their texts are a few megabytes).
 _BLOCK = 8192
@@ -108,7 +116,8 @@ class MistakeGroup:
 class Mistakes:
     """What a run got wrong in a split.
 
-    ``groups``: in the order of :data:`REASONS`, those without a mistake left out. ``not_known``:
+    ``groups``: in the order of :data:`REASONS`, those without a mistake left out, but not lacks
+    that nearly all share. ``not_known``:
     reasons of which the store cannot tell whether they hold, each with the fields that it lacks.
     """
 
@@ -149,12 +158,16 @@ def mistakes(
         places = wrong[first : first + _BLOCK]
         found = _holding(store, verdicts, places)
         held[first : first + _BLOCK] = np.stack([found[name] for name in known], axis=1)
-    primary = held.argmax(axis=1)  # the first that holds: one of a rank or a lack of it always does
+    telling = held.copy()
+    shared = {name for name in _LACKS if name in known and _is_usual(held[:, known.index(name)])}
+    telling[:, [known.index(name) for name in shared]] = False
+    primary = telling.argmax(axis=1)  # the first that holds: one of a rank or a lack of it does
     groups = []
     for number, reason in enumerate(known):
         own = np.flatnonzero(primary == number)
         best = own[np.argsort(-verdicts.margins[wrong[own]], kind="stable")[:limit]]
-        described = _described(store, verdicts, wrong[best], _reasons(held[best], known))
+        reasons = [(reason, *others) for others in _others(held[best], known, number)]
+        described = _described(store, verdicts, wrong[best], reasons)
         groups.append(
             MistakeGroup(
                 reason=reason,
@@ -172,9 +185,13 @@ def mistakes(
         split=split,
         mentions=len(verdicts.rows),
         wrong=len(wrong),
-        groups=tuple(group for group in groups if group.count),
+        groups=tuple(group for group in groups if group.count or group.reason in shared),
         not_known=not_known,
     )
+
+
+def _is_usual(holds: NDArray[np.bool_]) -> bool:
+    return bool(holds.sum() > _NEARLY_ALL * len(holds))
 
 
 def _not_known(store: Store) -> dict[str, str]:
@@ -243,8 +260,12 @@ def _taken(store: Store, verdicts: Verdicts, places: NDArray[np.intp]) -> NDArra
     return found
 
 
-def _reasons(held: NDArray[np.bool_], names: Sequence[str]) -> list[tuple[str, ...]]:
-    return [tuple(names[place] for place in np.flatnonzero(line).tolist()) for line in held]
+def _others(
+    held: NDArray[np.bool_], names: Sequence[str], primary: int
+) -> Iterator[tuple[str, ...]]:
+    """The reasons that hold for each mistake beside the primary one."""
+    for line in held:
+        yield tuple(names[place] for place in np.flatnonzero(line).tolist() if place != primary)
 
 
 def _described(

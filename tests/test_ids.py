@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from hashlib import blake2b
 
 import numpy as np
@@ -63,6 +64,21 @@ def test_an_unknown_id_names_the_nearest_ones() -> None:
     assert caught.value.what == "unknown id 'Berlni' (and 1 more)"
     assert caught.value.where == "x.h5::/entities"
     assert caught.value.hint == "nearest ids: Berlin, Bern"
+
+
+@given(DISTINCT_IDS, ID)
+def test_the_nearest_of_few_ids_are_those_of_a_plain_comparison(
+    ids: list[str], wanted: str
+) -> None:
+    expected = difflib.get_close_matches(wanted, ids, n=3, cutoff=0.5)
+    assert index_of(ids).nearest(wanted) == expected
+
+
+def test_the_nearest_of_many_ids_are_found_among_those_that_share_letters() -> None:
+    ids = [f"{letter}{number}" for letter in "ABCDE" for number in range(1000)]
+    assert index_of(ids).nearest("C12x") == ["C12", "C912", "C812"]
+    assert index_of([*ids, "Rhinoceros"]).nearest("Rhinozeros" * 100) == []
+    assert index_of([*ids, "Rhinoceros"]).nearest("Rhinozeros") == ["Rhinoceros"]
 
 
 def test_an_unknown_id_near_to_none_says_how_to_see_ids() -> None:

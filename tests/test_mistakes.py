@@ -133,6 +133,19 @@ def test_each_mistake_counts_once_under_its_first_reason(tmp_path: Path) -> None
     }
 
 
+def test_a_lack_that_nearly_all_share_is_no_reason(tmp_path: Path) -> None:
+    change, scores = columns() | long_sentences(), right()
+    change["mentions/image_status"][:] = MISSING
+    scores[2:5] = WRONG
+    case = make_case(tmp_path, change, scores)
+    found = case.found()
+    counts = {group.reason: (group.count, group.holds) for group in found.groups}
+    assert counts == {"mention_picture": (0, 3), "rank_2_5": (3, 3)}
+    (own,) = [group for group in found.groups if group.mistakes]
+    assert all(m.reasons == ("rank_2_5", "mention_picture") for m in own.mistakes)
+    assert "sets none apart" in shown(mistakes_view(found), width=100)
+
+
 def test_a_mistake_says_what_was_taken_and_how_sure_the_run_is(tmp_path: Path) -> None:
     case = one_each(tmp_path)
     by_row = {m.row: m for group in case.found().groups for m in group.mistakes}

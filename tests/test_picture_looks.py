@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import sys
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -180,9 +179,7 @@ def with_thumbnails(tiny: TinyStore, monkeypatch: pytest.MonkeyPatch) -> Look:
             return encoded(drawn(5 if row in (2, 6, 8) else 100 + row))
         return encoded(drawn(row))
 
-    monkeypatch.setitem(
-        sys.modules, "featurestore.thumbnails", SimpleNamespace(thumbnail=thumbnail)
-    )
+    monkeypatch.setattr("featurestore.audit.pictures.thumbnail", thumbnail)
     has = Table.__contains__
     monkeypatch.setattr(Table, "__contains__", lambda t, f: f == "thumbnail" or has(t, f))
     return Look(featurestore.open(tiny.path), Silent())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Callable, Hashable
 from concurrent.futures import ThreadPoolExecutor
@@ -16,6 +17,7 @@ from cli.console import clean
 from cli.web.html import h, join
 from cli.web.later import Later
 from cli.web.parts import around, beginning
+from cli.web.static_files import static_bytes
 from cli.web.urls import row_url
 from tests.web_for_tests import parsed
 
@@ -136,3 +138,41 @@ def test_only_the_last_answers_are_kept() -> None:
         for key in [0, *range(100), 99, 0]:
             assert awaited(later, key, partial(answer, key)) == key
     assert calls == [*range(100), 0]
+
+
+# colours ----------------------------------------------------------------------------------------
+
+STYLE = static_bytes("style.css").decode()
+
+#: What is read → on what it stands.
+TEXTS = [
+    ("ink", "ground"), ("ink", "card"), ("ink", "tint"), ("soft", "ground"), ("soft", "card"),
+    ("soft", "faint"), ("accent", "ground"), ("accent", "card"), ("accent", "tint"),
+    ("wrong", "wrong-tint"), ("ground", "accent"),
+]  # fmt: skip
+
+#: What is looked at → on what it stands.
+DRAWINGS = [("dot-entity", "card"), ("accent", "card"), ("wrong", "card"),
+            *((f"s{place}", "ground") for place in range(5))]  # fmt: skip
+
+
+def contrast(first: str, second: str) -> float:
+    """The contrast of two colours ``#rrggbb`` as WCAG 2 defines it: from 1 to 21."""
+
+    def luminance(colour: str) -> float:
+        parts = [int(colour[place : place + 2], 16) / 255 for place in (1, 3, 5)]
+        linear = [p / 12.92 if p <= 0.04045 else ((p + 0.055) / 1.055) ** 2.4 for p in parts]
+        return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+    light, dark = sorted((luminance(first), luminance(second)), reverse=True)
+    return (light + 0.05) / (dark + 0.05)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_texts_and_drawings_stand_out(scheme: str) -> None:
+    light, dark = re.findall(r":root \{(.*?)\}", STYLE, re.S)[:2]
+    colours = dict(re.findall(r"--([\w-]+): (#\w{6})", light if scheme == "light" else dark))
+    low = {pair: contrast(colours[pair[0]], colours[pair[1]]) for pair in TEXTS}
+    assert {pair: value for pair, value in low.items() if value < 4.5} == {}
+    low = {pair: contrast(colours[pair[0]], colours[pair[1]]) for pair in DRAWINGS}
+    assert {pair: value for pair, value in low.items() if value < 3} == {}

@@ -8,7 +8,7 @@ from cli.report_html.report import Report, Section, note
 from cli.web.html import Html, Part, h, join
 from cli.web.parts import around, beginning, grid
 from cli.web.runs import Run
-from linker.mistakes import REASONS, Answer, Mistake, MistakeGroup, Mistakes, mistakes
+from linker.mistakes import REASONS, SHARED_LACK, Answer, Mistake, MistakeGroup, Mistakes, mistakes
 from linker.recorded import NotRecorded
 
 #: Mistakes of a group that are shown (chosen here: a group is a part of a page).
@@ -38,7 +38,7 @@ def _run(report: Report, run: Run, split: str) -> Html:
         h("p", f"{count(found.wrong)} of {count(found.mentions)} mentions wrong "
                f"({percent(found.wrong, found.mentions)})."),
         _reasons(found),
-        [_group(group) for group in found.groups],
+        [_group(group) for group in found.groups if group.mistakes],
     )  # fmt: skip
 
 
@@ -59,6 +59,8 @@ def _reasons(found: Mistakes) -> Html | None:
         f"Not known: {REASONS[reason]} (the store has no {fields}). "
         for reason, fields in found.not_known.items()
     ]
+    if not all(group.count for group in found.groups):
+        lacking.append(SHARED_LACK)
     head = ("why", "", "mistakes", "share", "holds for")
     return h(
         "div.texts",

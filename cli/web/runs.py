@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,9 +14,6 @@ from featurestore.errors import ConfigError
 from featurestore.store import Store
 from linker.recorded import NotRecorded, RecordedRun
 from linker.verdicts import MentionVerdict, judge_mention
-
-if TYPE_CHECKING:
-    from linker.explain import EdgeReader, EdgeWeights
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,28 +65,6 @@ class Run:
             return judge_mention(store, self.recorded, row)
         except NotRecorded:
             return None
-
-
-class Edges:
-    """The edges of runs, each run's network loaded once. To be used by one thread."""
-
-    def __init__(self, store: Store) -> None:
-        self._store = store
-        self._reader = lru_cache(4)(self._open)
-
-    def of(self, run: Run, row: int) -> EdgeWeights:
-        """The edges of one mention.
-
-        Raises:
-            ModuleNotFoundError: torch is not installed.
-            RunError: the run has no weights, or they do not fit.
-        """
-        return self._reader(run.recorded).weights(row)
-
-    def _open(self, run: RecordedRun) -> EdgeReader:
-        from linker.explain import EdgeReader  # imports torch
-
-        return EdgeReader(run, self._store)
 
 
 def open_runs(store: Store, paths: Sequence[Path]) -> tuple[Run, ...]:

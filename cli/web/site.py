@@ -6,23 +6,21 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+from cli.web.edge_process import Edges
 from cli.web.html import Html
 from cli.web.later import Later
-from cli.web.runs import Edges, Run
+from cli.web.runs import Run
 from featurestore.browse import Selections
 from featurestore.neighbours import Neighbour, neighbours
 from featurestore.plane import Plane, sample_plane
 from featurestore.search import search_rows
 from featurestore.store import Store
 from featurestore.summary import StoreSummary, summarise
-
-if TYPE_CHECKING:
-    from linker.explain import EdgeWeights
+from linker.edge_weights import EdgeWeights
 
 #: What stands in the address of a request behind the question mark; of a name given twice, the last.
 Parameters = Mapping[str, str]
@@ -61,12 +59,16 @@ class Site:
         self.version = store.fingerprint[:12]
         self.selections = Selections(store)
         self.find = lru_cache(32)(self._find)
-        self._edges = Edges(store)
+        self._edges = Edges(store.path)
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="drin-fs-web")
-        self._later_edges: Later[EdgeWeights] = Later(self._worker)
+        self._asking = ThreadPoolExecutor(1, thread_name_prefix="drin-fs-web-edges")
+        self._later_edges: Later[EdgeWeights] = Later(self._asking)
         self._later_near: Later[tuple[Neighbour, ...]] = Later(self._worker)
         self._summary = self._worker.submit(summarise, store)
         self._plane = self._worker.submit(sample_plane, store)
+        for run in self.runs:
+            if run.has_edges and len(store.mentions):
+                self._asking.submit(self._edges.of, run, 0)  # the network is loaded from the start
 
     def summary(self) -> StoreSummary:
         return self._summary.result()
@@ -98,6 +100,8 @@ class Site:
 
     def close(self) -> None:
         """Begin nothing more, and wait for what was begun."""
+        self._edges.close()
+        self._asking.shutdown(cancel_futures=True)
         self._worker.shutdown(cancel_futures=True)
 
     def _find(self, table: str, text: str) -> Found:

@@ -18,7 +18,7 @@ from featurestore.describe import EntityLine, MentionSummary
 from linker.verdicts import MentionVerdict
 
 if TYPE_CHECKING:
-    from linker.explain import EdgeWeights
+    from linker.edge_weights import EdgeWeights
 
 #: Field → the name of the edge that it is, and what it compares.
 _SIMILARITIES = (

@@ -10,7 +10,7 @@ from cli.web.html import Html, Part, h
 from cli.web.parts import bar
 
 if TYPE_CHECKING:
-    from linker.explain import EdgeWeights
+    from linker.edge_weights import EdgeWeights
 
 #: Edge → what it joins.
 _WORDS = {

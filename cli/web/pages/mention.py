@@ -15,7 +15,7 @@ from cli.web.pages.mentions import rank_mark
 from cli.web.pages.statistics import statistics
 from cli.web.parts import badge, beginning, facts, marked, row_link, step
 from cli.web.pictures import boxes, boxes_over, have_thumbnails, pictures
-from cli.web.query import MentionQuery, list_mentions
+from cli.web.query import PAGE_ROWS, MentionQuery, list_mentions
 from cli.web.runs import Run
 from cli.web.site import Page, Parameters, Site
 from cli.web.urls import encode, row_url, with_query
@@ -24,7 +24,7 @@ from featurestore.errors import DrinFsError
 from linker.verdicts import MentionVerdict
 
 if TYPE_CHECKING:
-    from linker.explain import EdgeWeights
+    from linker.edge_weights import EdgeWeights
 
 #: Candidates that are shown before all are asked for.
 FIRST = 20
@@ -119,6 +119,7 @@ def _around(site: Site, row: int, query: MentionQuery) -> Html:
     if not len(here):  # opened by another way than that list
         query, listed, here = MentionQuery(), np.arange(len(site.store.mentions)), np.array([row])
     place, address = int(here[0]), query.encode()
+    page = query.encode(page=place // PAGE_ROWS + 1)
     words = f"{count(place + 1)} of {count(len(listed))}"
     back = "the list" if query.narrowed else "all mentions"
     near = [
@@ -128,7 +129,7 @@ def _around(site: Site, row: int, query: MentionQuery) -> Html:
     return h(
         "nav.pager.top-pager",
         {"aria-label": "Mentions before and after"},
-        h("a", {"href": with_query("/mentions", address), "rel": "up"}, f"↑ {back}"),
+        h("a", {"href": with_query("/mentions", page), "rel": "up"}, f"↑ {back}"),
         h("span", words),
         near,
     )

@@ -18,7 +18,7 @@ from cli.web.urls import encode, row_url, with_query
 from featurestore.plane import Plane, PlanePoints
 
 #: Sides of the drawing, in its own units.
-WIDTH, HEIGHT, MARGIN = 1000, 640, 16
+WIDTH, HEIGHT, MARGIN = 1000, 520, 14
 
 #: Points of each table that the list below the map names.
 _NAMED = 12
