@@ -144,6 +144,7 @@ def test_what_compiling_is_worth() -> None:
 def test_epoch_has_the_reference_and_workers(
     workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("benchmarks.machine.bfloat16_units", lambda: "emulated")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(epoch, "WORKERS", (0, 1))
     monkeypatch.setattr(epoch, "_QUICK_EPOCHS", 1)
