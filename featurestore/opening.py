@@ -8,10 +8,11 @@ from pathlib import Path
 
 from featurestore.catalog import Catalog
 from featurestore.catalog_json import decode_catalog
-from featurestore.errors import StoreError
+from featurestore.errors import AGAIN, StoreError
 from featurestore.filemap import identity_of
 from featurestore.header import read_catalog_bytes, read_header
 from featurestore.headerless import catalog_by_hdf5
+from featurestore.schema import SIMILARITIES
 
 
 def read_catalog(path: str | os.PathLike[str]) -> Catalog:
@@ -36,12 +37,31 @@ def read_catalog(path: str | os.PathLike[str]) -> Catalog:
             if header is not None:
                 plain = read_catalog_bytes(file, header, path)
                 catalog = decode_catalog(plain, path, header.file_bytes)
-                return replace(catalog, identity=identity)
+                return replace(_checked(catalog), identity=identity)
     except OSError as error:
         raise StoreError(
             f"cannot be read ({error.strerror})", where=str(path), hint="see who may read it"
         ) from error
-    return replace(catalog_by_hdf5(path), identity=identity)
+    return replace(_checked(catalog_by_hdf5(path)), identity=identity)
+
+
+def _checked(catalog: Catalog) -> Catalog:
+    """The catalog, if similarities have a slot for each candidate and one for the gold.
+
+    Raises:
+        StoreError: they have not.
+    """
+    mentions = catalog.fields["mentions"]
+    if "candidates" in mentions:
+        slots = mentions["candidates"].shape[1] + 1
+        for name in SIMILARITIES:
+            if name in mentions and mentions[name].shape[1] != slots:
+                raise StoreError(
+                    f"{mentions[name].shape[1]} slots for {slots - 1} candidates and the gold",
+                    where=f"{catalog.path}::/mentions/{name}",
+                    hint=AGAIN,
+                )
+    return catalog
 
 
 def _nearby_stores(path: Path) -> str:

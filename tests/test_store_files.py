@@ -254,3 +254,11 @@ def test_the_store_needs_no_torch(tiny: TinyStore) -> None:
     command = [sys.executable, "-c", script, str(tiny.path)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
     assert json.loads(done.stdout) == []
+
+
+def test_similarities_of_other_candidates_are_refused(tmp_path: Path) -> None:
+    sims = np.zeros((10, 9), np.float32)
+    tiny = write_tiny_store(tmp_path / "s.h5", change={"mentions/sim_text_image": sims})
+    with pytest.raises(StoreError, match="9 slots for 4 candidates and the gold") as caught:
+        featurestore.open(tiny.path)
+    assert caught.value.where.endswith("::/mentions/sim_text_image")

@@ -83,7 +83,7 @@ def _browse(path: Path) -> None:
         lambda store: describe_entity(store, 0),
         lambda store: store.entities.find(["Q101", "nobody"]),
         lambda store: store.mentions.rows(["m3-0"]),
-        lambda store: store.entities["Q100"]["title"],
+        lambda store: store.entities["Q100"].get("title"),
         lambda store: [store.mentions.split(name) for name in store.mentions.splits],
         lambda store: store.provenance,
     ]

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from cli.console import count
-from cli.web.frame import headline
-from cli.web.html import Html, h, join
-from cli.web.parts import beginning, page_of, pager, row_link, search_field, select
+from cli.web.html import Html, h
+from cli.web.pages.listing import listing
+from cli.web.parts import beginning, row_link, search_field, select
 from cli.web.pictures import pictures
 from cli.web.query import ListQuery, list_entities
 from cli.web.site import Page, Parameters, Site
@@ -15,26 +14,14 @@ from cli.web.site import Page, Parameters, Site
 
 def entities(site: Site, given: Parameters) -> Page:
     query = ListQuery.parse(given)
-    listed = list_entities(site, query)
-    rows, total = page_of(listed.rows, query.page), len(listed.rows)
-    of = count(total) if listed.complete else f"more than {count(total)}"
-    found = (
-        h("ol.rows", entity_lines(site, rows))
-        if total
-        else h("p.empty", "No entity is like this. ", h("a", {"href": "/entities"}, "Show all"))
+    return listing(
+        "entity",
+        "entities",
+        form=_form(site, query),
+        listed=list_entities(site, query),
+        query=query,
+        lines=lambda rows: entity_lines(site, rows),
     )
-    body = join(
-        headline("Entities"),
-        _form(site, query),
-        h(
-            "div",
-            {"id": "results", "aria-busy": "false"},
-            h("p.total", {"role": "status"}, h("b", of), " entities"),
-            found,
-            pager("/entities", query, total, listed.complete) if total else None,
-        ),
-    )
-    return Page(title="Entities", section="/entities", body=body)
 
 
 def _form(site: Site, query: ListQuery) -> Html:

@@ -7,14 +7,12 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from cli.console import clean, count
-from cli.web.frame import headline
-from cli.web.html import Html, h, join
+from cli.web.html import Html, h
+from cli.web.pages.listing import listing
 from cli.web.parts import (
     around,
     badge,
     entity_names,
-    page_of,
-    pager,
     search_field,
     select,
     span_of,
@@ -32,28 +30,14 @@ _MOST_TOPICS = 100
 
 def mentions(site: Site, given: Parameters) -> Page:
     query = MentionQuery.parse(given)
-    listed = list_mentions(site, query)
-    rows = page_of(listed.rows, query.page)
-    total = len(listed.rows)
-    of = count(total) if listed.complete else f"more than {count(total)}"
-    pages = pager("/mentions", query, total, listed.complete)
-    found = (
-        h("ol.rows", mention_lines(site, rows, query.encode()))
-        if total
-        else h("p.empty", "No mention is like this. ", h("a", {"href": "/mentions"}, "Show all"))
+    return listing(
+        "mention",
+        "mentions",
+        form=_form(site, query),
+        listed=list_mentions(site, query),
+        query=query,
+        lines=lambda rows: mention_lines(site, rows, query.encode()),
     )
-    body = join(
-        headline("Mentions"),
-        _form(site, query),
-        h(
-            "div",
-            {"id": "results", "aria-busy": "false"},
-            h("p.total", {"role": "status"}, h("b", of), " mentions"),
-            found,
-            pages if total else None,
-        ),
-    )
-    return Page(title="Mentions", section="/mentions", body=body)
 
 
 def _form(site: Site, query: MentionQuery) -> Html:
