@@ -22,6 +22,7 @@ from cli.render_run import bar, edges_view
 from featurestore.describe import describe_mention
 from featurestore.errors import ConfigError, UnknownId
 from featurestore.options import IngestOptions
+from featurestore.static_edges import static_edges
 from linker.config_text import read_config
 from linker.explain import EdgeReader, EdgeWeights, edge_weights
 from linker.recorded import RecordedRun
@@ -93,6 +94,30 @@ def naive_first(store: Path, row: int) -> np.ndarray:
                 ]
             )
     return np.array(edges)
+
+
+def test_the_edges_of_a_store_are_those_that_the_first_layer_reads(store: Path) -> None:
+    with featurestore.open(store) as opened:
+        for row in (0, ROW):
+            found = static_edges(opened, row)
+            assert found.known == EDGES
+            np.testing.assert_allclose(found.weights[:-1], naive_first(store, row), atol=1e-6)
+            gold = int(opened.mentions[row]["answer"])
+            slot, same = found.weights[-1, [0, 3]], found.weights[gold, [0, 3]]
+            np.testing.assert_allclose(slot, same, atol=1e-6)
+
+
+def test_edges_that_a_store_cannot_tell_are_none(tmp_path: Path) -> None:
+    without = {"entities/text_cls", "entities/text_pooled", "mentions/sim_text_image"}
+    lists = np.full((10, SIZES["K"]), -1, np.int32)
+    lists[:, 0] = 3
+    change = {"mentions/candidates": lists, "mentions/answer": np.full(10, SIZES["K"], np.int32)}
+    tiny = write_tiny_store(tmp_path / "s.h5", without=without, change=change)
+    with featurestore.open(tiny.path) as opened:
+        found = static_edges(opened, 2)
+    assert found.known == ("it", "ii")
+    assert np.isnan(found.weights[1:-1]).all()  # empty places
+    assert np.isfinite(found.weights[0, 2:]).all()
 
 
 def naive_second(run: Path, store: Path, row: int, first: np.ndarray, *, vector: bool) -> Any:

@@ -10,21 +10,16 @@ import numpy as np
 
 from cli.console import figure
 from cli.web.html import Html, Part, h, join
-from cli.web.pages.edges import edge_cell, edge_words
+from cli.web.pages.edges import edge_cell, edge_words, static_cell, static_words
 from cli.web.parts import badge, bar, beginning, row_link
 from cli.web.pictures import pictures, placeholder
 from cli.web.site import Site
 from featurestore.describe import EntityLine, MentionSummary
+from featurestore.static_edges import static_edges
 from linker.verdicts import MentionVerdict
 
 if TYPE_CHECKING:
     from linker.edge_weights import EdgeWeights
-
-#: Field → the name of the edge that it is, and what it compares.
-_SIMILARITIES = (
-    ("sim_image_text", "it", "mention's picture, entity's text"),
-    ("sim_text_image", "ti", "mention's text, entity's picture"),
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,7 +40,7 @@ class Judged:
 
 def candidate_table(site: Site, one: MentionSummary, judged: Judged) -> Html:
     """A row a candidate, in the order that was asked for; the gold last where it is not among them."""
-    columns = [*_plain_columns(site, one.candidates, judged)]
+    columns = [*_plain_columns(site, one, judged)]
     columns += [_run_column(one.candidates, name, judged) for name in judged.verdicts]
     if judged.edges is not None:
         edges = judged.edges
@@ -78,18 +73,19 @@ def candidate_table(site: Site, one: MentionSummary, judged: Judged) -> Html:
 _Column: TypeAlias = tuple[str, str, Part, Sequence[Part]]
 
 
-def _plain_columns(site: Site, lines: Sequence[EntityLine], judged: Judged) -> list[_Column]:
-    """What the store says."""
+def _plain_columns(site: Site, one: MentionSummary, judged: Judged) -> list[_Column]:
+    """What the store says. The edges that it has are among those of a run, as its first layer's."""
+    lines = one.candidates
     columns: list[_Column] = [
         ("rank", "", _order_link("rank", "", judged), [str(line.rank or "–") for line in lines]),
         ("image", "", h("span.unseen", "picture"), _pictures(site, lines)),
         ("entity", "", "entity", [_entity(line) for line in lines]),
     ]
-    stored = [field for field in _SIMILARITIES if field[0] in site.store.mentions]
-    if stored:
-        ranges = [_range([getattr(line, name) for line in lines]) for name, _, _ in stored]
-        cells = [_similarities(line, stored, ranges) for line in lines]
-        columns.append(("edges", "", "similarity", cells))
+    if judged.edges is None:
+        edges = static_edges(site.store, one.row)
+        if edges.known:
+            cells = [static_cell(edges, line.rank) for line in lines]
+            columns.append(("edges", "edges", "edges", cells))
     return columns
 
 
@@ -118,18 +114,13 @@ def _order_link(words: str, order: str, judged: Judged) -> Part:
 
 def _caption(site: Site, judged: Judged) -> Html:
     """What the numbers are, and what the bars span."""
-    stored = [field for field in _SIMILARITIES if field[0] in site.store.mentions]
-    names: list[Part] = [[h("b", name), f" {words} · "] for _, name, words in stored]
-    lines: list[Part] = []
-    if stored:
-        lines += [names if judged.edges is None else None, "similarity: CLIP, 100·cos · "]
-    if judged.verdicts:
-        lines.append("runs: rank and score · ")
-    if not lines:
-        return h("span", "As retrieved, best first.")
-    lines.append("bars: from the lowest to the highest in this list")
-    edges = h("span.line", edge_words(judged.edges)) if judged.edges is not None else None
-    return h("span", h("span.line", lines), edges)
+    runs = "runs: rank and score, bars from the lowest to the highest in this list"
+    edges = static_words() if judged.edges is None else edge_words(judged.edges)
+    return h(
+        "span",
+        h("span.line", runs if judged.verdicts else "as retrieved, best first"),
+        h("span.line", edges),
+    )
 
 
 def _entity(line: EntityLine) -> Part:
@@ -145,27 +136,6 @@ def _range(values: Sequence[float | None]) -> tuple[float, float]:
     """The lowest and the highest of some values that there are."""
     known = [value for value in values if value is not None and np.isfinite(value)]
     return (min(known), max(known)) if known else (0.0, 0.0)
-
-
-def _similarities(
-    line: EntityLine,
-    stored: Sequence[tuple[str, str, str]],
-    ranges: Sequence[tuple[float, float]],
-) -> Html:
-    """A small bar each."""
-    return h(
-        "div.bars",
-        [
-            h("div", h("abbr", {"title": words}, name), bar(value, *ends, _short(value)))
-            for (field, name, words), ends in zip(stored, ranges, strict=True)
-            for value in [getattr(line, field)]
-        ],
-    )
-
-
-def _short(value: float | None) -> str:
-    """A logit with one decimal."""
-    return "–" if value is None else f"{round(value, 1) + 0:.1f}"  # no -0.0
 
 
 def _pictures(site: Site, lines: Sequence[EntityLine]) -> list[Html]:

@@ -1,13 +1,15 @@
-"""The edges of a trained DRIN between a mention and one candidate: a small bar each, layer by layer."""
+"""The edges of DRIN between a mention and one candidate: a small bar each, of a run layer by layer."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from cli.web.html import Html, Part, h
 from cli.web.parts import bar
+from featurestore.static_edges import EDGES, StaticEdges
 
 if TYPE_CHECKING:
     from linker.edge_weights import EdgeWeights
@@ -30,21 +32,39 @@ def edge_cell(edges: EdgeWeights, rank: int | None) -> Part:
     place = edges.retrieved if rank is None else rank - 1
     if place >= edges.weights.shape[1]:
         return "–"
+    return _lines(edges.edges, edges.weights[:, place], edges.layers)
+
+
+def static_cell(edges: StaticEdges, rank: int | None) -> Part:
+    """The edges that the store has of one candidate, a line each.
+
+    Args:
+        rank: as for :func:`edge_cell`.
+    """
+    place = len(edges.weights) - 1 if rank is None else rank - 1
+    return _lines(EDGES, edges.weights[None, place], 1)
+
+
+def _lines(names: Sequence[str], weights: np.ndarray, layers: int) -> Html:
+    """A line an edge, a bar a layer; weights (L, 4)."""
     lines = []
-    for number, name in enumerate(edges.edges):
-        values = edges.weights[:, place, number].tolist()
-        if all(map(np.isnan, values)):
-            continue
-        bars = [h("span.layer", bar(value, 0, 1, f"{value:.2f}")) for value in values]
-        lines.append(h("div", h("abbr", {"title": _WORDS[name]}, name), bars))
-    return h("div", {"class": f"edge-bars layers-{min(edges.layers, 4)}"}, lines)
+    for name, values in zip(names, weights.T.tolist(), strict=True):
+        if not all(map(np.isnan, values)):
+            bars = [h("span.layer", bar(value, 0, 1, f"{value:.2f}")) for value in values]
+            lines.append(h("div", h("abbr", {"title": _WORDS[name]}, name), bars))
+    return h("div", {"class": f"edge-bars layers-{min(layers, 4)}"}, lines)
 
 
 def edge_words(edges: EdgeWeights) -> Html:
     """What the cells show."""
     layers = "the layer reads" if edges.layers == 1 else f"layers 1 to {edges.layers} read"
-    return h(
-        "span",
-        [[h("b", name), f" {_WORDS[name]} · "] for name in edges.edges],
-        f"edges as {layers} them, 0 to 1; layer 1 reads what the store says.",
-    )
+    return _words(f"edges as {layers} them, 0 to 1; layer 1 reads what the store says.")
+
+
+def static_words() -> Html:
+    """What they show of a store alone."""
+    return _words("the edges of DRIN before any layer: cosines, 0 to 1.")
+
+
+def _words(end: str) -> Html:
+    return h("span", [[h("b", name), f" {_WORDS[name]} · "] for name in EDGES], end)
