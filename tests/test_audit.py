@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -97,10 +98,8 @@ def test_no_store_is_a_data_problem(tmp_path: Path, capsys: pytest.CaptureFixtur
 def test_what_the_terminal_shows(tmp_path: Path, width: int) -> None:
     tiny = write_tiny_store(tmp_path / "s.h5", change=repeating())
     with featurestore.open(tiny.path) as store:
-        views = audit_view(audit(store))
-    text = "".join(shown(view, width=width) for view in views)
-    lines = text.replace(str(tiny.path), "tiny.h5").splitlines()
-    check_snapshot(f"audit-{width}", "\n".join(map(str.rstrip, lines)) + "\n")
+        views = audit_view(replace(audit(store), store="tiny.h5"))
+    check_snapshot(f"audit-{width}", "".join(shown(view, width=width) for view in views))
 
 
 def test_ids_of_a_store_are_shown_and_not_obeyed(

@@ -27,7 +27,7 @@ from pathlib import Path
 from featurestore.progress import Silent
 from linker.run_folder import RunFolder
 with RunFolder(Path(sys.argv[1]).parent).locked(progress=Silent()):
-    if not sys.argv[2:] or os.fork():
+    if not sys.argv[2:] or not os.fork():  # the child says it, once it has come to be
         print("held", flush=True)
     sys.stdin.read()
 """
