@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Group, RenderableType
@@ -18,7 +19,10 @@ from featurestore.rivals import Standing
 if TYPE_CHECKING:
     from linker.verdicts import MentionVerdict
 
-_LOGITS = "CLIP logits (100·cos): the mention's picture and the entity's text, and the reverse"
+_EDGES = (
+    "tt ti it ii: cosine of the mention's text or picture and the entity's; ti and it by CLIP, ii of "
+    "their objects"
+)
 
 
 def mention_view(
@@ -41,8 +45,8 @@ def mention_view(
     ]
     table = _candidates(mention, verdicts)
     parts: list[RenderableType] = [title, Text(), facts(lines), Text(), table]
-    if any(line.sim_image_text is not None for line in mention.candidates):
-        parts.append(Text(_LOGITS, "dim"))
+    if any(line.edges for line in mention.candidates) and len(verdicts) < 2:
+        parts.append(Text(_EDGES, "dim"))
     return Group(*parts, Text(), _statistics(mention.statistics))
 
 
@@ -138,13 +142,9 @@ def _candidates(mention: MentionSummary, verdicts: Sequence[MentionVerdict]) -> 
         for head, cell in verdict_columns(verdict):
             table.add_column(head, justify="right", no_wrap=True)
             cells.append(cell)
-    if any(line.sim_image_text is not None for line in lines):
-        table.add_column("image–text", justify="right", no_wrap=True)
-        table.add_column("text–image", justify="right", no_wrap=True)
-        cells += [
-            lambda line: _logit(line.sim_image_text),
-            lambda line: _logit(line.sim_text_image),
-        ]
+    for name in lines[0].edges if lines and len(verdicts) < 2 else ():
+        table.add_column(name, justify="right", no_wrap=True)
+        cells.append(partial(_edge, name))
     if any(line.text for line in lines) and len(verdicts) < 2:  # else titles have no room
         table.add_column("description")
         cells.append(lambda line: beginning(line.text or ""))
@@ -155,8 +155,9 @@ def _candidates(mention: MentionSummary, verdicts: Sequence[MentionVerdict]) -> 
     return table
 
 
-def _logit(value: float | None) -> str:
-    return "–" if value is None else f"{value:.2f}"
+def _edge(name: str, line: EntityLine) -> str:
+    value = line.edges[name]
+    return "–" if value is None else f"{round(value, 2) + 0:.2f}"  # no -0.00
 
 
 def _statistics(fields: Sequence[FieldStatistics]) -> Table:

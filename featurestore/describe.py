@@ -17,6 +17,7 @@ from featurestore.catalog import StoredField
 from featurestore.errors import StoreError, UnknownId
 from featurestore.rivals import Standing, standing
 from featurestore.schema import FIELDS, NO_ROW
+from featurestore.static_edges import EDGES, StaticEdges, static_edges
 from featurestore.store import Store
 from featurestore.summary import status_word
 from featurestore.table import Table
@@ -49,6 +50,7 @@ class EntityLine:
 
     ``rank`` counts from 1; ``None`` for a gold entity that was not retrieved. ``row`` and ``id`` are
     ``None`` for an empty place. Similarities are CLIP logits (100·cos), ``None`` where not stored.
+    ``edges``: name → cosine, of those that the store can tell (:mod:`featurestore.static_edges`).
     """
 
     rank: int | None
@@ -59,6 +61,7 @@ class EntityLine:
     text: str | None
     sim_image_text: float | None
     sim_text_image: float | None
+    edges: dict[str, float | None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,8 +144,9 @@ def describe_mention(
     del values["gold"]
     answer = values.pop("answer")
     wanted = range(_width(store)) if order is None else order
-    lines = [_candidate(store, row, place) for place in wanted[:top]]
-    gold = _gold(store, row)
+    edges = static_edges(store, row)
+    lines = [_candidate(store, row, place, edges) for place in wanted[:top]]
+    gold = _gold(store, row, edges)
     if gold is not None and not any(line.is_gold for line in lines):
         lines.append(gold)
     start, end = values.pop("char_start", None), values.pop("char_end", None)
@@ -207,7 +211,7 @@ def _width(store: Store) -> int:
     return store.width("mentions/candidates")
 
 
-def _candidate(store: Store, row: int, place: int) -> EntityLine:
+def _candidate(store: Store, row: int, place: int, edges: StaticEdges) -> EntityLine:
     """The candidate of a mention at one place (from 0)."""
     mention = store.mentions[row]
     return _entity_line(
@@ -216,10 +220,11 @@ def _candidate(store: Store, row: int, place: int) -> EntityLine:
         rank=place + 1,
         is_gold=place == mention["answer"],
         similarities=_similarities(store.mentions, row, place),
+        edges=_known(edges, place),
     )
 
 
-def _gold(store: Store, row: int) -> EntityLine | None:
+def _gold(store: Store, row: int, edges: StaticEdges) -> EntityLine | None:
     """The gold entity of a mention; its similarities stand in the last slot of the row."""
     mention = store.mentions[row]
     answer, gold, width = int(mention["answer"]), int(mention["gold"]), _width(store)
@@ -230,12 +235,22 @@ def _gold(store: Store, row: int) -> EntityLine | None:
             hint=f"see what else is damaged: drin-fs verify {store.path}",
         )
     if answer < width:
-        return _candidate(store, row, answer)
+        return _candidate(store, row, answer, edges)
     if gold == NO_ROW:
         return None
     return _entity_line(
-        store, gold, rank=None, is_gold=True, similarities=_similarities(store.mentions, row, width)
+        store,
+        gold,
+        rank=None,
+        is_gold=True,
+        similarities=_similarities(store.mentions, row, width),
+        edges=_known(edges, width),
     )
+
+
+def _known(edges: StaticEdges, place: int) -> dict[str, float | None]:
+    values = dict(zip(EDGES, edges.weights[place].tolist(), strict=True))
+    return {name: None if np.isnan(values[name]) else values[name] for name in edges.known}
 
 
 def _similarities(mentions: Table, row: int, place: int) -> tuple[float | None, float | None]:
@@ -253,6 +268,7 @@ def _entity_line(
     rank: int | None,
     is_gold: bool,
     similarities: tuple[float | None, float | None],
+    edges: dict[str, float | None],
 ) -> EntityLine:
     known = entity != NO_ROW
     values = store.entities[entity] if known else {}
@@ -265,6 +281,7 @@ def _entity_line(
         text=values.get("description") or values.get("text"),
         sim_image_text=similarities[0],
         sim_text_image=similarities[1],
+        edges=edges,
     )
 
 

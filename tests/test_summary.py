@@ -270,7 +270,7 @@ def test_a_store_of_features_only_is_described_too(tmp_path: Path) -> None:
     assert (mention.span, mention.image_status, mention.statistics) == (None, None, ())
     text = shown(mention_view(mention), width=80)
     assert "Here stands name0, and é." in text
-    for head in ("title", "image–text", "description", "picture"):
+    for head in ("title", "tt ", "description", "picture"):
         assert head not in text
     assert (entity.title, entity.text) == (None, None)
     assert "Q100" in shown(entity_view(entity), width=80)
@@ -287,11 +287,14 @@ def test_a_mention_fits_the_terminal_and_keeps_its_numbers(tmp_path: Path, width
     for candidate in mention.candidates:
         line = next(line for line in lines if line.lstrip().startswith(f"{candidate.rank or '–'} "))
         assert candidate.id in line
-        assert f"{candidate.sim_image_text:.2f}" in line
-        assert f"{candidate.sim_text_image:.2f}" in line
+        assert set(candidate.edges) == {"tt", "ti", "it", "ii"}
+        assert all(f"{value:.2f}" in line for value in candidate.edges.values())
+        assert candidate.edges["it"] == pytest.approx(candidate.sim_image_text / 100)
         assert ("★" in line) == candidate.is_gold
     assert any("⟦name3⟧" in line for line in lines)
     table = lines[
-        lines.index("Candidates") + 3 : next(i for i, x in enumerate(lines) if "CLIP" in x)
+        lines.index("Candidates") + 3 : next(
+            i for i, x in enumerate(lines) if x.startswith("tt ti")
+        )
     ]
     assert len([line for line in table if line]) == len(mention.candidates)  # one line each

@@ -15,7 +15,6 @@ from cli.web.parts import badge, bar, beginning, row_link
 from cli.web.pictures import pictures, placeholder
 from cli.web.site import Site
 from featurestore.describe import EntityLine, MentionSummary
-from featurestore.static_edges import static_edges
 from linker.verdicts import MentionVerdict
 
 if TYPE_CHECKING:
@@ -81,11 +80,8 @@ def _plain_columns(site: Site, one: MentionSummary, judged: Judged) -> list[_Col
         ("image", "", h("span.unseen", "picture"), _pictures(site, lines)),
         ("entity", "", "entity", [_entity(line) for line in lines]),
     ]
-    if judged.edges is None:
-        edges = static_edges(site.store, one.row)
-        if edges.known:
-            cells = [static_cell(edges, line.rank) for line in lines]
-            columns.append(("edges", "edges", "edges", cells))
+    if judged.edges is None and any(line.edges for line in lines):
+        columns.append(("edges", "edges", "edges", [static_cell(line.edges) for line in lines]))
     return columns
 
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from cli.web.html import Html, Part, h
 from cli.web.parts import bar
-from featurestore.static_edges import EDGES, StaticEdges
+from featurestore.static_edges import EDGES
 
 if TYPE_CHECKING:
     from linker.edge_weights import EdgeWeights
@@ -35,14 +35,10 @@ def edge_cell(edges: EdgeWeights, rank: int | None) -> Part:
     return _lines(edges.edges, edges.weights[:, place], edges.layers)
 
 
-def static_cell(edges: StaticEdges, rank: int | None) -> Part:
-    """The edges that the store has of one candidate, a line each.
-
-    Args:
-        rank: as for :func:`edge_cell`.
-    """
-    place = len(edges.weights) - 1 if rank is None else rank - 1
-    return _lines(EDGES, edges.weights[None, place], 1)
+def static_cell(edges: Mapping[str, float | None]) -> Part:
+    """The edges that the store has of one candidate, a line each."""
+    values = [np.nan if value is None else value for value in edges.values()]
+    return _lines(list(edges), np.array([values]), 1)
 
 
 def _lines(names: Sequence[str], weights: np.ndarray, layers: int) -> Html:
