@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from io import BytesIO
@@ -24,6 +25,9 @@ _PLAIN = 4
 #: Grey levels (of 256) by which a place must be lighter than the one left of it to make a one (chosen
 #: here: JPEG makes such differences out of nothing; with 0, copies differ in up to 6 bits).
 _LIGHTER = 2
+
+#: Pixels of a side from which on a picture is no thumbnail (chosen here: 50 MB decoded).
+_LONGEST = 4096
 
 #: Pairs of hashes that are compared at a time.
 _PAIRS = 1 << 20
@@ -59,15 +63,20 @@ def hash_pictures(pictures: Iterable[tuple[int, bytes]]) -> PictureHashes:
 
 
 def picture_hash(data: bytes) -> int | None:
-    """The difference hash of an image file: 8×8 bits, is a place lighter than the one left of it?
+    """The difference hash of a thumbnail: 8×8 bits, is a place lighter than the one left of it?
 
     Returns:
-        64 bits; ``None`` where it cannot be read.
+        64 bits; ``None`` where it cannot be read: a store may hold anything in their place.
     """
     from PIL import Image
 
     try:
-        with Image.open(BytesIO(data)) as picture:
+        with (
+            warnings.catch_warnings(action="ignore", category=Image.DecompressionBombWarning),
+            Image.open(BytesIO(data), formats=("JPEG", "PNG")) as picture,
+        ):
+            if max(picture.size) > _LONGEST:
+                return None
             picture.draft("L", picture.size)  # of a JPEG, only what is light and dark is decoded
             small = picture.convert("L").resize((9, 8), Image.Resampling.LANCZOS)
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):

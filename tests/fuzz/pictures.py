@@ -12,10 +12,13 @@ from random import Random
 import numpy as np
 from PIL import Image
 
+from cli.terminal_picture import decoded
+from featurestore.audit.looks import picture_hash
 from featurestore.encoders.images import FRAME, read_pictures, to_frame
 from featurestore.encoders.objects import cut_out
 from featurestore.encoders.opening import LARGEST_SIDE, SMALLEST
 from featurestore.schema import IMAGE_STATUS
+from featurestore.thumbnails import ROOM
 from tests.fuzz.generic import GENERIC
 from tests.fuzz.kinds import Case, Kind, Seed, Wrong
 
@@ -200,9 +203,15 @@ def _seeds(folder: Path) -> Sequence[Seed]:
 def _read(case: Case) -> None:
     """All seeds lie in one folder; the one that was changed is no link to it."""
     paths = [path for path in sorted(case.source.iterdir()) if path.stat().st_nlink == 1]
-    for batch in read_pictures(paths):
-        for picture, code in zip(batch.pictures, batch.status.tolist(), strict=True):
+    for batch in read_pictures(paths, thumbnails=True):
+        found = zip(batch.pictures, batch.status.tolist(), batch.thumbnails, strict=True)
+        for picture, code, jpeg in found:
             _check(picture, IMAGE_STATUS[code])
+            if len(jpeg) > ROOM or bool(jpeg) != (IMAGE_STATUS[code] == "ok"):
+                raise Wrong(f"{IMAGE_STATUS[code]}: a thumbnail of {len(jpeg)} bytes")
+        for path in paths:  # as a store might hold it
+            picture_hash(path.read_bytes())
+            decoded(path.read_bytes())
 
 
 def _check(picture: Image.Image, word: str) -> None:
