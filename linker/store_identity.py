@@ -74,6 +74,10 @@ def open_recorded_store(
     return store
 
 
+#: Differences that a message tells (chosen here: rows of tables and splits, and some fields).
+_TOLD = 6
+
+
 def check_same_store(recorded: dict[str, Any], store: Store, *, hint: str) -> None:
     """Compare a store with the identity that a run recorded.
 
@@ -82,8 +86,10 @@ def check_same_store(recorded: dict[str, Any], store: Store, *, hint: str) -> No
     """
     if store.fingerprint != recorded["fingerprint"]:
         differences = _differences(recorded, store_identity(store))
+        more = f"; and {len(differences) - _TOLD} more" if len(differences) > _TOLD else ""
         raise RunError(
-            "this is not the store the run was trained from: " + "; ".join(differences),
+            "this is not the store the run was trained from: "
+            f"{'; '.join(differences[:_TOLD])}{more}",
             where=f"{store.path} (fingerprint {store.fingerprint}, the run's is "
             f"{recorded['fingerprint']})",
             hint=hint,
