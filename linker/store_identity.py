@@ -75,7 +75,7 @@ def open_recorded_store(
 
 
 #: Differences that a message tells (chosen here: rows of tables and splits, and some fields).
-_TOLD = 6
+_TOLD = 8
 
 
 def check_same_store(recorded: dict[str, Any], store: Store, *, hint: str) -> None:
