@@ -17,14 +17,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from featurestore.errors import UnknownId
-from featurestore.schema import IMAGE_STATUS
+from featurestore.schema import IMAGE_STATUS, NO_PICTURE
 from featurestore.store import Store
 from featurestore.summary import blocks
 from featurestore.table import Table
 
-#: Values of ``image_status``: a picture of its own, and a known lack of one; "unknown" is neither.
+#: The value of ``image_status`` of a picture of its own; "unknown" is neither that nor a lack of one.
 _HAS = IMAGE_STATUS.index("ok")
-_LACKS = tuple(map(IMAGE_STATUS.index, ("missing", "broken", "too small")))
 
 #: Texts that are read at a time (chosen here: a few megabytes).
 _TEXT_ROWS = 1 << 16
@@ -59,11 +58,16 @@ class Topics:
 class Pointing:
     """The mentions that point at an entity, as ascending rows.
 
-    ``gold_of``: whose gold it is. ``candidate_of``: who list it as a candidate, without it being the
+    ``gold_of``: whose gold it is. ``listed_by``: who list it as a candidate.
     """
 
     gold_of: NDArray[np.int64]
-    candidate_of: NDArray[np.int64]
+    listed_by: NDArray[np.int64]
+
+    @property
+    def candidate_of(self) -> NDArray[np.int64]:
+        """Who list it without it being their gold."""
+        return np.setdiff1d(self.listed_by, self.gold_of, assume_unique=True)
 
 
 def select_mentions(
@@ -134,8 +138,7 @@ def pointing_at(store: Store, entity: int) -> Pointing:
     listed = _joined(
         [(block == entity).any(axis=1) for block in blocks(table, "candidates", every)]
     )
-    listing = np.flatnonzero(listed & ~is_gold)
-    return Pointing(gold_of=np.flatnonzero(is_gold), candidate_of=listing)
+    return Pointing(gold_of=np.flatnonzero(is_gold), listed_by=np.flatnonzero(listed))
 
 
 class Selections:
@@ -162,7 +165,7 @@ def _picture(table: Table, rows: range, wanted: bool | None) -> NDArray[np.bool_
     """(rows,) bool: which rows have, or lack, a picture; all where it does not matter."""
     if wanted is None:
         return np.ones(len(rows), bool)
-    codes = (_HAS,) if wanted else _LACKS
+    codes = (_HAS,) if wanted else NO_PICTURE
     return _joined([np.isin(block, codes) for block in blocks(table, "image_status", rows)])
 
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from featurestore.schema import TABLES, fields_of
 from featurestore.store import Store
-from featurestore.summary import blocks, picture_counts
+from featurestore.summary import gold_places, picture_counts
 from featurestore.table import Table
 
 #: Beginnings of texts that are compared at a time (chosen here: half a megabyte).
@@ -72,7 +72,7 @@ def coverage(store: Store) -> Coverage:
             SplitCoverage(
                 name=name,
                 mentions=len(rows),
-                found=_found(mentions, rows),
+                found=np.cumsum(gold_places(mentions, rows)[:-1]),
                 pictures=picture_counts(mentions, rows),
             )
             for name, rows in mentions.splits.items()
@@ -88,14 +88,6 @@ def coverage(store: Store) -> Coverage:
             if field.layout == "text" and field.name in table
         ),
     )
-
-
-def _found(mentions: Table, rows: range) -> NDArray[np.int64]:
-    width = int(mentions.stored("candidates").shape[1])
-    places = np.zeros(width + 1, np.int64)
-    for block in blocks(mentions, "answer", rows):
-        places += np.bincount(np.clip(block, 0, width), minlength=width + 1)
-    return np.cumsum(places)[:width]
 
 
 def _filled(table: Table, field: str) -> int:

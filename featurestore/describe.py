@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from featurestore.browse import Pointing
 from featurestore.catalog import StoredField
 from featurestore.errors import StoreError, UnknownId
 from featurestore.rivals import Standing, standing
@@ -167,8 +168,11 @@ def describe_mention(
     )
 
 
-def describe_entity(store: Store, row: int) -> EntitySummary:
+def describe_entity(store: Store, row: int, *, pointing: Pointing | None = None) -> EntitySummary:
     """Describe an entity, who points at it, and whom it competes with.
+
+    Args:
+        pointing: :func:`~featurestore.browse.pointing_at`, where it is known already.
 
     Raises:
         UnknownId: no such row.
@@ -186,7 +190,7 @@ def describe_entity(store: Store, row: int) -> EntitySummary:
         text=values.pop("text", None),
         image_path=values.pop("image_path", None),
         image_status=_status(values),
-        standing=standing(store, row),
+        standing=standing(store, row, pointing=pointing),
         values=values,
         statistics=tuple(_statistics(table, row)),
     )

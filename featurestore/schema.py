@@ -34,6 +34,9 @@ FEATURE = "feature"
 #: Values of ``image_status``: why a row has, or has not, a picture of its own.
 IMAGE_STATUS = ("ok", "missing", "broken", "too small", "unknown")
 
+#: The codes of ``image_status`` under which the default picture stands for the row's own.
+NO_PICTURE = tuple(map(IMAGE_STATUS.index, ("missing", "broken", "too small")))
+
 #: The ids of ``mentions/candidates`` and ``mentions/gold`` that stand for "no entity row".
 NO_ROW = -1
 

@@ -186,10 +186,8 @@ def status_word(code: int) -> str:
 
 
 def _split(mentions: Table, name: str, rows: range) -> SplitSummary:
-    candidates = int(mentions.stored("candidates").shape[1])
-    places = np.zeros(candidates + 1, np.int64)  # how many mentions have their gold at each place
-    for block in blocks(mentions, "answer", rows):
-        places += np.bincount(np.clip(block, 0, candidates), minlength=candidates + 1)
+    places = gold_places(mentions, rows)
+    candidates = len(places) - 1
     unknown = sum(int((block == NO_ROW).sum()) for block in blocks(mentions, "gold", rows))
     within = np.cumsum(places)
     levels = sorted({k for k in RECALL_AT if k < candidates} | {candidates} - {0})
@@ -203,6 +201,19 @@ def _split(mentions: Table, name: str, rows: range) -> SplitSummary:
         recall={k: float(within[k - 1] / len(rows)) for k in levels} if len(rows) else {},
         sentences=sentences_digest(mentions, rows),
     )
+
+
+def gold_places(mentions: Table, rows: range) -> np.ndarray:
+    """(K + 1,) int64 how many of these mentions have their gold at each place; the last = nowhere.
+
+    Raises:
+        FieldMissing: the store lacks candidates or answers.
+    """
+    candidates = int(mentions.stored("candidates").shape[1])
+    places = np.zeros(candidates + 1, np.int64)
+    for block in blocks(mentions, "answer", rows):
+        places += np.bincount(np.clip(block, 0, candidates), minlength=candidates + 1)
+    return places
 
 
 def sentences_digest(mentions: Table, rows: range) -> str:

@@ -37,6 +37,12 @@ def span_mean(tokens: np.ndarray, start: int, end: int) -> tuple[np.ndarray, boo
     return span.mean(axis=0, dtype=np.float32), False
 
 
+def is_cut(end: np.ndarray, token_count: np.ndarray) -> np.ndarray:
+    """(n,) bool: truncation cut the mention's tokens ``[start+1, end+1)``: they reach [SEP] or beyond."""
+    cut: np.ndarray = end + 1 > token_count - 1
+    return cut
+
+
 def region_mean(regions: np.ndarray) -> np.ndarray:
     """Mean over the regions axis: (…, R, V) → (…, V)."""
     return regions.mean(axis=-2, dtype=np.float32)

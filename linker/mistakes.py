@@ -23,7 +23,8 @@ from numpy.typing import NDArray
 
 from featurestore import Store, Table
 from featurestore.candidates import bare_name
-from featurestore.schema import IMAGE_STATUS, NO_ROW
+from featurestore.schema import NO_PICTURE, NO_ROW
+from featurestore.views import is_cut
 from linker.recorded import RecordedRun
 from linker.verdicts import Verdicts, judge
 
@@ -58,9 +59,6 @@ SHARED_LACK = "A lack that nearly all mistakes share sets none apart; none is co
 
 #: Mistakes that are looked into at once (chosen here: their texts are a few megabytes).
 _BLOCK = 8192
-
-#: Values of ``image_status`` that say that the default picture stands for the row's own.
-_NO_PICTURE = [IMAGE_STATUS.index(word) for word in ("missing", "broken", "too small")]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -220,16 +218,16 @@ def _holding(store: Store, verdicts: Verdicts, places: NDArray[np.intp]) -> dict
     if "title" in store.entities:
         holds["same_title"] = _same_title(store.entities, gold, _taken(store, verdicts, places))
     if "image_status" in store.mentions:
-        holds["mention_picture"] = np.isin(store.mentions.gather("image_status", rows), _NO_PICTURE)
+        holds["mention_picture"] = np.isin(store.mentions.gather("image_status", rows), NO_PICTURE)
     if "image_status" in store.entities:
         known = np.flatnonzero(gold != NO_ROW)
         holds["gold_picture"] = np.zeros(len(rows), bool)
         status = store.entities.gather("image_status", gold[known])
-        holds["gold_picture"][known] = np.isin(status, _NO_PICTURE)
+        holds["gold_picture"][known] = np.isin(status, NO_PICTURE)
     if all(store.has(field) for field in _NEEDS["span_cut"]):
         columns = store.mentions.gather_all(("token_start", "token_end", "token_count"), rows)
         start, end, count = columns.values()
-        holds["span_cut"] = (end <= start) | (end + 1 > count - 1)  # [CLS] in front, [SEP] last
+        holds["span_cut"] = (end <= start) | is_cut(end, count)
     return holds
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from featurestore.audit.equals import equal_groups
 from featurestore.audit.finding import Finding, Severity, equal_rows, examples_of, found
 from featurestore.audit.look import Look, ViewScan
-from featurestore.schema import IMAGE_STATUS, TABLES
+from featurestore.schema import NO_PICTURE, TABLES
 from featurestore.table import Table
 
 #: Rows of a record field that are looked at (chosen here: a few hundred megabytes at most, read in
@@ -19,9 +19,6 @@ _SEED = 0
 
 #: Rows of a record field that are decoded at a time.
 _AT_ONCE = 32
-
-#: ``image_status`` of rows that have the default picture.
-_DEFAULT_PICTURE = tuple(IMAGE_STATUS.index(word) for word in ("missing", "broken", "too small"))
 
 _NOT_FINITE = "one such number makes every loss and score that it enters NaN"
 _ZERO = "nothing was stored for them, so what a model learns from the field is wrong there"
@@ -92,7 +89,7 @@ def _explained(look: Look, scan: ViewScan, table: Table) -> np.ndarray:
         rows |= ~look.is_entity
     name = scan.field.name
     if name.startswith(("image", "objects", "clip_image")) and "image_status" in table:
-        rows |= np.isin(table.view("image_status"), _DEFAULT_PICTURE)
+        rows |= np.isin(table.view("image_status"), NO_PICTURE)
     if name == "objects" and "object_scores" in table:
         rows |= ~np.asarray(table.view("object_scores")).any(axis=1)
     if name.startswith("text") and "token_count" in table:
@@ -109,7 +106,7 @@ def identical_features(look: Look) -> Iterator[Finding]:
         rows = np.flatnonzero(look.is_entity & ~scan.zero)
         if picture and "image_status" in look.entities:
             status = np.asarray(look.entities.view("image_status"))[rows]
-            rows = rows[~np.isin(status, _DEFAULT_PICTURE)]
+            rows = rows[~np.isin(status, NO_PICTURE)]
         groups = equal_groups(scan.digests[rows], rows)
         if not len(groups):
             continue

@@ -13,7 +13,7 @@ from featurestore.catalog import StoredField
 from featurestore.progress import Progress
 from featurestore.schema import NO_ENTITIES, NO_ROW, PADDING, TABLES
 from featurestore.store import Store
-from featurestore.summary import blocks
+from featurestore.summary import gold_places
 from featurestore.table import Table
 
 #: Bytes of an array, and rows of a text, that are looked at at a time (chosen here: a few megabytes).
@@ -98,13 +98,9 @@ class Look:
     @cached_property
     def places(self) -> dict[str, np.ndarray]:
         """Split → (K + 1,) int64: how many mentions have their gold at each place; K = nowhere."""
-        found = {}
-        for split, rows in self.mentions.splits.items():
-            counts = np.zeros(self.width + 1, np.int64)
-            for block in blocks(self.mentions, "answer", rows):
-                counts += np.bincount(np.clip(block, 0, self.width), minlength=self.width + 1)
-            found[split] = counts
-        return found
+        return {
+            split: gold_places(self.mentions, rows) for split, rows in self.mentions.splits.items()
+        }
 
     @cached_property
     def sentences(self) -> np.ndarray:

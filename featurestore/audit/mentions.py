@@ -20,6 +20,7 @@ from featurestore.audit.finding import (
 )
 from featurestore.audit.look import Look
 from featurestore.schema import NO_ROW
+from featurestore.views import is_cut
 
 _CUT = "the mention's feature is made of a part of its tokens, of [SEP] or [CLS]: it says little"
 
@@ -36,9 +37,8 @@ def cut_spans(look: Look) -> Iterator[Finding]:
         return
     start, end, count, empty = (np.asarray(look.mentions.view(name)) for name in needed)
     nothing = end <= start
-    # tokens [start + 1, end + 1) are the mention's; the last of the sentence, count - 1, is [SEP]
     wholly = ~nothing & ((empty != 0) | (start + 1 >= count - 1))
-    partly = ~nothing & ~wholly & (end + 1 > count - 1)
+    partly = ~nothing & ~wholly & is_cut(end, count)
     for rows, what in (
         (nothing, "mentions have no token of their own"),
         (wholly, "mentions are cut off with the end of their sentence: no token is left"),

@@ -23,7 +23,8 @@ _NAMED = 10
 
 
 def entity(site: Site, row: int, given: Parameters) -> Page:
-    one, pointing = describe_entity(site.store, row), pointing_at(site.store, row)
+    pointing = pointing_at(site.store, row)
+    one = describe_entity(site.store, row, pointing=pointing)
     title = one.title or one.id
     body = join(
         headline(beginning(title, 200), h("span", f"{one.id} · row {count(row)}")),
