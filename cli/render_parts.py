@@ -91,8 +91,8 @@ def _level(count: int, most: int) -> int:
 
 
 def bar(share: float, width: int) -> str:
-    """A bar of at most ``width`` characters, drawn in eighths of one."""
-    eighths = round(share * width * 8)
+    """A bar of at most ``width`` characters, drawn in eighths of one; what is not 0 … 1 ends there."""
+    eighths = round(min(max(share, 0.0), 1.0) * width * 8)
     return "█" * (eighths // 8) + ("", "▏", "▎", "▍", "▌", "▋", "▊", "▉")[eighths % 8]
 
 

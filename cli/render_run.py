@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from cli.console import clean, figure
-from cli.render_parts import grid, yielding
+from cli.render_parts import bar, grid, yielding
 
 if TYPE_CHECKING:
     from featurestore.describe import EntityLine, MentionSummary
@@ -21,8 +21,7 @@ if TYPE_CHECKING:
 #: Edge → the words of its column.
 _EDGES = {"tt": "text–text", "ti": "text–image", "it": "image–text", "ii": "image–image"}
 
-#: Characters of a full bar, and the parts of one character in eighths.
-_BAR, _EIGHTHS = 5, " ▏▎▍▌▋▊▉"
+_BAR = 5  # characters of a full bar
 
 _EDGES_NOTE = (
     "Mention side first. Bars: share of the largest value of the column; none below 0. – = not read: "
@@ -113,10 +112,4 @@ def _weight(value: float, top: float) -> str:
     """``-0.247`` or `` 0.434 ████▎``."""
     if not np.isfinite(value):
         return f"{'–':>6}"
-    return f"{value:6.3f} {bar(value / top if top else 0.0)}".rstrip()
-
-
-def bar(share: float) -> str:
-    """A bar of block characters for 0 … 1, in steps of an eighth of a character."""
-    eighths = round(8 * _BAR * min(max(share, 0.0), 1.0))
-    return ("█" * (eighths // 8) + _EIGHTHS[eighths % 8]).strip()
+    return f"{value:6.3f} {bar(value / top if top else 0.0, _BAR)}".rstrip()

@@ -17,8 +17,9 @@ from torch import Tensor
 
 import featurestore
 from cli.main import main
+from cli.render_parts import bar
 from cli.render_row import mention_view
-from cli.render_run import bar, edges_view
+from cli.render_run import edges_view
 from featurestore.describe import describe_mention
 from featurestore.errors import ConfigError, UnknownId
 from featurestore.options import IngestOptions
@@ -285,7 +286,7 @@ def test_other_stores_and_rows_are_refused(quick: QuickRun, tmp_path: Path) -> N
     ],
 )
 def test_bars_are_as_long_as_their_share(share: float, text: str) -> None:
-    assert bar(share) == text
+    assert bar(share, 5) == text
 
 
 def made_up(width: int, **changes: Any) -> EdgeWeights:

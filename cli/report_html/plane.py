@@ -9,7 +9,7 @@ from cli.console import count
 from cli.report_html.charts import named
 from cli.report_html.report import Report, Section, note
 from cli.web.html import Html, h, join
-from cli.web.pages.plane import HEIGHT, WIDTH, dots, scaled
+from cli.web.pages.plane import HEIGHT, WIDTH, dots, points_of, scaled
 from cli.web.parts import beginning, entity_names
 from featurestore.errors import FieldMissing
 from featurestore.plane import Plane, sample_plane
@@ -54,13 +54,8 @@ def _umap(report: Report) -> Html | None:
 
 
 def _caption(found: Plane) -> str:
-    parts = []
-    for name, part in (("mentions", found.mentions), ("entities", found.entities)):
-        whole = len(part.rows) == part.of
-        sampled = "" if whole else f" of {count(part.of)}, sampled with seed {found.seed}"
-        parts.append(f"{count(len(part.rows))} {name}{sampled}")
     fields = " and ".join(dict.fromkeys(found.fields))
-    return f"{'; '.join(parts)}. Features: {fields}. Near points have similar texts or pictures."
+    return f"{points_of(found)}. Features: {fields}. Near points have similar texts or pictures."
 
 
 def _figure(report: Report, key: str, title: str, words: str, found: Plane) -> Html:

@@ -120,15 +120,20 @@ def _key(kind: str, words: str, number: int) -> Html:
     return h("li", h("i", {"class": f"key {kind}"}), h("b", count(number)), f" {words}")
 
 
-def _caption(found: Plane) -> str:
+def points_of(found: Plane) -> str:
+    """How many mentions and entities stand in a plane, of how many."""
     parts = []
     for name, part in (("mentions", found.mentions), ("entities", found.entities)):
-        all_of = len(part.rows) == part.of
-        sampled = "" if all_of else f" of {count(part.of)}, sampled with seed {found.seed}"
+        whole = len(part.rows) == part.of
+        sampled = "" if whole else f" of {count(part.of)}, sampled with seed {found.seed}"
         parts.append(f"{count(len(part.rows))} {name}{sampled}")
+    return "; ".join(parts)
+
+
+def _caption(found: Plane) -> str:
     shares = " + ".join(f"{100 * share:.0f}" for share in found.explained)
     fields = " and ".join(dict.fromkeys(found.fields))
-    return f"{'; '.join(parts)}. Principal axes of {fields}, showing {shares} % of the variance."
+    return f"{points_of(found)}. Principal axes of {fields}, showing {shares} % of the variance."
 
 
 def _form(site: Site, run: str) -> Html:
