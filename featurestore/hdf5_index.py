@@ -85,8 +85,10 @@ class ChunkIndex:
         made = np.zeros(len(nodes), self._node)
         made["signature"], made["type"], made["level"] = b"TREE", 1, level
         numbers = np.arange(nodes.start, nodes.stop, dtype=np.int64)
-        made["left"] = np.where(numbers > 0, address + (numbers - 1) * size, UNDEFINED)
-        made["right"] = np.where(numbers < count - 1, address + (numbers + 1) * size, UNDEFINED)
+        made["left"] = made["right"] = np.uint64(UNDEFINED)
+        made["left"][numbers > 0] = address + (numbers[numbers > 0] - 1) * size
+        before_last = numbers < count - 1
+        made["right"][before_last] = address + (numbers[before_last] + 1) * size
         children = -(-rows // span)
         made["used"] = np.minimum(_CHILDREN, children - numbers * _CHILDREN)
         child = numbers[:, None] * _CHILDREN + np.arange(_CHILDREN)

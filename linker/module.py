@@ -22,6 +22,24 @@ from linker.ranks import Ranks, ScoreSink
 RUNNING = "running"
 
 
+class _Unread:
+    """The loss of a batch, on its way to the processor; nothing waits for it until it is read."""
+
+    def __init__(self, loss: Tensor, batch: Batch, index: int) -> None:
+        self.batch = batch
+        self.index = index
+        self._loss = loss.to("cpu", non_blocking=True)
+        self._there: torch.cuda.Event | None = None
+        if loss.is_cuda:
+            self._there = torch.cuda.Event()
+            self._there.record()
+
+    def value(self) -> float:
+        if self._there is not None:
+            self._there.synchronize()
+        return float(self._loss)
+
+
 class LinkerModule(pl.LightningModule):
     """Trains a network with the triplet loss and Adam; ranks the golds of what it is given to score.
 
@@ -46,6 +64,7 @@ class LinkerModule(pl.LightningModule):
         self.loss_sum = 0.0  # of the mentions of this epoch
         self.trained = 0  # mentions, this epoch
         self._ranks: list[Ranks] = []
+        self._unread: _Unread | None = None
 
     @property
     def ranks(self) -> Ranks:
@@ -85,14 +104,23 @@ class LinkerModule(pl.LightningModule):
             negatives=self.loss.negatives,
             margin=self.loss.margin,
         )
-        value = float(loss.detach())
+        self._unread = _Unread(loss.detach(), batch, batch_idx)
+        return loss
+
+    def on_after_backward(self) -> None:
+        """Read the loss, before a step is made of it.
+
+        Here, because a GPU computes the backward pass meanwhile: in the step, it would wait.
+        """
+        assert self._unread is not None
+        unread, self._unread = self._unread, None
+        value = unread.value()
         if not np.isfinite(value):
             raise self._diverged(
-                f"the loss is {value}", batch, batch_idx, self.trainer.train_dataloader
+                f"the loss is {value}", unread.batch, unread.index, self.trainer.train_dataloader
             )
-        self.loss_sum += value * len(batch)
-        self.trained += len(batch)
-        return loss
+        self.loss_sum += value * len(unread.batch)
+        self.trained += len(unread.batch)
 
     def on_validation_epoch_start(self) -> None:
         self._ranks = []
