@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
@@ -85,9 +85,9 @@ class BatchReader(Dataset[Batch]):
         mentions = self._mention_features(rows)
         read = sum(values.nbytes for values in mentions.values())
         features = {name: self._ready(values) for name, values in mentions.items()}
-        for name, field in self._fields_of("entities").items():
-            features[name], size = self._entity_feature(field, distinct)
-            read += size
+        entity_features, size = self._entity_features(distinct)
+        features |= entity_features
+        read += size
         for name in PER_CANDIDATE & features.keys():
             features[name] = features[name][:, : candidates.shape[1]]
         texts = None
@@ -129,18 +129,37 @@ class BatchReader(Dataset[Batch]):
         """(B, C) entity rows that the forward pass sees."""
         return candidate_rows(self.store, rows, gold_slot=self.protocol == "paper")
 
-    def _entity_feature(self, field: str, distinct: np.ndarray) -> tuple[Tensor, int]:
-        """(U, …) one feature of the distinct entities, zero for the one that is no entity; its bytes.
+    def _entity_features(self, distinct: np.ndarray) -> tuple[dict[str, Tensor], int]:
+        """Batch field → (U, …) of the distinct entities, zero for the one that is no entity; bytes.
 
-        One feature after the other, so that the memory of what is widened serves the next.
+        What is widened is read one feature after the other, so that its memory serves the next.
         """
-        entities = self.store.entities
-        stored = entities.stored(field)
-        values = self.buffers.array((len(distinct), *stored.shape[1:]), stored.dtype)
+        names = list(self._fields_of("entities"))
+        features: dict[str, Tensor] = {}
+        size = 0
+        for group in [[name] for name in names] if self.widen else [names]:
+            found, read = self._read_entities(group, distinct)
+            features |= found
+            size += read
+        return features, size
+
+    def _read_entities(
+        self, names: Sequence[str], distinct: np.ndarray
+    ) -> tuple[dict[str, Tensor], int]:
+        """As :meth:`_entity_features`, of the features ``names``, which are read together."""
+        fields = self._fields_of("entities")
         absent = int(distinct[0] == NO_ROW)
-        values[:absent] = 0
-        entities.gather(field, distinct[absent:], new=lambda *_: values[absent:])
-        return self._ready(values), values[absent:].nbytes
+        whole: list[np.ndarray] = []
+
+        def with_absent(shape: Sequence[int], dtype: np.dtype) -> np.ndarray:
+            whole.append(self.buffers.array((len(distinct), *shape[1:]), dtype))
+            whole[-1][:absent] = 0
+            return whole[-1][absent:]
+
+        wanted = [fields[name] for name in names]
+        found = self.store.entities.gather_all(wanted, distinct[absent:], new=with_absent)
+        features = {name: self._ready(v) for name, v in zip(names, whole, strict=True)}
+        return features, sum(values.nbytes for values in found.values())
 
     def _mention_features(self, rows: np.ndarray) -> dict[str, np.ndarray]:
         """Batch field → (B, …)."""

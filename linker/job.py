@@ -47,6 +47,7 @@ class Job:
         network: nn.Module = model
         if self.online is not None:  # second, so that the model's first weights are those without
             network = self.online.network(model, self.match.made)
+        graphs = self.config.cuda_graphs and model.recordable and network is model
         if self.config.compile:
             network.compile(dynamic=True)  # batches differ in their distinct entities
         return LinkerModule(
@@ -54,6 +55,7 @@ class Job:
             loss=self.config.loss,
             lr=self.config.lr,
             encoder_lr=self.config.text.lr,
+            graphs_of=self.config.batch_size if graphs and not self.config.compile else None,
         )
 
     def encoder_identity(self) -> dict[str, Any]:

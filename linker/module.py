@@ -13,6 +13,7 @@ from linker.batch import Batch
 from linker.config import LossConfig
 from linker.data import BatchLoader
 from linker.diagnosis import TrainingDiverged, diagnosed
+from linker.graphed import Graphed
 from linker.losses import triplet_loss
 from linker.metrics import rank_gold
 from linker.online_network import OnlineNetwork
@@ -46,6 +47,7 @@ class LinkerModule(pl.LightningModule):
     Args:
         network: a model, or one behind a text encoder.
         encoder_lr: learning rate of that encoder, where it is fine-tuned.
+        graphs_of: mentions of the training batches that are scored by CUDA graphs; None = of none.
     """
 
     def __init__(
@@ -55,16 +57,19 @@ class LinkerModule(pl.LightningModule):
         loss: LossConfig,
         lr: float,
         encoder_lr: float | None = None,
+        graphs_of: int | None = None,
     ) -> None:
         super().__init__()
         self.network = network
         self.loss = loss
         self.lr = lr
         self.encoder_lr = encoder_lr
+        self.graphs_of = graphs_of
         self.loss_sum = 0.0  # of the mentions of this epoch
         self.trained = 0  # mentions, this epoch
         self._ranks: list[Ranks] = []
         self._unread: _Unread | None = None
+        self._graphed: Graphed | None = None
 
     @property
     def ranks(self) -> Ranks:
@@ -95,8 +100,12 @@ class LinkerModule(pl.LightningModule):
     def on_train_epoch_start(self) -> None:
         self.loss_sum, self.trained = 0.0, 0
 
+    def on_train_end(self) -> None:
+        """Let go of the graphs: they hold memory, and weights may move after this."""
+        self._graphed = None
+
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        scores = self.network(batch)
+        scores = self._scores(batch)
         loss = triplet_loss(
             scores,
             batch.answer,
@@ -144,6 +153,15 @@ class LinkerModule(pl.LightningModule):
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         self.loss_sum = float(checkpoint[RUNNING]["loss_sum"])
         self.trained = int(checkpoint[RUNNING]["trained"])
+
+    def _scores(self, batch: Batch) -> Tensor:
+        """The scores (B, C) of a training batch."""
+        if not batch.candidates.is_cuda or len(batch) != self.graphs_of:
+            scores: Tensor = self.network(batch)
+            return scores
+        if self._graphed is None:
+            self._graphed = Graphed(self.network)
+        return self._graphed(batch)
 
     def _rank(self, batch: Batch, batch_idx: int, loader: Any) -> Tensor:
         scores: Tensor = self.network(batch)

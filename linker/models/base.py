@@ -76,6 +76,13 @@ class Model(nn.Module, ABC, Generic[ConfigT]):
             batch: with the features named by ``requires``, as float32.
         """
 
+    @property
+    def recordable(self) -> bool:
+        """Whether ``forward`` starts the same kernels for all batches of the same shapes, and waits for
+        no result of them: then it can be recorded as a CUDA graph.
+        """
+        return False
+
     def score_in_blocks(self, blocks: Blocks) -> Iterator[Float[Tensor, "B C"]]:
         """The scores of more candidates than fit into memory: the columns of each block in turn.
 

@@ -218,6 +218,10 @@ class Drin(Model[DrinConfig]):
             mentions, entities, edges = layer(mentions, entities, edges)
         return cosine(mentions["mt"].unsqueeze(1), entities["et"].pairs).squeeze(1)
 
+    @property
+    def recordable(self) -> bool:
+        return not isinstance(self.mention_text, SentenceEncoder)
+
     def score_in_blocks(self, blocks: Blocks) -> Iterator[Float[Tensor, "B C"]]:
         return score_in_blocks(self, blocks)
 

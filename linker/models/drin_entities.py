@@ -20,7 +20,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from linker.models.layers import spread
+from linker.models.layers import shortened, spread
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Int
@@ -133,9 +133,10 @@ def first_vertex(
     A map is left uncomputed where the stored vectors outnumber their width: only then does joining
     two maps, a product of D rows, cost less than computing one of them for every entity.
     """
-    values = DistinctVertex(stored, candidates)
     if not isinstance(layer, nn.Linear):
-        return values
+        return DistinctVertex(stored, candidates)
+    stored = shortened(stored)  # products alone read it
+    values = DistinctVertex(stored, candidates)
     if len(stored) > stored.shape[1]:
         return LinearVertex(values, layer)
     return DistinctVertex(layer(stored), candidates)

@@ -47,6 +47,7 @@ class LayerPlan:
     vertices: tuple[Vertex, ...]  # whose new value a later step reads
     edges: tuple[Edge, ...]  # that carry something to one of them
     next_edges: tuple[Edge, ...]  # whose new value the next layer reads; () in the last layer
+    is_last: bool = False
 
     @property
     def inputs(self) -> tuple[Vertex, ...]:
@@ -66,7 +67,7 @@ def plan_layers(edges: tuple[Edge, ...], layers: int) -> tuple[LayerPlan, ...]:
     next_edges: tuple[Edge, ...] = ()
     for _ in range(layers):
         used = tuple(edge for edge in edges if not set(ENDS[edge]).isdisjoint(wanted))
-        plans.insert(0, LayerPlan(wanted, used, next_edges))
+        plans.insert(0, LayerPlan(wanted, used, next_edges, is_last=not plans))
         wanted, next_edges = plans[0].inputs, used
     return tuple(plans)
 
@@ -135,7 +136,10 @@ class GraphLayer(nn.Module, ABC):
         return tuple(vertex for vertex in side if vertex in self.plan.vertices)
 
     def _activate(self, mixed: Tensor) -> Tensor:
-        return F.gelu(self.norm(at_least_float32(mixed)))
+        """What the next layer multiplies may be as short as it came; what the score reads may not."""
+        if self.plan.is_last:
+            mixed = at_least_float32(mixed)
+        return F.gelu(self.norm(mixed)).to(mixed.dtype)
 
     def _incoming(self, vertex: Vertex) -> list[tuple[Edge, Vertex]]:
         """The edges at ``vertex`` that are on, each with the vertex at its other end."""

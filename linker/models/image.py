@@ -54,6 +54,10 @@ class ImageBiEncoder(BiEncoder[ImageConfig]):
     def requires(cls, config: ImageConfig) -> frozenset[str]:
         return frozenset({"mention_image_mean", "entity_image"})
 
+    @property
+    def recordable(self) -> bool:
+        return True
+
     def encode_mentions(self, batch: Batch) -> Float[Tensor, "B H"]:
         return self.mention(batch.need("mention_image_mean"))
 

@@ -6,7 +6,7 @@ The axis letters are those of ``linker.batch``; Q and N stand for any number of 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 #: Smallest product of two norms in a cosine (the reference definition: 1e-8), so that a zero
 #: vector is similar to nothing instead of NaN.
 COSINE_EPS = 1e-8
+
+#: Keeps 0/0 from being NaN in a gradient that is 0 there.
+_TINY = torch.finfo(torch.float32).tiny
 
 
 def spread(
@@ -34,7 +37,43 @@ def spread(
     """
     if candidates.stride(0) == 0:
         return rows[candidates[0]].expand(*candidates.shape, *rows.shape[1:])
+    if rows.dtype == torch.bfloat16 and rows.requires_grad:
+        wide: Tensor = _SpreadShort.apply(rows, candidates)
+        return wide
     return rows[candidates]
+
+
+class _SpreadShort(torch.autograd.Function):
+    """``rows[candidates]`` of short numbers, whose gradient is added up in float32.
+
+    So the sum over the mentions that share an entity is not shortened at every step; and on a
+    processor it takes a third of the time.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, rows: Tensor, candidates: Tensor) -> Tensor:
+        ctx.save_for_backward(candidates)
+        ctx.rows = rows.shape
+        return rows[candidates]
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        (candidates,) = ctx.saved_tensors
+        total = gradient.new_zeros(ctx.rows, dtype=torch.float32)
+        total.index_put_((candidates,), gradient.float(), accumulate=True)
+        return total.to(gradient.dtype), None
+
+
+def autocast_dtype(device: torch.device) -> torch.dtype | None:
+    """What autocast shortens the factors of products to here; None where it is off."""
+    if torch.is_autocast_enabled(device.type):
+        return torch.get_autocast_dtype(device.type)
+    return None
+
+
+def shortened(x: Tensor) -> Tensor:
+    """``x`` as autocast gives it to products: once, instead of once a product."""
+    return x.to(autocast_dtype(x.device) or x.dtype)
 
 
 def at_least_float32(x: Tensor) -> Tensor:
@@ -49,8 +88,41 @@ def cosine(queries: Float[Tensor, "B Q V"], keys: Float[Tensor, "B N V"]) -> Flo
     where bfloat16 ends.
     """
     with torch.autocast(queries.device.type, enabled=False):
-        queries, keys = at_least_float32(queries), at_least_float32(keys)
-        return _over_norms(queries @ keys.transpose(1, 2), queries, _norms(keys)[:, None, :])
+        cosines: Tensor = _Cosine.apply(at_least_float32(queries), at_least_float32(keys))
+        return cosines
+
+
+class _Cosine(torch.autograd.Function):
+    """The cosines, with a gradient that passes over the keys twice.
+
+    With s = q·k / n, n = max(‖q‖·‖k‖, 1e-8): ∂s/∂k = q/n − s·k/‖k‖², and the second term is 0 where
+    the bound counts. Put together by autograd, of products and norms, it is five passes.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, queries: Tensor, keys: Tensor) -> Tensor:
+        query_norms, key_norms = _norms(queries), _norms(keys)
+        norms = query_norms[:, :, None] * key_norms[:, None, :]
+        cosines = (queries @ keys.transpose(1, 2)) / norms.clamp_min(COSINE_EPS)
+        ctx.save_for_backward(queries, keys, query_norms, key_norms, cosines)
+        return cosines
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None]:
+        queries, keys, query_norms, key_norms, cosines = ctx.saved_tensors
+        norms = query_norms[:, :, None] * key_norms[:, None, :]
+        products = gradient / norms.clamp_min(COSINE_EPS)
+        lengths = torch.where(norms >= COSINE_EPS, gradient * cosines, 0.0)
+        query_gradient = key_gradient = None
+        if ctx.needs_input_grad[0]:
+            own = lengths.sum(dim=2) / query_norms.square().clamp_min(_TINY)
+            query_gradient = torch.baddbmm(queries * -own.unsqueeze(2), products, keys)
+        if ctx.needs_input_grad[1]:
+            own = lengths.sum(dim=1) / key_norms.square().clamp_min(_TINY)
+            key_gradient = torch.baddbmm(
+                keys * -own.unsqueeze(2), products.transpose(1, 2), queries
+            )
+        return query_gradient, key_gradient
 
 
 def cosine_of_pairs(

@@ -47,6 +47,10 @@ class TextBiEncoder(BiEncoder[TextConfig]):
     def requires(cls, config: TextConfig) -> frozenset[str]:
         return frozenset({"mention_text_span", "entity_text"})
 
+    @property
+    def recordable(self) -> bool:
+        return True
+
     def encode_mentions(self, batch: Batch) -> Float[Tensor, "B H"]:
         return self.mention(batch.need("mention_text_span"))
 
