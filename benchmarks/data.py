@@ -6,7 +6,7 @@ regions, 100 candidates, as WikiMEL is released.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from hashlib import blake2b
 from pathlib import Path
@@ -75,10 +75,15 @@ class Workspace:
     def __init__(self, folder: Path, sizes: Sizes, progress: Progress) -> None:
         self.sizes = sizes
         self.progress = progress
+        self._parent = folder
         rows = {k: v for k, v in asdict(sizes).items() if k not in ("batch", "rounds")}
         digest = blake2b(repr(sorted(rows.items())).encode(), digest_size=4).hexdigest()
         self.folder = folder / digest
         self.folder.mkdir(parents=True, exist_ok=True)
+
+    def with_mentions(self, mentions: int) -> Workspace:
+        """Beside this one, with another number of mentions."""
+        return Workspace(self._parent, replace(self.sizes, mentions=mentions), self.progress)
 
     @cached_property
     def arrays(self) -> Path:

@@ -10,23 +10,26 @@ from statistics import median
 
 import lightning.pytorch as pl
 import torch
-from torch.profiler import ProfilerActivity, profile
+from torch.profiler import ProfilerAction, ProfilerActivity, profile
 
 from benchmarks import machine
 from benchmarks.data import Workspace
 from benchmarks.reference_run import BatchTimes, train_reference
 from benchmarks.report import Cell, Report, Row, Target
-from benchmarks.step import finish, training_config
-from benchmarks.timing import Times, ratio
+from benchmarks.step import training_config
+from benchmarks.timing import Times, finish, ratio
 from featurestore.progress import Silent
 from linker.callbacks import PeakMemory, ReportProgress, StartEpoch
 from linker.config import Precision
+from linker.data import BatchLoader
 from linker.job import Job, prepare_job
 from linker.trainer import make_trainer, quiet_lightning, reproducible
 
 COLUMNS = ("seconds an epoch", "mentions/s", "× faster", "waiting s", "waiting %", "GPU busy %")
 REFERENCE = "reference: .npy mapped into memory, direct step"
 WORKERS = (0, 1, 2, 4)
+#: On a GPU, which a batch keeps busy for milliseconds: fewer choices, more mentions.
+GPU_WORKERS, GPU_MENTIONS = (0, 4), 4_096
 PRECISIONS: tuple[Precision, ...] = ("32", "bf16-mixed")
 
 #: Epochs of each of ours, quick and otherwise.
@@ -42,26 +45,32 @@ class Epoch:
 
     seconds: float
     waiting: float  # of these, until the next batch was there
+    recording: float = 0.0  # seconds that the first pass of the fit took more, on a GPU
 
 
 class EpochClock(pl.Callback):
     """Times what stands between the two ends of an epoch, the start of a loader's workers included."""
 
-    def __init__(self) -> None:
-        self.seconds = 0.0
-        self._started = 0.0
+    def __init__(self, batches: BatchLoader) -> None:
+        self.seconds = self.waited = self.first_seconds = 0.0  # of the last epoch, and of the first
+        self._batches = batches
+        self._started = self._waited = 0.0
 
     def on_train_epoch_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
-        self._started = time.perf_counter()
+        self._started, self._waited = time.perf_counter(), self._batches.waited
 
     def on_train_epoch_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         finish(module.device)
         self.seconds = time.perf_counter() - self._started
+        self.waited = self._batches.waited - self._waited
+        self.first_seconds = self.first_seconds or self.seconds
 
 
 def measure(workspace: Workspace) -> Report:
     """The reference and ours, with several numbers of workers; on a GPU, on it."""
     device = "cuda" if torch.cuda.is_available() else "cpu"
+    if device == "cuda":
+        workspace = workspace.with_mentions(GPU_MENTIONS)
     sizes = workspace.sizes
     epochs = _EPOCHS if sizes.thorough else _QUICK_EPOCHS
     with workspace.store() as store:
@@ -71,7 +80,7 @@ def measure(workspace: Workspace) -> Report:
                 training_config(workspace, device=device, workers=workers, precision=precision),
             )
             for precision in _precisions(device)
-            for workers in WORKERS
+            for workers in (GPU_WORKERS if device == "cuda" else WORKERS)
         }
         mentions = len(jobs[_name(0, "32")].rows("train"))
         reference = train_reference(
@@ -82,14 +91,17 @@ def measure(workspace: Workspace) -> Report:
             device=torch.device(device),
         )
         passes = _in_turn(jobs, reference, mentions=mentions, epochs=epochs)
-        busy = {name: gpu_busy(job) for name, job in jobs.items()} if device == "cuda" else {}
+        on_gpu = jobs if device == "cuda" else {}
+        busy = {
+            name: gpu_seconds(job) / _times(passes[name]).median for name, job in on_gpu.items()
+        }
     rows = [_row(name, passes, mentions=mentions, busy=busy.get(name)) for name in passes]
     return Report(
         question="a whole DRIN epoch, validation left out",
         columns=COLUMNS if busy else COLUMNS[:-1],
         rows=rows,
         targets=_targets(passes, busy),
-        conditions=_conditions(workspace, mentions, epochs),
+        conditions=_conditions(workspace, passes, mentions, epochs),
     )
 
 
@@ -121,37 +133,65 @@ def _in_turn(
     return taken
 
 
-def one_epoch(job: Job) -> Epoch:
-    """One epoch with fresh weights, through the classes that ``drin-fs train`` goes through."""
-    clock = EpochClock()
+def one_epoch(job: Job, *callbacks: pl.Callback) -> Epoch:
+    """An epoch with fresh weights, through the classes that ``drin-fs train`` goes through.
+
+    On a GPU the second one: the first records CUDA graphs.
+    """
     batches = job.loader("train", shuffled=True)
+    clock = EpochClock(batches)
+    epochs = 2 if job.device.type == "cuda" else 1
     with reproducible(job.config.seed, job.device), quiet_lightning(), warnings.catch_warnings():
         for expected in _EXPECTED_WARNINGS:
             warnings.filterwarnings("ignore", expected)
         trainer = make_trainer(
             device=job.device,
             precision=job.config.precision,
+            epochs=epochs,
             callbacks=[
                 StartEpoch(seed=job.config.seed, requests=batches.requests),
                 ReportProgress(Silent()),
                 PeakMemory(),
                 clock,
+                *callbacks,
             ],
         )
         trainer.fit(job.module().train(), train_dataloaders=batches)
-    return Epoch(seconds=clock.seconds, waiting=batches.waited)
+    recording = max(0.0, clock.first_seconds - clock.seconds)
+    return Epoch(seconds=clock.seconds, waiting=clock.waited, recording=recording)
 
 
-def gpu_busy(job: Job) -> float:
-    """The share of an epoch's time in which the GPU computes; copies to it do not count."""
-    with profile(activities=[ProfilerActivity.CUDA]) as profiler:
-        epoch = one_epoch(job)
-    computing = sum(
-        event.self_device_time_total
-        for event in profiler.key_averages()
-        if not event.key.startswith(("Memcpy", "Memset"))
-    )
-    return computing / 1e6 / epoch.seconds
+def gpu_seconds(job: Job) -> float:
+    """How long the GPU computes in an epoch; copies to it do not count."""
+    computing: list[float] = []
+
+    def add_up(profiler: profile) -> None:
+        computing.extend(
+            event.self_device_time_total / 1e6
+            for event in profiler.key_averages()
+            if not event.key.startswith(("Memcpy", "Memset"))
+        )
+
+    activities = [ProfilerActivity.CUDA]
+    with profile(activities=activities, schedule=_second_epoch, on_trace_ready=add_up) as profiler:
+        one_epoch(job, EndOfEpoch(profiler))
+    return sum(computing)
+
+
+def _second_epoch(step: int) -> ProfilerAction:
+    """What a profiler does in each epoch of a fit of two."""
+    return ProfilerAction.RECORD_AND_SAVE if step == 1 else ProfilerAction.NONE
+
+
+class EndOfEpoch(pl.Callback):
+    """Tells a profiler that an epoch is over."""
+
+    def __init__(self, profiler: profile) -> None:
+        self.profiler = profiler
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        finish(module.device)
+        self.profiler.step()
 
 
 def scaled(batch: BatchTimes, *, mentions: int) -> Epoch:
@@ -205,14 +245,18 @@ def _targets(passes: Mapping[str, Sequence[Epoch]], busy: Mapping[str, float]) -
     return targets
 
 
-def _conditions(workspace: Workspace, mentions: int, epochs: int) -> list[str]:
+def _conditions(
+    workspace: Workspace, passes: Mapping[str, Sequence[Epoch]], mentions: int, epochs: int
+) -> list[str]:
     sizes = workspace.sizes
+    recording = max(epoch.recording for name in passes for epoch in passes[name])
+    graphs = f"; before it, recording CUDA graphs took {recording:.1f} s at most"
     return [
         sizes.words,
         f"{mentions:,} mentions of the train split in batches of {sizes.batch}, gold slot included "
         "(protocol paper)",
         f"ours: medians of {epochs} epochs in turn, files in the page cache, "
-        f"{torch.get_num_threads()} threads",
+        f"{torch.get_num_threads()} threads{graphs if recording else ''}",
         f"reference: {epochs} batches, each between epochs of ours, scaled to an epoch",
         "waiting: the training process has no batch to go on with",
     ]

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from benchmarks.direct_drin import DirectDrin
 from benchmarks.reference_loader import ReferenceDataset, reference_loader
+from benchmarks.timing import finish
 from linker.losses import triplet_loss
 
 #: Adam's learning rate in the reference's training runs.
@@ -56,6 +57,7 @@ def train_reference(
     for batch in islice(reference_loader(dataset, batch_size=batch_size), batches):
         loaded = time.perf_counter()
         direct_step(network, optimizer, {key: value.to(device) for key, value in batch.items()})
+        finish(device)
         done = time.perf_counter()
         times = BatchTimes(loaded - started, done - loaded, len(batch["answer"]))
         del batch  # the next one takes its place

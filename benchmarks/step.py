@@ -18,7 +18,7 @@ from benchmarks.direct_drin import DirectDrin
 from benchmarks.reference_loader import ReferenceBatch, ReferenceDataset, collated
 from benchmarks.reference_run import LR, direct_step
 from benchmarks.report import Cell, Report, Row, Target
-from benchmarks.timing import Act, Times, in_turn, ratio, timed
+from benchmarks.timing import Act, Times, finish, in_turn, ratio, timed
 from linker.batch import Batch
 from linker.config import Precision, TrainConfig
 from linker.config_text import read_config
@@ -29,6 +29,8 @@ from linker.trainer import reproducible
 
 DIRECT, OURS = "direct, float32", "drin-fs, float32"
 BF16, COMPILED = "drin-fs, bf16-mixed", "drin-fs, float32, torch.compile"
+#: On a GPU, without CUDA graphs.
+PLAIN, PLAIN_BF16 = "drin-fs, float32, kernel by kernel", "drin-fs, bf16-mixed, kernel by kernel"
 COLUMNS = ("ms a step", "× faster", "mentions/s", "compiling")
 
 #: Rounds of a contestant that emulates its arithmetic: it is slow, and is not what is aimed at.
@@ -116,6 +118,11 @@ def _times(contest: Contest, *, rounds: int, thorough: bool, cache: Path) -> Fig
             OURS: our_act(contest, contest.job.module(), precision="32"),
             BF16: our_act(contest, contest.job.module(), precision="bf16-mixed"),
         }
+        if contest.device.type == "cuda":
+            acts |= {
+                PLAIN: _plain(contest, "32"),
+                PLAIN_BF16: _plain(contest, "bf16-mixed"),
+            }
         compiling, failure = None, "compiling takes a minute or more: without --quick"
         if thorough:
             act, compiling, failure = _compiled(contest, cache)
@@ -128,6 +135,13 @@ def _times(contest: Contest, *, rounds: int, thorough: bool, cache: Path) -> Fig
         )
 
 
+def _plain(contest: Contest, precision: Precision) -> Act:
+    """Our step without CUDA graphs."""
+    module = contest.job.module()
+    module.graphs_of = None
+    return our_act(contest, module, precision=precision)
+
+
 def _compiled(contest: Contest, cache: Path) -> tuple[Act, float | None, str]:
     """The step through ``torch.compile``, the seconds of its first call, or why it did not work.
 
@@ -135,6 +149,7 @@ def _compiled(contest: Contest, cache: Path) -> tuple[Act, float | None, str]:
         cache: an empty folder for what is compiled, so that it is compiled now.
     """
     module = contest.job.module()
+    module.graphs_of = None
     act = our_act(contest, module, precision="32")
     if contest.device.type == "cpu" and not any(map(shutil.which, ("c++", "g++", "clang++"))):
         return act, None, "no C++ compiler"
@@ -174,12 +189,6 @@ def our_act(contest: Contest, module: LinkerModule, *, precision: Precision) -> 
         finish(contest.device)
 
     return act
-
-
-def finish(device: torch.device) -> None:
-    """Wait until the device has done what it was told."""
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
 
 
 def _rows(figures: Figures, *, mentions: int, suffix: str) -> list[Row]:

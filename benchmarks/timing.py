@@ -9,6 +9,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from statistics import median
 
+import torch
+
 #: What a contestant does in one round, given the number of the round: a batch, an epoch.
 Act = Callable[[int], object]
 
@@ -82,3 +84,9 @@ def ratio(slower: Times, faster: Times) -> float:
         return slower.median / faster.median
     pairs = zip(slower.seconds, faster.seconds, strict=True)
     return median(a / b for a, b in pairs)
+
+
+def finish(device: torch.device) -> None:
+    """Wait until the device has done what it was told."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
