@@ -77,8 +77,8 @@ def main(
         for name in names or QUESTIONS:
             reports[name] = import_module(f"benchmarks.{name}").measure(workspace)
             show(*reports[name].views())
-    if target is not None:
-        save(target, reports, sizes=size, machine=described)
+            if target is not None:  # now: what comes next may fail
+                save(target, reports, sizes=size, machine=described)
     states = [t.state for report in reports.values() for t in report.targets]
     summary = [f"{states.count(s)} {s}" for s in dict.fromkeys(states)]
     if summary:

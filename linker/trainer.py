@@ -76,7 +76,6 @@ _EXPECTED_WARNINGS = (
     r"(GPU|CUDA) available but not used.*",
     r"Found [0-9]+ module\(s\) in eval mode at the start of training.*",  # a frozen text encoder
     r".*isinstance\(treespec, LeafSpec\)` is deprecated.*",  # torch >= 2.9 says it of Lightning
-    r"The AccumulateGrad node's stream does not match.*",  # recording a CUDA graph has its own
     r".*`srun` command is available on your system but is not used.*",
 )
 

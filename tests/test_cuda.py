@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
 from linker.batch import Batch
+from linker.config_text import read_config
 from linker.graphed import Graphed
 from linker.losses import triplet_loss
 from linker.models import model_class
 from linker.models.base import Model
+from linker.train import train
 from tests.model_batches import IMAGE_WIDTH, TEXT_WIDTH, random_batch
+from tests.runs_for_tests import QUICK, QuickRun
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 
@@ -68,7 +72,7 @@ def test_a_graph_reads_the_weights_as_they_are() -> None:
     before = graphed(batch).detach().clone()
     with torch.no_grad():
         for weight in model.parameters():
-            weight += 0.1 * torch.randn_like(weight)
+            weight.add_(torch.randn_like(weight), alpha=0.1)
     after = graphed(batch).detach().clone()
     assert not torch.allclose(before, after)
     torch.testing.assert_close(after, model(batch), rtol=1e-4, atol=1e-6)
@@ -81,3 +85,27 @@ def test_recording_takes_no_random_numbers() -> None:
     torch.manual_seed(5)
     Graphed(model)(random_batch().to("cuda"))
     assert torch.equal(torch.rand(3, device="cuda"), expected)
+
+
+def test_gradients_of_several_batches_add_up() -> None:
+    model = built("drin", {})
+    graphed = Graphed(model)
+    batches = [random_batch(seed=seed).to("cuda") for seed in (0, 1)]
+
+    def added(score: Any) -> list[torch.Tensor]:
+        model.zero_grad()
+        for batch in batches:
+            triplet_loss(score(batch), batch.answer, retrieved=batch.retrieved).backward()
+        return [w.grad.clone() for w in model.parameters() if w.grad is not None]
+
+    for one, other in zip(added(graphed), added(model), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-6)
+
+
+def test_a_run_reads_ahead_while_graphs_are_recorded(quick: QuickRun, tmp_path: Path) -> None:
+    config = {**QUICK, "epochs": 3, "cuda_graphs": True, "device": "cuda"}
+    with_graphs = train(quick.store, read_config(config), run=tmp_path / "graphs")
+    plain = train(
+        quick.store, read_config({**config, "cuda_graphs": False}), run=tmp_path / "plain"
+    )
+    assert with_graphs["valid"]["mrr"] == pytest.approx(plain["valid"]["mrr"], abs=0.05)
