@@ -104,7 +104,7 @@ def _seeds(table: RunsTable) -> Iterator[str]:
 
 def _numbers_of_runs(table: RunsTable) -> Iterator[str]:
     if len({len(row.runs) for row in table.rows}) > 1:
-        yield "n: runs of a row"
+        yield "column n: the runs of a row"
 
 
 def _seed_words(seeds: Sequence[int]) -> str:

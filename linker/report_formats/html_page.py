@@ -18,6 +18,7 @@ caption { caption-side: top; text-align: left; padding: 0 0 .6rem; }
 th, td { padding: .25rem .8rem .25rem 0; text-align: left; vertical-align: top; }
 th { font-weight: 600; }
 .n { text-align: right; white-space: nowrap; }
+sup { line-height: 0; }
 .below { display: block; opacity: .75; font-size: .87em; }
 thead tr { border-top: 2px solid; border-bottom: 1px solid; }
 tbody { border-bottom: 1px solid; }

@@ -36,8 +36,8 @@ _COMMANDS: Mapping[str, str] = {
     "–": "--",
     "—": "---",
     "…": r"\ldots{}",
-    "†": r"\dag{}",
-    "‡": r"\ddag{}",
+    "†": r"$\dagger$",
+    "‡": r"$\ddagger$",
     **{"ß": r"\ss{}", "æ": r"\ae{}", "Æ": r"\AE{}", "œ": r"\oe{}", "Œ": r"\OE{}", "ø": r"\o{}"},
     **{"Ø": r"\O{}", "ł": r"\l{}", "Ł": r"\L{}", "ı": r"\i{}"},
 }
@@ -95,7 +95,8 @@ def _table(sheet: Sheet, caption: str) -> str:
     heads = " & ".join(escaped(column.title) for column in sheet.columns)
     lines = [
         r"\begin{table}",
-        r"\centering",
+        r"\centering\footnotesize",
+        r"\setlength{\tabcolsep}{4pt}",
         rf"\caption{{{caption}}}",
         rf"\label{{{_label(sheet)}}}",
         rf"\begin{{tabular}}{{@{{}}{kinds}@{{}}}}",
@@ -124,10 +125,14 @@ def _cell(found: Box) -> str:
         first = rf"\textbf{{{first}}}"
     elif found.place == "second":
         first = rf"\underline{{{first}}}"
-    spread = rf" $\pm$ {found.spread}" if found.spread else ""
+    spread = rf"{{\scriptsize$\pm${found.spread}}}" if found.spread else ""
     first = f"{first}{spread}{_MARKS.get(found.mark, '')}"
     below = [escaped("[{}, {}]".format(*found.ends))] if found.ends else []
     below += [escaped(found.note)] if found.note else []
     if not below:
         return first
-    return r"\begin{tabular}[t]{@{}r@{}}" + r"\\".join([first, *below]) + r"\end{tabular}"
+    return (
+        r"\begin{tabular}[t]{@{}r@{}}"
+        + r"\\".join([first, *(rf"\scriptsize {line}" for line in below)])
+        + r"\end{tabular}"
+    )
