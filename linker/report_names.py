@@ -24,7 +24,11 @@ def unique_names(groups: Sequence[Group], by: By) -> list[str]:
         folder = common_folder(paths)
         return [os.path.relpath(path, folder) if folder else str(path) for path in paths]
     names = [group.name for group in groups]
-    folders = [_cell_folder(path) for path in paths]
+    cells = [_cell_folder(path) for path in paths]
+    folders = [
+        path.resolve() if times > 1 else cell
+        for path, cell, times in zip(paths, cells, map(cells.count, cells), strict=True)
+    ]
     for parts in range(2, 2 + max(len(each.parts) for each in folders)):
         twice = {name for name, times in Counter(names).items() if times > 1}
         for place, cell in enumerate(folders):

@@ -101,6 +101,12 @@ def _name(runs: Sequence[RecordedRun]) -> str:
     return stems.pop() or path.name if len(names) > 1 and len(stems) == 1 else path.name
 
 
-def _natural(path: Path) -> list[Any]:
-    """``seed-2`` before ``seed-10``: text and numbers alternate, so that they compare."""
-    return [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", path.as_posix())]
+def _natural(path: Path) -> list[list[Any]]:
+    """``seed-2`` before ``seed-10``, and ``drin`` before ``drin-long``.
+
+    Text and numbers alternate within a part, so that they compare.
+    """
+    return [
+        [int(piece) if piece.isdigit() else piece for piece in re.split(r"(\d+)", part)]
+        for part in path.parts
+    ]
