@@ -34,16 +34,16 @@ def unique_names(groups: Sequence[Group], by: By) -> list[str]:
         for place, cell in enumerate(folders):
             if names[place] in twice:
                 names[place] = _longer(groups[place].name, cell, parts, by)
-    return [
-        name if times == 1 else f"{name} ({place + 1})"
-        for place, (name, times) in enumerate((name, names.count(name)) for name in names)
-    ]
+    return names
 
 
 def common_folder(paths: Sequence[Path | str]) -> str:
-    """The folder that all of several runs lie in; empty where there is none, or one run."""
+    """The deepest folder that all of several runs lie in; empty where there is none, or one run."""
     folders = {os.path.dirname(os.path.normpath(path)) for path in paths}
-    return folders.pop() if len(paths) > 1 and len(folders) == 1 else ""
+    if len(paths) < 2 or len({os.path.isabs(folder) for folder in folders}) > 1:
+        return ""
+    common = os.path.commonpath(folders)
+    return "" if common == os.sep else common
 
 
 def _cell_folder(path: Path) -> Path:

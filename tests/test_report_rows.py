@@ -66,8 +66,7 @@ def test_what_one_row_is_can_be_chosen(tmp_path: Path) -> None:
     assert "which ± is over as well: drin (tt ti it ii)" in words(models)
     each = read_table(runs, by="run")
     assert names(each) == [
-        str(tmp_path / name)
-        for name in ("clip", "drin/seed-0", "drin/seed-1", "drin-long/seed-0", "drin-long/seed-1")
+        *("clip", "drin/seed-0", "drin/seed-1", "drin-long/seed-0", "drin-long/seed-1")
     ]
     assert [row.seeds for row in each.rows] == [(None,), (0,), (1,), (0,), (1,)]
 
@@ -78,6 +77,19 @@ def test_runs_of_one_folder_are_named_without_it(tmp_path: Path) -> None:
     table = read_table(recorded(tmp_path), by="run")
     assert names(table) == ["one", "two"]
     assert words(table).startswith(f"runs in {tmp_path}; hits and MRR in %")
+
+
+def test_runs_of_no_common_folder_keep_their_whole_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("a/one", "b/one"):
+        reported_run(Path(name), HALF)
+    assert names(read_table(recorded(Path("a"), Path("b")), by="run")) == ["a/one", "b/one"]
+    assert names(read_table(recorded(Path("a"), tmp_path / "b"), by="run")) == [
+        *("a/one", str(tmp_path / "b" / "one"))
+    ]
+    assert names(read_table(recorded(Path("a/one")), by="run")) == ["a/one"]
 
 
 def test_folders_that_people_number_by_seed_are_called_by_what_they_share(tmp_path: Path) -> None:
