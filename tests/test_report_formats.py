@@ -85,7 +85,9 @@ def test_a_mixed_table_on_a_terminal(mixed: RunsTable, width: int) -> None:
 
 @pytest.mark.parametrize("form", ["md", "latex", "csv", "html"])
 def test_in_a_file(table: RunsTable, form: str) -> None:
-    check_snapshot(f"report_{form}", write_table(table, form, intervals=True))  # type: ignore[arg-type]
+    text = write_table(table, form, intervals=True)  # type: ignore[arg-type]
+    rounded = re.sub(r"\d\.\d{7,}(e-\d+)?", lambda found: f"{float(found[0]):.6g}", text)
+    check_snapshot(f"report_{form}", rounded)  # the last digits are the processor's
 
 
 @pytest.mark.parametrize("width", [60, 80, 120, 300])
