@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import PurePath
 
 from featurestore.errors import ConfigError
@@ -21,15 +21,15 @@ _NAMED = 3
 class Conditions:
     """What one has to know to compare figures.
 
-    store: the file's name. candidates: how many entities a mention's gold is ranked among; None where
-    the run does not tell.
+    store: the file's name, which is no condition: ``fingerprint`` is. candidates: how many entities a
+    mention's gold is ranked among; None where the run does not tell.
     """
 
     protocol: str
     tie_rule: str
     denominator: str
     dataset: str
-    store: str
+    store: str = field(compare=False)
     fingerprint: str
     candidates: int | None
 
@@ -68,9 +68,9 @@ def _candidates(run: RecordedRun) -> int | None:
 def differing(conditions: Sequence[Conditions]) -> tuple[str, ...]:
     """The attributes that are not the same everywhere, in their order."""
     return tuple(
-        field.name
-        for field in fields(Conditions)
-        if len({getattr(each, field.name) for each in conditions}) > 1
+        each.name
+        for each in fields(Conditions)
+        if each.compare and len({getattr(found, each.name) for found in conditions}) > 1
     )
 
 

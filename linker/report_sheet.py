@@ -138,20 +138,21 @@ def _about(table: RunsTable) -> list[tuple[Column, Callable[[Row], str]]]:
 
 def _condition_columns(table: RunsTable) -> Iterator[tuple[Column, Callable[[Row], str]]]:
     """A column for each condition that rows do not share; stores of one name show fingerprints."""
-    stores = {(row.conditions.store, row.conditions.fingerprint) for row in table.rows}
-    named = len({store for store, _ in stores}) == len(stores)
     texts: dict[str, tuple[str, Callable[[Row], str]]] = {
         "protocol": ("protocol", lambda row: clean(row.conditions.protocol)),
         "tie_rule": ("ties", lambda row: clean(row.conditions.tie_rule)),
         "denominator": ("mentions", lambda row: clean(row.conditions.denominator)),
         "dataset": ("dataset", lambda row: clean(row.conditions.dataset)),
-        "store": ("store", lambda row: clean(row.conditions.store)),
-        "fingerprint": ("fingerprint", lambda row: clean(row.conditions.fingerprint[:8])),
+        "fingerprint": ("store", lambda row: clean(row.conditions.store)),
         "candidates": ("candidates", lambda row: _count(row.conditions.candidates)),
     }
-    for key, (title, text) in texts.items():
-        if key in table.differing and not (key == "fingerprint" and named):
-            yield Column(title=title, number=key == "candidates"), text
+    stores = {(row.conditions.store, row.conditions.fingerprint) for row in table.rows}
+    prints = {fingerprint for _, fingerprint in stores}
+    if not len({store for store, _ in stores}) == len(stores) == len(prints):
+        texts["fingerprint"] = ("fingerprint", lambda row: clean(row.conditions.fingerprint[:8]))
+    for key in table.differing:
+        title, text = texts[key]
+        yield Column(title=title, number=key == "candidates"), text
 
 
 def _count(number: int | None) -> str:

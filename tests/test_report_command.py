@@ -5,17 +5,20 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
+import shlex
 from pathlib import Path
 
 import pytest
 
-from cli.main import main
+from cli.main import COMMANDS, main
+from linker.report_formats.csv_lines import COLUMNS
 from tests.reported_for_tests import drawn_ranks, grid, reported_run
 
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("runs")
+    folder = tmp_path_factory.mktemp("command") / "runs"
     return grid(folder, {"text": 0.5, "drin": 0.7, "clip": 0.3}, mentions=300, seeds=2)
 
 
@@ -112,3 +115,27 @@ def test_other_conditions_need_to_be_asked_for(
 
 def test_a_folder_without_runs_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "holds no finished one" in said(capsys, tmp_path, status=3)
+
+
+PAGE = (Path(__file__).parent.parent / "docs" / "reports.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("line", sorted(set(re.findall(r"`(drin-fs report [^`]*)`", PAGE))))
+def test_a_command_of_the_page_is_understood(line: str) -> None:
+    _, name, *arguments = shlex.split(line)
+    COMMANDS[name].load(name).make_context(name, arguments)
+
+
+def test_the_example_of_the_page_runs(
+    runs: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(runs.parent)
+    (example,) = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
+    exec(compile(example, "reports.md", "exec"), {})
+    assert "\\begin{table}" in capsys.readouterr().out
+
+
+def test_the_page_names_the_columns_of_the_csv() -> None:
+    listed = PAGE.split("Columns of the CSV: ")[1].split("\n\n")[0].replace("\n", " ")
+    names = re.findall(r"[a-z_0-9]+", "".join(re.findall(r"`[^`]*`", listed)).replace("`", " "))
+    assert tuple(names) == COLUMNS

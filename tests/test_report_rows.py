@@ -14,6 +14,7 @@ import pytest
 from featurestore.errors import ConfigError
 from linker.report_caption import caption
 from linker.report_rows import RunsTable, read_table
+from linker.report_sheet import layout
 from linker.run_folder import RunFolder
 from tests.reported_for_tests import STORE, drawn_ranks, grid, ranks, recorded, reported_run
 
@@ -196,9 +197,28 @@ def test_a_message_names_some_of_many_runs(tmp_path: Path) -> None:
 
 
 def test_a_store_that_was_moved_is_the_same_store(tmp_path: Path) -> None:
+    moved = {**STORE, "path": "/elsewhere/w.h5"}
     reported_run(tmp_path / "a", HALF)
-    reported_run(tmp_path / "b", HALF, store={**STORE, "path": "/elsewhere/w.h5"}, seed=1)
-    assert len(read_table(recorded(tmp_path)).rows) == 1
+    reported_run(tmp_path / "b", HALF, store=moved, seed=1)
+    reported_run(tmp_path / "c", HALF, store=moved, config="model: c\n")
+    table = read_table(recorded(tmp_path))
+    assert [row.seeds for row in table.rows] == [(0, 1), (0,)]
+    assert table.differing == ()
+    assert set(places(table, "hits@1").values()) == {"best"}
+    assert len(read_table(recorded(tmp_path), by="model").rows) == 1
+
+
+def test_stores_are_told_apart_by_name_or_else_by_fingerprint(tmp_path: Path) -> None:
+    reported_run(tmp_path / "a", HALF)
+    reported_run(tmp_path / "b", HALF, store=OTHER)
+    sheet = layout(read_table(recorded(tmp_path), mixed=True)).sheets[0]
+    assert [
+        (c.title, box.text) for c, box in zip(sheet.columns, sheet.blocks[0].rows[1], strict=True)
+    ][2] == ("store", "wikimel32.h5")
+    reported_run(tmp_path / "c", HALF, store={**OTHER, "fingerprint": "third"})
+    sheet = layout(read_table(recorded(tmp_path), mixed=True)).sheets[0]
+    assert [column.title for column in sheet.columns][2] == "fingerprint"
+    assert [row[2].text for row in sheet.blocks[0].rows] == ["d36fd5a4", "01234567", "third"]
 
 
 def test_runs_of_versions_without_digests_are_compared_by_their_store(tmp_path: Path) -> None:
