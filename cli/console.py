@@ -17,11 +17,10 @@ from typing import Any
 from rich.console import Console, RenderableType
 from rich.text import Text
 
+from featurestore.visible import clean
+
 #: Width of what is not shown on a terminal: lines in a file or a pipe are never cut or wrapped.
 _UNBOUNDED = 100_000
-
-#: Zero-width (non-)joiners are part of Persian and Hindi spelling: the only invisible ones we keep.
-_JOINERS = "\u200c\u200d"
 
 #: What JSON may hold but a terminal may obey: DEL, C1 controls, direction overrides.
 _UNSAFE_IN_JSON = re.compile("[\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]")
@@ -49,10 +48,15 @@ def show(*views: RenderableType) -> None:
     if console.is_terminal:
         console.print(*views, sep="\n")
         return
+    sys.stdout.write(plain_lines(*views))
+
+
+def plain_lines(*views: RenderableType) -> str:
+    """What :func:`show` prints without a terminal."""
+    console = _unbounded(stderr=False)
     with console.capture() as captured:
         console.print(*views, sep="\n")
-    for line in captured.get().splitlines():
-        sys.stdout.write(line.rstrip() + "\n")
+    return "".join(line.rstrip() + "\n" for line in captured.get().splitlines())
 
 
 def show_json(value: Any) -> None:
@@ -83,24 +87,6 @@ def _jsonable(value: Any) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value
-
-
-def clean(text: str) -> str:
-    """The text with every character that a terminal would obey, or not show, written out.
-
-    Line breaks, tabs and the like become spaces.
-    """
-    if text.isprintable():
-        return text
-    return "".join(map(_visible, text))
-
-
-def _visible(character: str) -> str:
-    if character.isprintable() or character in _JOINERS:
-        return character
-    if character.isspace():
-        return " "
-    return character.encode("unicode_escape").decode()
 
 
 def plain_text(value: object, style: str = "") -> Text:

@@ -70,7 +70,7 @@ COMMANDS: dict[str, Command] = {
     "train": Command("cli.train", "Train a model from a store.", "train"),
     "evaluate": Command("cli.evaluate", "Score a trained run or an untrained model on a split.", "train"),
     "link": Command("cli.link", "Link mentions of your own with a trained model.", "encode"),
-    "report": Command("cli.report", "Compare runs in one table.", "train"),
+    "report": Command("cli.report", "Put runs side by side in one table, with statistics."),
     "unpack": Command("cli.unpack", "Verify and unpack the released archives."),
     "pack": Command("cli.pack", "Disguise archives as .mp4 files, as the release's are."),
 }  # fmt: skip

@@ -1,11 +1,13 @@
-"""Where a store is to stand."""
+"""Where a store, or another file that is made at once, is to stand."""
 
 from __future__ import annotations
 
+import os
 import shutil
 from glob import escape
 from pathlib import Path
 
+from featurestore.disk import sync_path, write_errors
 from featurestore.errors import WriteError
 from featurestore.lock import is_running
 
@@ -32,6 +34,22 @@ def check_target(target: Path, *, overwrite: bool) -> None:
         raise WriteError(
             "the target exists", where=str(target), hint="pass --overwrite to replace it"
         )
+
+
+def replace_file(target: Path, data: bytes) -> None:
+    """Write a small file: it stands there whole, or what was there before does.
+
+    Raises:
+        WriteError: disk full, no permission, or an I/O error.
+    """
+    part = target.with_name(f".{target.name}.{os.getpid()}.part")
+    try:
+        with write_errors(target, when_full="make room, or name a file on another disk"):
+            part.write_bytes(data)
+            sync_path(part)
+            os.replace(part, target)
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def remove_leftovers(target: Path) -> list[Path]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import csv
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -105,6 +105,14 @@ class RecordedRun:
             raise self._damaged(name, f"line {wrong[0] + 2} holds no rank")
         return Ranks(optimistic=best, pessimistic=worst, retrieved=retrieved)
 
+    def mention_ids(self, split: str) -> list[str]:
+        """The ids of the mentions that the ranks are of, in their order.
+
+        Raises:
+            NotRecorded, RunError: as :meth:`ranks`.
+        """
+        return [mention for (mention,) in self._rank_lines(split, ("mention",))]
+
     def scores(self, split: str) -> NDArray[np.float32]:
         """The scores (n, K) of the retrieved candidates, in the order of the split's rows; mapped.
 
@@ -138,14 +146,16 @@ class RecordedRun:
             )
         return splits[split]
 
-    def _rank_lines(self, split: str) -> Iterator[tuple[str, ...]]:
+    def _rank_lines(
+        self, split: str, columns: Sequence[str] = _RANK_COLUMNS
+    ) -> Iterator[tuple[str, ...]]:
         name, path = f"ranks/{split}.csv", self._folder.ranks(split)
         if not path.is_file():
             raise self._not_recorded("ranks", split)
         try:
             with path.open(encoding="utf-8", newline="") as file:
                 for line in csv.DictReader(file):
-                    yield tuple(line[column] or "" for column in _RANK_COLUMNS)
+                    yield tuple(line[column] or "" for column in columns)
         except KeyError as error:
             raise self._damaged(name, f"it has no column {error}") from error
         except (OSError, ValueError, csv.Error) as error:

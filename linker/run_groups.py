@@ -20,6 +20,9 @@ from linker.run_folder import RunError, RunFolder
 #: Folders of single seeds, as ``drin-fs train --seeds`` and ``drin-fs grid`` name them.
 SEED_FOLDER = re.compile(r"seed-(\d+)")
 
+#: How people end the names of folders that differ in the seed: ``drin-0``, ``drin_seed1``.
+_SEED_ENDING = re.compile(r"[-_. ]*(seed)?[-_. =]*\d+$")
+
 #: Keys of a configuration that runs of one group may differ in: none changes what is learnt, but
 #: for the seed.
 OF_NO_GROUP = frozenset(
@@ -89,11 +92,21 @@ def _identity(run: RecordedRun) -> str:
 
 
 def _name(runs: Sequence[RecordedRun]) -> str:
-    """The folder of the first run, without that of its seed."""
+    """The folder of the first run, without that of its seed; ``drin`` of ``drin-0`` and ``drin-1``."""
     path = runs[0].path.resolve()
-    return (path.parent if SEED_FOLDER.fullmatch(path.name) else path).name
+    if SEED_FOLDER.fullmatch(path.name):
+        return path.parent.name
+    names = {run.path.resolve().name for run in runs}
+    stems = {_SEED_ENDING.sub("", name) for name in names}
+    return stems.pop() or path.name if len(names) > 1 and len(stems) == 1 else path.name
 
 
-def _natural(path: Path) -> list[Any]:
-    """``seed-2`` before ``seed-10``: text and numbers alternate, so that they compare."""
-    return [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", path.as_posix())]
+def _natural(path: Path) -> list[list[Any]]:
+    """``seed-2`` before ``seed-10``, and ``drin`` before ``drin-long``.
+
+    Text and numbers alternate within a part, so that they compare.
+    """
+    return [
+        [int(piece) if piece.isdigit() else piece for piece in re.split(r"(\d+)", part)]
+        for part in path.parts
+    ]

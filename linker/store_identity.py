@@ -6,6 +6,7 @@ Importing this module imports no torch.
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import featurestore
@@ -85,18 +86,22 @@ def check_same_store(recorded: dict[str, Any], store: Store, *, hint: str) -> No
         RunError: another fingerprint; says in what they differ.
     """
     if store.fingerprint != recorded["fingerprint"]:
-        differences = _differences(recorded, store_identity(store))
-        more = f"; and {len(differences) - _TOLD} more" if len(differences) > _TOLD else ""
+        differences = store_differences(recorded, store_identity(store))
         raise RunError(
-            "this is not the store the run was trained from: "
-            f"{'; '.join(differences[:_TOLD])}{more}",
+            f"this is not the store the run was trained from: {told(differences)}",
             where=f"{store.path} (fingerprint {store.fingerprint}, the run's is "
             f"{recorded['fingerprint']})",
             hint=hint,
         )
 
 
-def _differences(recorded: dict[str, Any], found: dict[str, Any]) -> list[str]:
+def told(differences: Sequence[str]) -> str:
+    """The first differences, and how many more there are."""
+    more = f"; and {len(differences) - _TOLD} more" if len(differences) > _TOLD else ""
+    return "; ".join(differences[:_TOLD]) + more
+
+
+def store_differences(recorded: Mapping[str, Any], found: Mapping[str, Any]) -> list[str]:
     """In words, what of two store identities is not the same; paths do not count."""
     lines = [
         f"{key} {recorded[key]} → {found[key]}"
@@ -113,7 +118,7 @@ def _differences(recorded: dict[str, Any], found: dict[str, Any]) -> list[str]:
     sentences = recorded.get("sentences", {})  # runs of earlier versions did not record it
     lines += [
         f"other sentences in {name}"
-        for name, digest in found["sentences"].items()
+        for name, digest in found.get("sentences", {}).items()
         if sentences.get(name, digest) != digest
     ]
     return lines or ["same shapes, but other ids, encoders or options"]

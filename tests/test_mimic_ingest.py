@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import featurestore
@@ -15,10 +16,11 @@ from featurestore.ingest import IngestSummary, ingest, recognise
 from featurestore.options import IngestOptions
 from featurestore.sources.sample import SampleSummary, write_sample
 from featurestore.summary import sentences_digest, summarise
-from linker.report import table
+from linker.recorded import RecordedRun
+from linker.report_rows import read_table
 from linker.run_folder import RunError
 from linker.store_identity import check_same_store, store_identity
-from linker.summary import store_line
+from tests.reported_for_tests import ranks, reported_run
 from tests.sample_for_tests import SMALL, tree
 
 SPLITS = ("train", "valid", "test")
@@ -153,14 +155,13 @@ class TestSentences:
     def test_a_report_refuses_runs_on_other_sentences(
         self, sample: SampleSummary, tmp_path: Path
     ) -> None:
-        whole = self._summary(text_only(sample.root, tmp_path / "whole.h5"))
-        part = self._summary(text_only(sample.root, tmp_path / "part.h5", limit=5))
-        with pytest.raises(ConfigError, match=r"test split \(by its sentences\) is \w+ in whole, "):
-            table({"whole": whole, "part": part})
-        assert table({"whole": whole, "part": part}, mixed=True).row_count == 2
-        assert table({"whole": whole, "same": whole}).row_count == 2
-        del part["store"]["sentences"]  # as earlier versions wrote it
-        assert table({"whole": whole, "part": part}).row_count == 2
+        whole = self._run(text_only(sample.root, tmp_path / "whole.h5"), tmp_path / "whole")
+        part = self._run(text_only(sample.root, tmp_path / "part.h5", limit=5), tmp_path / "part")
+        with pytest.raises(
+            ConfigError, match=r"test split \(by its sentences\) is \w+ in .*whole, \w+ in .*part"
+        ):
+            read_table([whole, part])
+        assert read_table([whole, part], mixed=True).differing == ("fingerprint",)
 
     def test_a_run_on_another_store_hears_of_it(
         self, sample: SampleSummary, tmp_path: Path
@@ -177,20 +178,12 @@ class TestSentences:
     def _digest(self, store: featurestore.Store, split: str) -> str:
         return sentences_digest(store.mentions, store.mentions.split(split))
 
-    def _summary(self, path: Path) -> dict[str, Any]:
+    def _run(self, store: Path, folder: Path) -> RecordedRun:
         """As a run on this store would leave it."""
-        with featurestore.open(path) as store:
-            identity = store_line(store_identity(store))
-        figures = {"hits@1": 0.5, "mrr": 0.5, "mean_rank": 2.0, "mentions": 4}
-        return {
-            "model": "text",
-            "protocol": "strict",
-            "tie_rule": "expected",
-            "denominator": "all",
-            "seed": 0,
-            "test": figures,
-            "store": identity,
-        }
+        with featurestore.open(store) as opened:
+            identity = store_identity(opened)
+        reported_run(folder, {"test": ranks(np.ones(identity["splits"]["test"]))}, store=identity)
+        return RecordedRun(folder)
 
 
 class TestAblation:

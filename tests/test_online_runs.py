@@ -22,13 +22,13 @@ from linker.data import BatchReader
 from linker.evaluate import evaluate
 from linker.job import prepare_job
 from linker.link import Linker
-from linker.report import read_summaries, table
+from linker.recorded import RecordedRun
+from linker.report_rows import read_table
 from linker.run_folder import RunFolder
 from linker.train import train
 from tests.golden_for_tests import ENCODERS, RAW, TEXT_ONLY
 from tests.link_for_tests import scores_by_position, stored_mention
 from tests.runs_for_tests import Recording, figures_of, without_clock
-from tests.terminal import shown
 
 QUICK: dict[str, Any] = {
     "model": {"name": "text"},
@@ -162,9 +162,9 @@ def test_a_summary_counts_what_was_trained(frozen: Path, finetuned: Path) -> Non
 
 
 def test_a_table_says_how_texts_were_encoded(frozen: Path, finetuned: Path) -> None:
-    lines = shown(table(read_summaries([frozen, finetuned])), width=300)
-    assert "text, text online, frozen" in lines
-    assert "text, text online, fine-tuned" in lines
+    table = read_table([RecordedRun(frozen), RecordedRun(finetuned)])
+    labels = [row.model for row in table.rows]
+    assert labels == ["text, text online, frozen", "text, text online, fine-tuned"]
 
 
 def test_the_flags_reach_the_configuration(

@@ -1,4 +1,4 @@
-"""Tables of runs: what they name, what they leave out, and that a terminal of 80 columns holds them."""
+"""The table of one run: what it names, what it leaves out, and that 80 columns hold it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 from rich.console import Console
 
-from linker.report import run_table, table
+from linker.report import run_table
 
 
 def summary(model: str, *, mean_rank: float | None = None, **values: Any) -> dict[str, Any]:
@@ -32,37 +32,10 @@ def headers(shown: Any) -> list[str]:
     return [column.header for column in shown.columns]
 
 
-def test_runs_of_one_folder_are_named_without_it() -> None:
-    shown = table({"runs/a/one": summary("text"), "runs/a/two/": summary("image")})
-    assert [str(cell) for cell in next(iter(shown.columns)).cells] == ["one", "two"] * 2
-    assert str(shown.caption).startswith("runs in runs/a; ")
-
-
-def test_runs_of_several_folders_keep_their_whole_names() -> None:
-    shown = table({"a/one": summary("text"), "b/one": summary("image")})
-    assert [str(cell) for cell in next(iter(shown.columns)).cells] == ["a/one", "b/one"] * 2
-    assert "runs in" not in str(shown.caption)
-    alone = table({"a/one": summary("text")})
-    assert next(str(cell) for cell in next(iter(alone.columns)).cells) == "a/one"
-
-
 def test_the_mean_rank_has_a_column_where_some_split_has_one() -> None:
     assert "MR" not in headers(run_table(summary("text")))
     assert headers(run_table(summary("text", mean_rank=3.25)))[-2:] == ["MR", "n"]
     assert any("3.2" in line for line in lines(run_table(summary("text", mean_rank=3.25))))
-
-
-def test_80_columns_hold_every_header_and_every_name() -> None:
-    edges = ["tt", "ti", "it", "ii"]
-    runs = {f"runs/{name}": summary("drin", edges=edges) for name in ("drin-seed-0", "drin-seed-1")}
-    shown = lines(table(runs))
-    assert "…" not in "".join(shown)
-    assert [word for word in shown[1].split() if "hits" in word] == [
-        f"hits@{k}" for k in (1, 5, 10, 20)
-    ]
-    text = "".join("".join(line[:10].split()) for line in shown)
-    assert "drin-seed-" in text
-    assert max(len(line.rstrip()) for line in shown) <= 80
 
 
 def test_80_columns_hold_a_run_under_full_kb() -> None:

@@ -17,7 +17,6 @@ import pytest
 
 import featurestore
 from cli.main import main
-from cli.report_html import write
 from featurestore.schema import FEATURE, FIELDS
 from tests.recorded_for_tests import recorded_run
 from tests.report_for_tests import Node, points, read_report, section
@@ -303,7 +302,7 @@ def test_an_interrupted_report_leaves_the_old_one(
     def interrupted(path: Path) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(write, "sync_path", interrupted)
+    monkeypatch.setattr("featurestore.target.sync_path", interrupted)
     assert main(["inspect", str(own.path), "--html", str(target), "--overwrite"]) == 130
     assert target.read_text() == "<!doctype html>old"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["r.html", "s.h5"]

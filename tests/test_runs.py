@@ -19,7 +19,8 @@ from linker.atomic import replacing
 from linker.config_text import read_config
 from linker.evaluate import evaluate
 from linker.ranks import Ranks
-from linker.report import read_summaries, table
+from linker.recorded import RecordedRun
+from linker.report_rows import read_table
 from linker.run_folder import RunError, RunFolder
 from linker.train import train
 from tests.runs_for_tests import (
@@ -204,14 +205,13 @@ def test_a_report_refuses_to_compare_figures_of_different_conditions(
 ) -> None:
     config = read_config({**QUICK, "epochs": 1, "metrics": {"tie_rule": "optimistic"}})
     train(quick.store, config, run=tmp_path / "optimistic")
-    summaries = read_summaries([quick.folder, tmp_path / "optimistic"])
+    runs = [RecordedRun(quick.folder), RecordedRun(tmp_path / "optimistic")]
     with pytest.raises(
         ConfigError, match=r"tie_rule is expected in .*drin, optimistic in"
     ) as raised:
-        table(summaries)
+        read_table(runs)
     assert "--mixed" in raised.value.hint
-    columns = [column.header for column in table(summaries, mixed=True).columns]
-    assert columns[2:5] == ["protocol", "tie_rule", "denominator"]
+    assert read_table(runs, mixed=True).differing == ("tie_rule",)
 
 
 def test_the_commands_train_evaluate_and_report(
@@ -233,7 +233,7 @@ def test_the_commands_train_evaluate_and_report(
 
     assert main(["report", run]) == 0
     shown = capsys.readouterr().out
-    assert "protocol strict, ties expected, mentions all" in shown
+    assert "Protocol strict, ties expected, mentions all" in shown
     assert f"{100 * summary['test']['hits@1']:.1f}" in shown
 
     assert main(["train", str(quick.store), "-o", run]) == 2

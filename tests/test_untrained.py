@@ -28,7 +28,9 @@ from linker.models.untrained import (
     ClipConfig,
     ClipZeroShot,
 )
-from linker.report import read_summaries, run_table, table
+from linker.recorded import RecordedRun
+from linker.report import run_table
+from linker.report_rows import read_table
 from linker.run_folder import RunError, RunFolder
 from linker.train import train
 from tests.model_batches import FEATURES, IMAGE_WIDTH, TEXT_WIDTH, random_batch
@@ -224,10 +226,10 @@ def test_untrained_models_stand_beside_trained_ones(planted: Path, tmp_path: Pat
     trained, untrained = tmp_path / "text", tmp_path / "clip"
     train(planted, config_of("text", **{**QUICK, "epochs": 1}), run=trained)
     summary = evaluate_untrained(planted, config_of("clip"), run=untrained)
-    columns = {c.header: list(c.cells) for c in table(read_summaries([trained, untrained])).columns}
-    assert columns["model"] == ["text", "text", "clip (sum)"]
-    assert columns["seed"] == ["0", "0", "–"]
-    assert columns["split"] == ["valid", "test", "test"]
+    table = read_table([RecordedRun(trained), RecordedRun(untrained)])
+    assert [row.model for row in table.rows] == ["text", "clip (sum)"]
+    assert [row.seeds for row in table.rows] == [(0,), (None,)]
+    assert [list(row.cells) for row in table.rows] == [["valid", "test"], ["test"]]
     caption = str(run_table(summary).caption)
     assert caption.startswith("clip (sum); ")
     assert "seed" not in caption

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,11 +9,10 @@ from pathlib import Path
 from cli.report_html.page import SECTIONS, page
 from cli.report_html.report import Report
 from cli.web.runs import open_runs
-from featurestore.disk import sync_path, write_errors
 from featurestore.errors import WriteError
 from featurestore.progress import Progress
 from featurestore.store import Store
-from featurestore.target import check_target
+from featurestore.target import check_target, replace_file
 
 #: How a report begins: what does not is not replaced, whatever was asked for.
 _BEGIN = b"<!doctype html>"
@@ -56,7 +54,7 @@ def write_report(
     report = Report(store=store, runs=open_runs(store, runs), progress=progress)
     with progress.stage("report", len(SECTIONS), "sections") as stage:
         made = page(report, stage)
-    _replace(target, made.text.encode())
+    replace_file(target, made.text.encode())
     return Written(
         path=str(target),
         bytes=target.stat().st_size,
@@ -76,14 +74,3 @@ def _check_replaced(target: Path) -> None:
                     where=str(target),
                     hint="name another file",
                 )
-
-
-def _replace(target: Path, data: bytes) -> None:
-    part = target.with_name(f".{target.name}.{os.getpid()}.part")
-    try:
-        with write_errors(target, when_full="make room, or name a file on another disk"):
-            part.write_bytes(data)
-            sync_path(part)
-            os.replace(part, target)
-    finally:
-        part.unlink(missing_ok=True)
