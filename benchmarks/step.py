@@ -233,8 +233,10 @@ def _targets(figures: Figures) -> list[Target]:
 
 def _conditions(workspace: Workspace, distinct: int) -> list[str]:
     sizes = workspace.sizes
+    gain = machine.bfloat16_gain()
     lines = [
         sizes.words,
+        f"matrix products of the processor in bfloat16: {gain:.1f} times as fast as in float32",
         f"{sizes.batch} mentions × {sizes.candidates + 1} candidates, gold slot included (protocol "
         f"paper); {distinct:,} distinct entities",
         f"medians of {sizes.rounds} rounds in turn, {torch.get_num_threads()} threads, "
