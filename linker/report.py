@@ -74,7 +74,7 @@ def table(summaries: Mapping[str, Mapping[str, Any]], *, mixed: bool = False) ->
             of a split, and ``mixed`` is false.
     """
     if not mixed:
-        _check_comparable(summaries)
+        check_comparable(summaries)
     conditions = list(CONDITIONS) if mixed else []
     names = _figure_names([s[split] for s in summaries.values() for split in SPLITS if split in s])
     caption = _PERCENT if mixed else _caption(next(iter(summaries.values())))
@@ -130,7 +130,13 @@ def profile_table(profile: Mapping[str, Any]) -> Table:
     return grid
 
 
-def _check_comparable(summaries: Mapping[str, Mapping[str, Any]]) -> None:
+def check_comparable(summaries: Mapping[str, Mapping[str, Any]]) -> None:
+    """Refuse runs whose figures stand under different conditions.
+
+    Raises:
+        ConfigError: they differ in protocol, tie rule, denominator, dataset or in the sentences of a
+            split.
+    """
     for key in CONDITIONS:
         _check_equal(key, {run: summary[key] for run, summary in summaries.items()})
     _check_equal(
