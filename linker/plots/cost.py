@@ -69,7 +69,7 @@ def cost_plot(groups: Sequence[Named], split: str) -> Plot | None:
     names = [name for name in FIGURES if any(name in each.figures for each in trained.values())]
     if not names:
         return None
-    panel, height = PAGE / 2, 2.6
+    panel, height = PAGE / 2, 2.7
     width = panel * len(names)
     drawn = canvas(width, height)
     for place, name in enumerate(names):
@@ -84,7 +84,7 @@ def cost_plot(groups: Sequence[Named], split: str) -> Plot | None:
         figure=drawn,
         caption=(
             "Seconds of training, all epochs and no validation, against figures: means over seeds, with "
-            "lines of one standard deviation (n − 1) both ways; below a name: parameters that learn, "
+            "lines of one standard deviation (n − 1) both ways; below a name: how many parameters learn, "
             "and peak memory, not counting pages of the store. Dashed: what needs no training. "
             + conditions(list(costs), split)
         ),
@@ -167,10 +167,10 @@ def _error_bars(axes: Axes, costs: dict[Named, Cost], name: str) -> list[Bbox]:
 def _below(each: Cost) -> str:
     parts = []
     if np.isfinite(each.parameters):
-        parts.append(_short(each.parameters) + " parameters")
+        parts.append(_short(each.parameters))
     if np.isfinite(each.memory_mb):
         parts.append(f"{each.memory_mb / 1000:.2g} GB")
-    return ", ".join(parts)
+    return " · ".join(parts)
 
 
 def _short(number: float) -> str:

@@ -202,10 +202,13 @@ def mention_plot(weights: EdgeWeights, mention: MentionSummary, *, name: str = "
         if (place := weights.retrieved if line.rank is None else line.rank - 1)
         < len(weights.scores)
     ]
-    titles = [drawable(line.title or line.id or "(empty place)") for line, _ in lines]
+    titles = [
+        ("★ " if line.is_gold else "") + drawable(line.title or line.id or "(empty place)")
+        for line, _ in lines
+    ]
     left = 0.45 + 0.058 * max(map(len, titles), default=0)
     inches = _CANDIDATE * max(1, len(lines))
-    height = inches + 1.0
+    height = inches + 0.82
     drawn = canvas(PAGE, height)
     columns = weights.layers + 0.25
     width = (0.985 - left / PAGE) / columns
@@ -213,7 +216,8 @@ def mention_plot(weights: EdgeWeights, mention: MentionSummary, *, name: str = "
         box = (left / PAGE + layer * width, 0.1 / height, width * 0.96, inches / height)
         axes = drawn.add_axes(box)
         values = np.array([weights.weights[layer, place] for _, place in lines])
-        _cells(axes, values.reshape(len(lines), len(weights.edges)), weights.edges)
+        words = [edge if weights.layers > 2 else WORDS[edge] for edge in weights.edges]
+        _cells(axes, values.reshape(len(lines), len(words)), words)
         static = weights.edge_update == "static"
         source = "from the store" if layer == 0 or static else f"after layer {layer}"
         axes.set_title(f"Layer {layer + 1}, {source}", pad=17, fontsize=7.5)
@@ -251,11 +255,11 @@ def mention_plot(weights: EdgeWeights, mention: MentionSummary, *, name: str = "
     )
 
 
-def _cells(axes: Axes, values: np.ndarray, edges: Sequence[str]) -> None:
+def _cells(axes: Axes, values: np.ndarray, words: Sequence[str]) -> None:
     """Numbers on colours; dark letters on light cells."""
     finite = values[np.isfinite(values)]
     norm = Normalize(*((finite.min(), finite.max()) if len(finite) else (0, 1)))
-    axes.set(xlim=(-0.5, len(edges) - 0.5), ylim=(len(values) - 0.5, -0.5))
+    axes.set(xlim=(-0.5, len(words) - 0.5), ylim=(len(values) - 0.5, -0.5))
     for row, column in np.ndindex(values.shape):
         value = values[row, column]
         shade = (
@@ -269,7 +273,7 @@ def _cells(axes: Axes, values: np.ndarray, edges: Sequence[str]) -> None:
             column, row, f"{value:.3f}" if np.isfinite(value) else "–", ha="center", va="center",
             fontsize=6.5, color="white" if dark else INK,
         )  # fmt: skip
-    axes.set_xticks(range(len(edges)), [WORDS[edge] for edge in edges], fontsize=6.5)
+    axes.set_xticks(range(len(words)), words, fontsize=6)
     axes.xaxis.tick_top()
     axes.tick_params(length=0, pad=2)
     axes.grid(False)
@@ -279,7 +283,7 @@ def _cells(axes: Axes, values: np.ndarray, edges: Sequence[str]) -> None:
 def _mark_golds(axes: Axes, golds: Sequence[bool]) -> None:
     for label, is_gold in zip(axes.get_yticklabels(), golds, strict=True):
         if is_gold:
-            label.set(fontweight="bold", color=COLOURS[2], text=f"★ {label.get_text()}")
+            label.set(fontweight="bold", color=COLOURS[2])
 
 
 def _scores(axes: Axes, scores: Sequence[float]) -> None:

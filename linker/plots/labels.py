@@ -14,6 +14,10 @@ from matplotlib.transforms import Bbox
 #: Inches from one line of names to the next, and points from the end of a line to its name.
 LINE_HEIGHT, _GAP = 0.125, 5
 
+#: Times that each name beside a point looks for a better place, and points from which on a line leads
+#: to it.
+_PASSES, _FAR = 3, 10
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Label:
@@ -100,29 +104,52 @@ def label_points(axes: Axes, labels: Sequence[Label], *, taken: Sequence[Bbox] =
     figure = axes.get_figure(root=True)
     assert figure is not None
     renderer = FigureCanvasAgg(figure).get_renderer()
-    points = [axes.transData.transform((each.x, each.y)) for each in labels]
     scale = figure.dpi / 72
-    blocked = list(taken) + [
-        Bbox.from_extents(x - 4 * scale, y - 4 * scale, x + 4 * scale, y + 4 * scale)
-        for x, y in points
-    ]
+    points = [_pixels(axes, each) for each in labels]
+    blocked = [*taken, *(_around(point, 4 * scale) for point in points)]
     frame = axes.get_window_extent(renderer)
-    for each, (x, y) in zip(labels, points, strict=True):
-        text = axes.annotate(
+    texts = [
+        axes.annotate(
             f"{each.text}\n{each.below}" if each.below else each.text,
-            (each.x, each.y), xytext=(0, 0), textcoords="offset points",
-            color=each.colour, fontsize=6.5, linespacing=1.15, annotation_clip=False,
-        )  # fmt: skip
-        size = text.get_window_extent(renderer)
-        offsets = _offsets(size.width / scale, size.height / scale)
-        boxes = [
-            Bbox.from_bounds(x + across * scale, y + up * scale, size.width, size.height)
-            for across, up in offsets
-        ]
-        costs = [_cost(box, blocked, frame, (x, y)) for box in boxes]
-        best = costs.index(min(costs))
-        text.set_position(offsets[best])
-        blocked.append(boxes[best])
+            (each.x, each.y), xytext=(0, 0), textcoords="offset points", color=each.colour,
+            fontsize=6.5, linespacing=1.15, annotation_clip=False,
+        )
+        for each in labels
+    ]  # fmt: skip
+    sizes = [text.get_window_extent(renderer) for text in texts]
+    boxes: list[Bbox | None] = [None] * len(texts)
+    for _ in range(_PASSES):
+        for place, (size, point) in enumerate(zip(sizes, points, strict=True)):
+            others = [box for number, box in enumerate(boxes) if box and number != place]
+            boxes[place] = min(
+                _around_point(point, size, scale),
+                key=lambda box: _cost(box, [*blocked, *others], frame, point),
+            )
+    for text, box, each, (x, y) in zip(texts, boxes, labels, points, strict=True):
+        assert box is not None
+        text.set_position(((box.x0 - x) / scale, (box.y0 - y) / scale))
+        nearest = np.clip((x, y), box.min, box.max)
+        if np.hypot(*(nearest - (x, y))) > _FAR * scale:
+            ends = axes.transData.inverted().transform([(x, y), nearest])
+            axes.plot(*ends.T, color=each.colour, linewidth=0.5, scalex=False, scaley=False)
+
+
+def _pixels(axes: Axes, label: Label) -> tuple[float, float]:
+    x, y = axes.transData.transform((label.x, label.y)).tolist()
+    return x, y
+
+
+def _around(point: tuple[float, float], half: float) -> Bbox:
+    x, y = point
+    return Bbox.from_extents(x - half, y - half, x + half, y + half)
+
+
+def _around_point(point: tuple[float, float], size: Bbox, scale: float) -> list[Bbox]:
+    """Places for a text of a size, in pixels."""
+    return [
+        Bbox.from_bounds(point[0] + across * scale, point[1] + up * scale, size.width, size.height)
+        for across, up in _offsets(size.width / scale, size.height / scale)
+    ]
 
 
 def _offsets(width: float, height: float) -> list[tuple[float, float]]:

@@ -50,8 +50,8 @@ def learning_plot(groups: Sequence[Named]) -> Plot | None:
         group: {name: curve(runs, name) for name in columns} for group, runs in recorded.items()
     }
     drawn = canvas(PAGE, max(2.3, LINE_HEIGHT * len(curves) + 0.8))
-    top, bottom = 1 - 0.28 / drawn.get_figheight(), 0.42 / drawn.get_figheight()
     width, height = drawn.get_figwidth(), drawn.get_figheight()
+    top, bottom = 1 - 0.28 / height, 0.42 / height
     right = 0.2 + 0.056 * max(len(group.shown) for group in curves)
     panel = (width - right - 2 * _LEFT) / 2
     loss, valid = (
