@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -19,6 +19,8 @@ from linker.recorded import RecordedRun
 
 #: The figures that are drawn, where runs have them.
 FIGURES = ("mrr", "hits@1")
+
+_Point: TypeAlias = tuple[float, float]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,23 +147,25 @@ def _panel(axes: Axes, costs: dict[Named, Cost], name: str) -> None:
             Label(x=low * (high / low) ** 0.01, y=mean, text=group.shown, colour=group.colour)
         )
     axes.autoscale_view(scalex=False)
-    label_points(axes, labels, taken=_error_bars(axes, costs, name))
+    lines = [((low, mean), (high, mean)) for mean, _ in untrained]
+    lines += _error_bars(costs, name)
+    label_points(axes, labels, taken=[_thick(axes, *ends) for ends in lines])
 
 
-def _error_bars(axes: Axes, costs: dict[Named, Cost], name: str) -> list[Bbox]:
-    """The lines of deviations, in pixels, two pixels thick."""
-    found = []
+def _error_bars(costs: dict[Named, Cost], name: str) -> Iterator[tuple[_Point, _Point]]:
+    """Where the lines of deviations begin and end."""
     for each in costs.values():
         if name in each.figures and each.seconds > 0:
             mean, std = each.figures[name]
-            y, x = np.nan_to_num(std), np.nan_to_num(each.seconds_std)
-            for one, other in (
-                ((each.seconds, mean - y), (each.seconds, mean + y)),
-                ((max(each.seconds - x, 1e-9), mean), (each.seconds + x, mean)),
-            ):
-                (x0, y0), (x1, y1) = axes.transData.transform([one, other]).tolist()
-                found.append(Bbox.from_extents(x0 - 1, y0 - 1, x1 + 1, y1 + 1))
-    return found
+            y, x = float(np.nan_to_num(std)), float(np.nan_to_num(each.seconds_std))
+            yield (each.seconds, mean - y), (each.seconds, mean + y)
+            yield (max(each.seconds - x, 1e-9), mean), (each.seconds + x, mean)
+
+
+def _thick(axes: Axes, one: _Point, other: _Point) -> Bbox:
+    """A line as a rectangle in pixels that names keep off."""
+    (x0, y0), (x1, y1) = axes.transData.transform(np.array([one, other])).tolist()
+    return Bbox.from_extents(x0 - 2, y0 - 2, x1 + 2, y1 + 2)
 
 
 def _below(each: Cost) -> str:

@@ -270,7 +270,7 @@ def _cells(axes: Axes, values: np.ndarray, words: Sequence[str]) -> None:
         )
         dark = np.isfinite(value) and norm(value) > 0.6
         axes.text(
-            column, row, f"{value:.3f}" if np.isfinite(value) else "–", ha="center", va="center",
+            column, row, _number(value), ha="center", va="center",
             fontsize=6.5, color="white" if dark else INK,
         )  # fmt: skip
     axes.set_xticks(range(len(words)), words, fontsize=6)
@@ -278,6 +278,10 @@ def _cells(axes: Axes, values: np.ndarray, words: Sequence[str]) -> None:
     axes.tick_params(length=0, pad=2)
     axes.grid(False)
     axes.spines[:].set_visible(False)
+
+
+def _number(value: float) -> str:
+    return f"{value:.3f}".replace("-", "−") if np.isfinite(value) else "–"
 
 
 def _mark_golds(axes: Axes, golds: Sequence[bool]) -> None:
@@ -290,6 +294,6 @@ def _scores(axes: Axes, scores: Sequence[float]) -> None:
     axes.set_title("score", pad=17, fontsize=7.5)
     axes.set(ylim=(len(scores) - 0.5, -0.5), xlim=(0, 1), xticks=[], yticks=[])
     for row, score in enumerate(scores):
-        axes.text(0.0, row, f"{score:.3f}", va="center", fontsize=6.5)
+        axes.text(0.0, row, _number(score), va="center", fontsize=6.5)
     axes.spines[:].set_visible(False)
     axes.grid(False)

@@ -135,8 +135,8 @@ def label_points(axes: Axes, labels: Sequence[Label], *, taken: Sequence[Bbox] =
 
 
 def _pixels(axes: Axes, label: Label) -> tuple[float, float]:
-    x, y = axes.transData.transform((label.x, label.y)).tolist()
-    return x, y
+    x, y = axes.transData.transform(np.array([label.x, label.y]))
+    return float(x), float(y)
 
 
 def _around(point: tuple[float, float], half: float) -> Bbox:
