@@ -16,8 +16,8 @@ from linker.edge_summary import EdgeGroup, EdgeSummary
 
 _NOTE = (
     "Mention side first: means over mention–candidate pairs of n mentions; other = retrieved candidates "
-    "that are not the gold, slot = the gold slot of protocol paper. – = not read: off, or cannot reach the score any "
-    "more. Intervals: --json, --plot."
+    "that are not the gold, slot = the gold slot of protocol paper. – = not read: off, or cannot reach "
+    "the score any more. Intervals: --json, --plot."
 )
 
 

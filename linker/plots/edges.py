@@ -270,7 +270,7 @@ def _cells(axes: Axes, values: np.ndarray, words: Sequence[str]) -> None:
         )
         dark = np.isfinite(value) and norm(value) > 0.6
         axes.text(
-            column, row, _number(value), ha="center", va="center",
+            column, row, _number(float(value)), ha="center", va="center",
             fontsize=6.5, color="white" if dark else INK,
         )  # fmt: skip
     axes.set_xticks(range(len(words)), words, fontsize=6)

@@ -130,13 +130,13 @@ def label_points(axes: Axes, labels: Sequence[Label], *, taken: Sequence[Bbox] =
         text.set_position(((box.x0 - x) / scale, (box.y0 - y) / scale))
         nearest = np.clip((x, y), box.min, box.max)
         if np.hypot(*(nearest - (x, y))) > _FAR * scale:
-            ends = axes.transData.inverted().transform([(x, y), nearest])
+            ends = axes.transData.inverted().transform(np.array([(x, y), nearest]))
             axes.plot(*ends.T, color=each.colour, linewidth=0.5, scalex=False, scaley=False)
 
 
 def _pixels(axes: Axes, label: Label) -> tuple[float, float]:
-    x, y = axes.transData.transform(np.array([label.x, label.y]))
-    return float(x), float(y)
+    pixels = axes.transData.transform((label.x, label.y))
+    return float(pixels[0]), float(pixels[1])
 
 
 def _around(point: tuple[float, float], half: float) -> Bbox:
