@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -106,9 +105,7 @@ def breakdown_plot(
     _bars(axes, shares, heads=bool(heads), block=block)
     axes.set_title(title)
     axes.set_xlabel("hits@1, %")
-    handles = [
-        Rectangle((0, 0), 1, 1, color=group.colour, alpha=0.6, linewidth=0) for group in hits
-    ]
+    handles = [Rectangle((0, 0), 1, 1, **group.filling) for group in hits]
     legend_beside(axes, handles, [group.shown for group in hits])
     return Plot(
         name=name,
@@ -168,6 +165,5 @@ def _bars(
 
 
 def _bar(axes: Axes, y: float, group: Named, each: Share) -> None:
-    style: dict[str, Any] = {"color": group.colour, "alpha": 0.6, "linewidth": 0}
-    axes.barh(y, each.mean, height=_BAR * 0.9, **style)
+    axes.barh(y, each.mean, height=_BAR * 0.9, **group.filling)
     axes.plot([each.low, each.high], [y, y], color=INK, linewidth=0.7, solid_capstyle="butt")

@@ -16,7 +16,7 @@ from linker.epochs import deviation
 from linker.plots.labels import LINE_HEIGHT, legend_beside
 from linker.plots.naming import Named, conditions
 from linker.plots.plot import Plot
-from linker.plots.style import COLUMN, FAINT, canvas, drawable, log_ticks, percents
+from linker.plots.style import COLUMN, FAINT, band_alpha, canvas, drawable, log_ticks, percents
 from linker.ranks import Ranks
 from linker.recorded import RecordedRun
 
@@ -73,7 +73,7 @@ def hits_plot(ranks: dict[Named, list[tuple[RecordedRun, Ranks]]], split: str) -
     axes = drawn.add_axes(
         (0.4 / width, 0.4 / height, 1 - (0.45 + right) / width, 1 - 0.66 / height)
     )
-    handles = [_line(axes, group, curves[group]) for group in ordered]
+    handles = [_line(axes, group, curves[group], band_alpha(len(curves))) for group in ordered]
     most = max(2, *(int(each.ks[-1]) for each in curves.values()))
     axes.set_xscale("log")
     axes.set_xlim(1, most)
@@ -105,9 +105,9 @@ def hits_plot(ranks: dict[Named, list[tuple[RecordedRun, Ranks]]], split: str) -
     )
 
 
-def _line(axes: Axes, group: Named, each: HitsCurve) -> Line2D:
+def _line(axes: Axes, group: Named, each: HitsCurve, alpha: float) -> Line2D:
     low, high = each.means - each.deviations, each.means + each.deviations
-    axes.fill_between(each.ks, low, high, color=group.colour, alpha=0.16, linewidth=0)
+    axes.fill_between(each.ks, low, high, color=group.colour, alpha=alpha, linewidth=0)
     return axes.plot(each.ks, each.means, color=group.colour, linestyle=group.dash)[0]
 
 

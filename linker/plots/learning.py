@@ -13,7 +13,7 @@ from linker.epochs import Curve, curve, read_epochs
 from linker.plots.labels import LINE_HEIGHT, Label, label_ends
 from linker.plots.naming import Named, conditions
 from linker.plots.plot import Plot
-from linker.plots.style import PAGE, canvas, percents
+from linker.plots.style import PAGE, band_alpha, canvas, percents
 from linker.run_folder import RunFolder
 
 #: Epochs up to which each is marked by a point (chosen here: more would run together).
@@ -96,7 +96,7 @@ def _panel(axes: Axes, curves: dict[Named, Curve], *, names: bool) -> None:
     for group, each in curves.items():
         if not len(each.epochs):
             continue
-        _line(axes, group, each, marked=longest <= _MARKED)
+        _line(axes, group, each, alpha=band_alpha(len(curves)), marked=longest <= _MARKED)
         labels.append(
             Label(
                 x=float(each.epochs[-1]),
@@ -113,7 +113,7 @@ def _panel(axes: Axes, curves: dict[Named, Curve], *, names: bool) -> None:
         label_ends(axes, labels)
 
 
-def _line(axes: Axes, group: Named, each: Curve, *, marked: bool) -> None:
+def _line(axes: Axes, group: Named, each: Curve, *, alpha: float, marked: bool) -> None:
     whole = each.seeds == each.seeds.max()
     style: dict[str, Any] = {"color": group.colour, "linestyle": group.dash}
     if marked:
@@ -123,7 +123,7 @@ def _line(axes: Axes, group: Named, each: Curve, *, marked: bool) -> None:
     if not whole.all():
         axes.plot(each.epochs, np.where(rest, each.means, np.nan), alpha=0.45, **style)
     low, high = each.means - each.deviations, each.means + each.deviations
-    axes.fill_between(each.epochs, low, high, color=group.colour, alpha=0.16, linewidth=0)
+    axes.fill_between(each.epochs, low, high, color=group.colour, alpha=alpha, linewidth=0)
 
 
 def _rows(curves: dict[Named, dict[str, Curve]]) -> list[tuple[Any, ...]]:

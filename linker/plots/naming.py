@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from linker.plots.style import colour, dash, drawable, marker
+from linker.plots.style import colour, dash, drawable, filling, marker
 from linker.recorded import RecordedRun
 from linker.run_groups import SEED_FOLDER, Group
 
@@ -29,6 +29,10 @@ class Named:
     @property
     def dash(self) -> Any:
         return dash(self.place)
+
+    @property
+    def filling(self) -> dict[str, Any]:
+        return filling(self.place)
 
     @property
     def marker(self) -> str:

@@ -15,6 +15,7 @@ import matplotlib as mpl
 from matplotlib import font_manager
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullLocator
 
@@ -32,6 +33,8 @@ COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#0
 #: Beyond seven groups colours begin again, with another dash and marker.
 DASHES: tuple[str | tuple[int, tuple[float, ...]], ...] = ("-", (0, (4, 1.5)), (0, (1, 1)))
 MARKERS = ("o", "s", "D", "^", "v", "P", "X")
+
+_HATCHES = ("", "//////", "......")
 
 #: Fonts in the order in which one is looked for that has a character; those that are not installed
 #: do no harm.
@@ -112,6 +115,18 @@ def dash(place: int) -> str | tuple[int, tuple[float, ...]]:
 def marker(place: int) -> str:
     """The marker of the group at a place."""
     return MARKERS[(place + place // len(COLOURS)) % len(MARKERS)]
+
+
+def filling(place: int) -> dict[str, Any]:
+    """How the bars of the group at a place are filled: light, so that lines show on them."""
+    light = (*to_rgb(colour(place)), 0.6)
+    hatch = _HATCHES[place // len(COLOURS) % len(_HATCHES)]
+    return {"facecolor": light, "hatch": hatch, "edgecolor": "white", "linewidth": 0}
+
+
+def band_alpha(groups: int) -> float:
+    """How much a band covers: less where there are many."""
+    return min(0.18, 0.75 / max(1, groups))
 
 
 # text ---------------------------------------------------------------------------------------------
