@@ -147,7 +147,7 @@ def test_every_plot_is_there_with_its_numbers_and_caption(drawn: Path) -> None:
             "split test, 40 mentions; protocol strict; tie rule expected; denominator all"
             in caption
         )
-        assert "many: seeds 0, 1, 2, one: seed 5" in caption
+        assert "seeds 0, 1, 2 (many); seed 5 (one)" in caption
 
 
 def test_bands_are_of_the_seeds_that_reached_an_epoch(drawn: Path) -> None:

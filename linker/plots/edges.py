@@ -30,6 +30,9 @@ _LOOKS = {
     "gold slot": (COLOURS[2], "D", False),
 }
 
+#: Share of a panel at both of its sides that has no numbers below it.
+_EDGE_OF_PANEL = 0.09
+
 #: Inches of a line of groups, and of a line of candidates.
 _ROW, _CANDIDATE = 0.155, 0.2
 
@@ -117,12 +120,15 @@ def _layer(
         ys.append(y)
         y += 1
     low, high = _limits(lines, layer)
+    room = _EDGE_OF_PANEL * (high - low)  # numbers of two panels must not touch
+    all_ticks = MaxNLocator(4).tick_values(low, high)
+    ticks = [tick for tick in all_ticks.tolist() if low + room <= tick <= high - room]
     for edge, words in enumerate(WORDS[name] for name in found.edges):
         axes = drawn.add_axes((left + edge * (width + gap), bottom, width, height))
         axes.set_title(words, fontweight="normal", fontsize=7.5)
         axes.set_ylim(y - 0.5, -0.5)
         axes.set_xlim(low, high)
-        axes.xaxis.set_major_locator(MaxNLocator(4, prune="both"))
+        axes.set_xticks(ticks)
         only_grid(axes, "x")
         axes.tick_params(axis="y", length=0)
         axes.spines["left"].set_visible(False)

@@ -70,7 +70,7 @@ def learning_plot(groups: Sequence[Named]) -> Plot | None:
         caption=(
             "Learning curves: mean over seeds; the band is one standard deviation (n − 1) of the seeds "
             "that reached the epoch, and the line is faint where some had ended before. "
-            + conditions(groups, "valid")
+            + conditions(list(recorded), "valid")
         ),
         header=("group", "figure", "epoch", "mean", "std", "seeds"),
         rows=tuple(_rows(curves)),

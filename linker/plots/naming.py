@@ -84,11 +84,13 @@ def conditions(groups: Sequence[Named], split: str) -> str:
 
 
 def seeds(groups: Sequence[Named]) -> str:
-    """``seeds 0, 1, 2``; where groups differ, those of each; of what has none, nothing."""
-    of = {group.shown: _seeds(group.runs) for group in groups}
-    if len(set(of.values())) == 1:
-        return next(iter(of.values()))
-    return ", ".join(f"{name}: {words}" for name, words in of.items())
+    """``seeds 0, 1, 2``; where groups differ, with the names of those that have them."""
+    of: dict[str, list[str]] = {}
+    for group in groups:
+        of.setdefault(_seeds(group.runs), []).append(group.shown)
+    if len(of) == 1:
+        return next(iter(of))
+    return "; ".join(f"{words} ({', '.join(names)})" for words, names in of.items())
 
 
 def _seeds(runs: Sequence[RecordedRun]) -> str:
