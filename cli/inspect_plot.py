@@ -10,7 +10,8 @@ import rich_click as click
 from cli.inspect_views import MentionEdges, View
 from featurestore.errors import ConfigError
 from featurestore.target import check_target
-from linker.plots.edges import mention_plot, summary_plot
+from linker.plots.edges import summary_plot
+from linker.plots.mention_edges import mention_plot
 from linker.plots.plot import kind_of
 from linker.plots.style import styled
 

@@ -26,8 +26,8 @@ from featurestore.errors import ConfigError
 from linker.edge_weights import EdgeWeights
 from linker.plots import write_plots
 from linker.plots.breakdown import wilson
-from linker.plots.edges import mention_plot
 from linker.plots.labels import spread
+from linker.plots.mention_edges import mention_plot
 from linker.plots.naming import named
 from linker.plots.plot import Plot, csv_text
 from linker.plots.style import drawable, styled
