@@ -48,14 +48,15 @@ TOP, TOP_MISTAKES = 10, 3
     multiple=True,
     metavar="RUN",
     type=click.Path(path_type=Path),
-    help="With --mention, --web or --html: what RUN made of it. May be repeated.",
+    help="With --mention, --edges, --web or --html: what RUN made of it. May be repeated.",
 )
 @click.option(
     "--edges",
     is_flag=True,
-    help="With --mention and --run of a drin: the edges of every candidate, layer by layer.",
+    help="With --run of a drin: the edges that its layers read, as means over a split by topic, pictures "
+    "and verdict; with --mention, of every candidate.",
 )
-@click.option("--split", metavar="NAME", help="With --errors: the split. Default: test.")
+@click.option("--split", metavar="NAME", help="With --errors or --edges: the split. Default: test.")
 @click.option(
     "--top",
     type=click.IntRange(min=0),
@@ -83,7 +84,17 @@ TOP, TOP_MISTAKES = 10, 3
     type=click.Path(path_type=Path),
     help="Write a report to read in a browser or on paper: one file, which needs no other.",
 )
-@click.option("--overwrite", is_flag=True, help="With --html: replace FILE, if it is a report.")
+@click.option(
+    "--plot",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="With --edges of one run: also draw them, as FILE.png or FILE.svg.",
+)
+@click.option(
+    "--overwrite",
+    is_flag=True,
+    help="With --html or --plot: replace FILE, if it is a report or picture.",
+)
 @click.option("--no-images", is_flag=True, help="Leave pictures out of --mention and --entity.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of tables.")
 def inspect(
@@ -102,6 +113,7 @@ def inspect(
     web: bool,
     port: int | None,
     html: Path | None,
+    plot: Path | None,
     overwrite: bool,
     no_images: bool,
     as_json: bool,
@@ -124,12 +136,13 @@ def inspect(
     $ drin-fs inspect demo/store.h5 --neighbours Q42 --field entities/clip_image
     $ drin-fs inspect demo/store.h5 --errors runs/drin --split valid
     $ drin-fs inspect demo/store.h5 --mention 46351-0 --run runs/drin --edges
+    $ drin-fs inspect demo/store.h5 --run runs/drin --edges --plot edges.png
     $ drin-fs inspect demo/store.h5 --web --run runs/drin --run runs/text
     $ drin-fs inspect demo/store.h5 --html report.html --run runs/drin --run runs/text
 
     The same in Python: featurestore.summary.summarise, describe.describe_mention and describe_entity,
     search.search, neighbours.neighbourhood, field_report.describe_field; linker.mistakes.mistakes,
-    verdicts.judge_mention, explain.edge_weights.
+    verdicts.judge_mention, explain.edge_weights and summarise_edges.
     """
     import featurestore
     from cli import inspect_views as views
@@ -142,15 +155,16 @@ def inspect(
             "--neighbours": neighbours,
             "--field": field if neighbours is None else None,
             "--errors": errors,
+            "--edges": edges or None,
             "--web": web or None,
             "--html": html,
         },
         {
             "--run": runs,
-            "--edges": edges,
             "--split": split,
             "--skip": skip,
             "--port": port,
+            "--plot": plot,
             "--overwrite": overwrite,
         },
     )
@@ -159,10 +173,16 @@ def inspect(
 
         browse(store, runs, port=port or 0, as_json=as_json)
         return
+    if plot is not None:
+        from cli.inspect_plot import check_plot, write_plot
+
+        check_plot(plot, runs, overwrite=overwrite)
     images, few = not (no_images or as_json), TOP if top is None else top
     with featurestore.open(store) as opened:
         if mention is not None:
             view = views.mention(opened, mention, runs, top=few, images=images, edges=edges)
+        elif edges:
+            view = views.edges(opened, runs, split or "test")
         elif entity is not None:
             view = views.entity(opened, entity, images=images)
         elif text is not None:
@@ -179,4 +199,6 @@ def inspect(
             view = views.report(opened, html, runs, overwrite=overwrite)
         else:
             view = views.overview(opened)
+        if plot is not None:
+            write_plot(view, plot)
         show_json(view.answer) if as_json else show(*view.shown)

@@ -20,30 +20,40 @@ from cli.render_row import entity_view, mention_view
 from cli.render_search import search_view
 from cli.terminal_picture import picture_view
 from featurestore import Store
-from featurestore.describe import describe_entity, describe_mention, find_row
+from featurestore.describe import MentionSummary, describe_entity, describe_mention, find_row
 from featurestore.field_report import describe_field
 from featurestore.neighbours import neighbourhood
 from featurestore.schema import TABLES
 from featurestore.search import SearchResult
 from featurestore.search import search as find
 from featurestore.summary import summarise
+from linker.edge_summary import EdgeSummary
+from linker.edge_weights import EdgeWeights
+
+
+class MentionEdges(NamedTuple):
+    """The edges of one mention, and the candidates that are shown of it."""
+
+    weights: EdgeWeights
+    mention: MentionSummary
 
 
 class View(NamedTuple):
-    """What ``--json`` prints, and what is shown instead."""
+    """What ``--json`` prints, what is shown instead, and the edges that ``--plot`` draws."""
 
     answer: Any
     shown: tuple[RenderableType, ...]
+    edges: tuple[EdgeSummary | MentionEdges, ...] = ()
 
 
 #: Option → the views of which it is a detail.
 _DETAILS = {
-    "--run": ("--mention", "--web", "--html"),
-    "--edges": ("--mention",),
-    "--split": ("--errors",),
+    "--run": ("--mention", "--edges", "--web", "--html"),
+    "--split": ("--errors", "--edges"),
     "--skip": ("--search",),
     "--port": ("--web",),
-    "--overwrite": ("--html",),
+    "--plot": ("--edges",),
+    "--overwrite": ("--html", "--plot"),
 }
 
 
@@ -58,13 +68,17 @@ def check_options(views: Mapping[str, object], details: Mapping[str, object]) ->
         click.UsageError: names the options.
     """
     given = [option for option, value in views.items() if value is not None]
-    if len(given) > 1:
+    of_mention = set(given) == {"--mention", "--edges"}  # the one view that is a detail as well
+    if len(given) > 1 and not of_mention:
         raise click.UsageError(f"{', '.join(given[:-1])} and {given[-1]}: give one of them")
+    given += [option for option, value in details.items() if value]
     for option, value in details.items():
         if value and not set(_DETAILS[option]) & set(given):
             raise click.UsageError(f"{option} goes with {' or '.join(_DETAILS[option])}")
-    if details["--edges"] and not details["--run"]:
+    if "--edges" in given and "--run" not in given:
         raise click.UsageError("--edges needs --run RUN: the edges are those of a trained network")
+    if of_mention and "--split" in given:
+        raise click.UsageError("--split goes with --errors or --edges, and not with --mention")
 
 
 def overview(store: Store) -> View:
@@ -99,7 +113,19 @@ def mention(
             mention_view(found, verdicts),
             *(edges_view(each, found) for each in weights),
         ),
+        tuple(MentionEdges(each, found) for each in weights),
     )
+
+
+def edges(store: Store, runs: Sequence[Path], split: str) -> View:
+    """What the edges of runs are over a split."""
+    from cli.render_edges import summary_view
+    from linker.explain import summarise_edges  # imports torch
+
+    progress = progress_on(stderr())
+    progress = progress_on(stderr())
+    found = [summarise_edges(run, store, split=split, progress=progress) for run in runs]
+    return View({"edges": found}, tuple(map(summary_view, found)), tuple(found))
 
 
 def entity(store: Store, key: str, *, images: bool) -> View:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from linker.verdicts import MentionVerdict
 
 #: Edge → the words of its column.
-_EDGES = {"tt": "text–text", "ti": "text–image", "it": "image–text", "ii": "image–image"}
+EDGES = {"tt": "text–text", "ti": "text–image", "it": "image–text", "ii": "image–image"}
 
 _BAR = 5  # characters of a full bar
 
@@ -85,7 +85,7 @@ def _layer(edges: EdgeWeights, mention: MentionSummary, layer: int) -> Table:
     table = grid(title, "listed", "", right=("listed",))
     table.add_column("entity")
     for edge in edges.edges:
-        table.add_column(_EDGES[edge], no_wrap=True)
+        table.add_column(EDGES[edge], no_wrap=True)
     tops = [_largest(edges.of(edge, layer=layer)) for edge in edges.edges]
     for line in mention.candidates:
         place = edges.retrieved if line.rank is None else line.rank - 1

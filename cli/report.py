@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import rich_click as click
 
 from cli.console import clean, plain_lines, show, show_json, stderr, stdout
+from cli.progress import progress_on
 
 if TYPE_CHECKING:
+    from linker.recorded import RecordedRun
     from linker.report_formats import Format
     from linker.report_names import By
     from linker.report_rows import RunsTable
@@ -61,6 +64,24 @@ if TYPE_CHECKING:
     help="Compare figures under different protocols, tie rules, denominators, stores or splits all "
     "the same; columns say which.",
 )
+@click.option(
+    "--plots",
+    metavar="DIR",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Also draw the runs, as PNG and SVG with their numbers as CSV: learning curves, hits@k, topics, "
+    "pictures, cost. Files of these names in DIR are replaced.",
+)
+@click.option(
+    "--edges",
+    is_flag=True,
+    help="With --plots: also what the edges of each drin are, on the test split.",
+)
+@click.option(
+    "--store",
+    metavar="STORE",
+    type=click.Path(path_type=Path),
+    help="With --plots: where the store of the runs is now. Default: where it was.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the table as JSON.")
 def report(
     runs: tuple[Path, ...],
@@ -74,6 +95,9 @@ def report(
     resamples: int,
     seed: int,
     mixed: bool,
+    plots: Path | None,
+    edges: bool,
+    store: Path | None,
     as_json: bool,
 ) -> None:
     """Put RUNS side by side: run folders, or folders that hold runs at any depth.
@@ -89,11 +113,13 @@ def report(
     $ drin-fs report runs --baseline text --split test
     $ drin-fs report runs --baseline text -o table.tex
     $ drin-fs report runs --by run --json | jq '.rows[].cells.test'
+    $ drin-fs report runs --plots plots --edges
 
     The same in Python: linker.report_rows.read_table, linker.report_statistics.with_statistics,
-    linker.report_formats.write_table.
+    linker.report_formats.write_table, linker.plots.write_plots.
     """
-    from cli.progress import progress_on
+    if plots is None and (edges or store):
+        raise click.UsageError(f"{'--edges' if edges else '--store'} goes with --plots")
     from featurestore.target import check_target
     from linker.recorded import RecordedRun
     from linker.report_formats import ENDINGS
@@ -117,6 +143,8 @@ def report(
             seed=seed,
             progress=progress_on(stderr()),
         )
+    if plots is not None:
+        _draw(found, plots, store=store, edges=edges, mixed=mixed)
     _print(table, chosen, output, intervals=intervals, as_json=as_json)
 
 
@@ -150,3 +178,18 @@ def _text(table: RunsTable, form: Format, *, intervals: bool) -> str:
     if form == "rich":
         return plain_lines(terminal(layout(table, intervals=intervals), styled=False))
     return write_table(table, form, intervals=intervals)
+
+
+def _draw(
+    runs: Sequence[RecordedRun], folder: Path, *, store: Path | None, edges: bool, mixed: bool
+) -> None:
+    """Write the plots of the runs, and say on stderr which."""
+    from linker.plots import write_plots
+    from linker.run_groups import group_runs
+
+    progress = progress_on(stderr())
+    written = write_plots(
+        group_runs(runs), folder, store=store, edges=edges, mixed=mixed, progress=progress
+    )
+    names = ", ".join(dict.fromkeys(path.stem for path in written))
+    progress.note(f"wrote to {folder}: {names}" if names else "no plot was written")

@@ -7,7 +7,7 @@ CLIP similarities above all. A model that reads text alone can at best guess wit
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -38,6 +38,8 @@ def planted_store(
     mention_width: int = D,
     nan_similarity: int | None = None,
     clip_scale: float | None = None,
+    also: Mapping[str, NDArray[np.generic]] | None = None,
+    topics: Sequence[str] | None = None,
     seed: int = 0,
 ) -> Path:
     """Write the store and return its path.
@@ -52,6 +54,8 @@ def planted_store(
         pooled_text: store ``entities/text_pooled`` besides.
         mention_width: another width for ``mentions/text_span``, which then is noise.
         nan_similarity: a mention whose similarities are NaN.
+        also: columns to store besides.
+        topics: of the mentions.
         clip_scale: store CLIP embeddings besides, and similarities of so many times their cosine.
     """
     rng = np.random.default_rng(seed)
@@ -68,6 +72,7 @@ def planted_store(
         values["mentions/sim_image_text"][nan_similarity] = np.nan
     if clip_scale is not None:
         values |= world.clip_values(values, gold, clip_scale)
+    values |= also or {}
     starts = np.cumsum([0, *splits.values()]).tolist()
     with StoreWriter.create(path) as writer:
         writer.table("entities", [f"Q{i}" for i in range(len(world.group))])
@@ -76,6 +81,8 @@ def planted_store(
             {name: range(a, b) for name, a, b in zip(splits, starts, starts[1:], strict=False)}
         )
         writer.text("mentions/sentence", [f"sentence {i}" for i in range(count)])
+        if topics is not None:
+            writer.text("mentions/topic", topics)
         for name, value in values.items():
             if name not in without:
                 _write(writer, name, value)

@@ -387,7 +387,11 @@ def test_a_run_is_shown_where_torch_is_not_installed_and_its_edges_say_what_they
     ("arguments", "message"),
     [
         (["--run", "r"], "--run goes with --mention"),
-        (["--edges"], "--edges goes with --mention"),
+        (["--edges"], "--edges needs --run RUN"),
+        (["--edges", "--entity", "0", "--run", "r"], "--entity and --edges: give one of them"),
+        (["--edges", "--run", "r", "--mention", "0", "--split", "x"], "not with --mention"),
+        (["--plot", "x.png"], "--plot goes with --edges"),
+        (["--edges", "--run", "r", "--run", "s", "--plot", "x.png"], "edges of one --run"),
         (["--mention", "0", "--edges"], "--edges needs --run RUN"),
         (["--split", "valid"], "--split goes with --errors"),
         (["--errors", "r", "--mention", "0"], "--mention and --errors: give one of them"),
