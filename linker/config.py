@@ -208,6 +208,13 @@ class TrainConfig(Section):
         "Default chosen here: what a real linker can know.",
     )
 
+    candidates: int | None = Field(
+        default=None,
+        ge=1,
+        description="Candidates of each mention that a model sees: the first so many of the store's "
+        "list, as they were retrieved; null = all. A gold behind them was not retrieved. Default: the "
+        "reference's.",
+    )
     entity_pooling: EntityPooling = Field(
         default="auto",
         description="Stored vector of an entity's text: mean or max over its tokens, or the text "

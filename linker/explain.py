@@ -119,7 +119,11 @@ def _batch_of(job: Job, row: int) -> Batch:
     if job.online is not None:
         texts = job.online.reader(job.match.made, with_entities=True)
     reader = BatchReader(
-        store=job.store, paths=job.match.paths, protocol=job.config.protocol, texts=texts
+        store=job.store,
+        paths=job.match.paths,
+        protocol=job.config.protocol,
+        first=job.config.candidates,
+        texts=texts,
     )
     return reader[np.array([row])].to(job.device).float()
 

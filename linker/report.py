@@ -181,15 +181,17 @@ def _model(summary: Mapping[str, Any]) -> str:
     """``text``, ``drin (tt it)`` with the edges that are on, ``clip (sum)`` with its options.
 
     Options of a trained model that are not the defaults stand there too, so that an ablation is not
-    taken for the whole model. An encoder inside training is named behind.
+    taken for the whole model. An encoder inside training is named behind, and so are lists of
+    candidates of which only the first were seen.
     """
     words = list(summary.get("options", {}).values())
     if "edges" in summary:
         words = [*summary["edges"]] or ["no edges"]
     words += [f"{key}={value}" for key, value in summary.get("changed", {}).items()]
     name = f"{summary['model']} ({' '.join(words)})" if words else summary["model"]
-    text = summary.get("text", "stored")
-    return name if text == "stored" else f"{name}, text {text}"
+    text, first = summary.get("text", "stored"), summary.get("candidates")
+    name += "" if text == "stored" else f", text {text}"
+    return name if first is None else f"{name}, first {first} candidates"
 
 
 def _figure_names(splits: Sequence[Mapping[str, Any]]) -> list[str]:
