@@ -189,8 +189,8 @@ class TextSection(Section):
             raise ValueError("--finetune needs --text online: stored features cannot be fine-tuned")
         if self.source == "stored" and self.entity != "attr":
             raise ValueError(
-                f"--entity-text {self.entity} needs --text online: the stored features are those "
-                "of --entity-text attr"
+                f"--entity-text {self.entity} needs --text online: what the stored features are made "
+                "of was chosen with drin-fs ingest --entity-text"
             )
         return self
 
