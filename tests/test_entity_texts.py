@@ -94,9 +94,10 @@ def test_another_text_is_another_ingest(tmp_path: Path, monkeypatch: pytest.Monk
     def stop(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+    with monkeypatch.context() as patched:
         patched.setattr("featurestore.writer.StoreWriter.publish", stop)
-        ingest(RAW / "wikimel", tmp_path / "s.h5", options=TEXT_ONLY, part_seconds=0)
+        with pytest.raises(KeyboardInterrupt):
+            ingest(RAW / "wikimel", tmp_path / "s.h5", options=TEXT_ONLY, part_seconds=0)
     with pytest.raises(WriteError, match=r"options.entity_text was attr, is name"):
         ingest(RAW / "wikimel", tmp_path / "s.h5", options=replace(TEXT_ONLY, entity_text="name"))
 
