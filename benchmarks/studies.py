@@ -10,7 +10,7 @@ mean over them in %, ± the sample standard deviation; the test split throughout
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean, stdev
@@ -96,26 +96,45 @@ def cells(runs: tuple[Path, ...], output: Path | None) -> None:
 
 @main.command()
 @_arguments
-def lengths(runs: tuple[Path, ...], output: Path | None) -> None:
+@click.option(
+    "--whole", is_flag=True, help="Also score the runs of whole lists on the shorter ones."
+)
+def lengths(runs: tuple[Path, ...], output: Path | None, whole: bool) -> None:
     """hits@1 of each model, a column a length of the lists that it saw."""
-    by_model: dict[str, dict[int, Spread]] = {}
+    lines: dict[str, dict[int, Spread]] = {}
     ceiling: dict[int, float] = {}
+    of_whole: list[Group] = []
     for group in _groups(runs):
         first, figures = group.runs[0], group.runs[0].summary[_SPLIT]
         length = first.candidates or first.scores(_SPLIT).shape[1]
-        by_model.setdefault(first.model, {})[length] = spread(group, "hits@1")
+        lines.setdefault(first.model, {})[length] = spread(group, "hits@1")
         ceiling[length] = 100 * figures["retrieved"] / figures["mentions"]
+        if first.candidates is None:
+            of_whole.append(group)
     every = sorted(ceiling)
+    for group in of_whole if whole else ():
+        if group.runs[0].summary["seed"] is not None:  # it learned from something
+            name = f"{group.runs[0].model}, trained on {every[-1]}"
+            lines[name] = {length: _scored(group, candidates=length) for length in every}
     head = ["hits@1", *(f"{length} candidates" for length in every)]
-    rows = [
-        [f"`{model}`", *(values.get(length, "–") for length in every)]
-        for model, values in by_model.items()
-    ]
     best = ["gold among them", *(f"{ceiling[length]:.1f}" for length in every)]
+    rows = [[name, *(found.get(length, "–") for length in every)] for name, found in lines.items()]
     click.echo(markdown(head, [best, *rows]))
     if output:
-        lines = {m: {k: v.values for k, v in values.items()} for m, values in by_model.items()}
-        draw_lines(lines, ceiling, output)
+        values = {m: {k: v.values for k, v in found.items()} for m, found in lines.items()}
+        draw_lines(values, ceiling, output)
+
+
+def _scored(
+    group: Group, *, protocol: Protocol | None = None, candidates: int | None = None
+) -> Spread:
+    """hits@1 of the runs of a group under other settings than their own."""
+    progress = progress_on(stderr())
+    scored = (
+        evaluate(run.path, protocol=protocol, candidates=candidates, progress=progress)
+        for run in group.runs
+    )
+    return Spread(values=tuple(100 * figures[_SPLIT]["hits@1"] for figures in scored))
 
 
 @main.command("gold-slot")
@@ -125,11 +144,16 @@ def gold_slot(runs: tuple[Path, ...], output: Path | None) -> None:
     rows: list[list[object]] = []
     pairs: dict[str, dict[str, tuple[float, ...]]] = {}
     for group in _groups(runs):
-        scored = {name: Spread(values=tuple(values)) for name, values in _under_both(group)}
+        own = group.runs[0].protocol
+        if own not in _OTHER:
+            raise ConfigError(f"the runs stand under protocol {own}", where=group.name)
+        scored = {
+            own: spread(group, "hits@1"),
+            _OTHER[own]: _scored(group, protocol=_OTHER[own]),
+        }
         gains = [
             p - s for p, s in zip(scored["paper"].values, scored["strict"].values, strict=True)
         ]
-        own = group.runs[0].protocol
         rows.append(
             [f"`{group.name}`", own, scored["strict"], scored["paper"], Spread(values=tuple(gains))]
         )
@@ -138,24 +162,6 @@ def gold_slot(runs: tuple[Path, ...], output: Path | None) -> None:
     click.echo(markdown(head, rows))
     if output:
         draw_pairs(pairs, output)
-
-
-def _under_both(group: Group) -> Iterator[tuple[str, list[float]]]:
-    """Protocol → hits@1 in % of each run, under its own and under the other."""
-    own = group.runs[0].protocol
-    if own not in _OTHER:
-        raise ConfigError(f"the runs stand under protocol {own}", where=group.name)
-    yield own, list(spread(group, "hits@1").values)
-    yield (
-        _OTHER[own],
-        [
-            100
-            * evaluate(run.path, protocol=_OTHER[own], progress=progress_on(stderr()))[_SPLIT][
-                "hits@1"
-            ]
-            for run in group.runs
-        ],
-    )
 
 
 if __name__ == "__main__":

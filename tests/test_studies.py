@@ -22,6 +22,8 @@ from tests.stores_for_tests import planted_store
 
 ROOT = Path(__file__).parent.parent
 GRIDS = sorted((ROOT / "examples" / "studies").rglob("*.yaml"))
+#: Grid → its page; a study may have more than one grid.
+PAGE_OF = {path: path.stem.removesuffix("-melhi") for path in GRIDS}
 PAGES = sorted((ROOT / "docs" / "studies").glob("*.md"))
 
 #: What a grid holds beside cells, and a cell beside keys of a configuration.
@@ -45,7 +47,7 @@ def test_a_grid_is_a_study_of_three_seeds(path: Path) -> None:
     assert len(set(grid["seeds"])) >= 3
     found = cells(grid)
     assert len({repr(cell) for cell in found.values()}) == len(found), "a cell stands twice"
-    page = (ROOT / "docs" / "studies" / f"{path.stem}.md").read_text()
+    page = (ROOT / "docs" / "studies" / f"{PAGE_OF[path]}.md").read_text()
     assert f"drin-fs grid {path.relative_to(ROOT)}" in page
 
 
@@ -56,11 +58,11 @@ def test_cells_of_one_name_and_output_are_the_same_run() -> None:
         grid = yaml.safe_load(path.read_text())
         for name, cell in cells(grid).items():
             assert known.setdefault((grid["output"], name), cell) == cell, (path, name)
-    assert len(GRIDS) == 10
+    assert len(GRIDS) == 11
 
 
 def test_every_figure_of_a_page_is_there() -> None:
-    names = {path.stem for path in GRIDS}
+    names = set(PAGE_OF.values())
     assert {page.stem for page in PAGES} == names | {"README"}
     index = (ROOT / "docs" / "studies" / "README.md").read_text()
     for page in PAGES:
@@ -115,8 +117,22 @@ def test_cells_are_means_over_seeds(runs: Path, tmp_path: Path) -> None:
 def test_lengths_stand_side_by_side(runs: Path, tmp_path: Path) -> None:
     table = run("lengths", runs, "-o", tmp_path / "lengths.png")
     assert table[0] == ["hits@1", "3 candidates", "6 candidates"]
-    assert table[2:] == [["gold among them", "75.0", "75.0"], ["`text`", "40.0", "60.0 ± 10.0"]]
+    assert table[2:] == [["gold among them", "75.0", "75.0"], ["text", "40.0", "60.0 ± 10.0"]]
     assert (tmp_path / "lengths.png").stat().st_size > 1000
+
+
+def test_runs_of_whole_lists_are_scored_on_shorter_ones(tmp_path: Path) -> None:
+    store, folders = planted_store(tmp_path / "s.h5"), tmp_path / "runs"
+    for name, more in (("whole", {}), ("short", {"candidates": 2})):
+        config = {**QUICK, "model": "text", "epochs": 1, **more}
+        train(store, read_config(config), run=folders / name)
+    table = run("lengths", folders, "--whole", "-o", tmp_path / "lengths.png")
+    hits = [
+        100 * evaluate(folders / name, candidates=length)["test"]["hits@1"]
+        for name, length in (("short", 2), ("whole", 6), ("whole", 2))
+    ]
+    short, whole, cut = (f"{value:.1f}" for value in hits)
+    assert table[3:] == [["text", short, whole], ["text, trained on 6", cut, whole]]
 
 
 def test_the_gold_slot_is_scored_with_and_without(tmp_path: Path) -> None:
