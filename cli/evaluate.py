@@ -55,6 +55,12 @@ _OF_MODELS = ("run", "settings", "overwrite")
     type=click.Choice(["retrieved", "all"]),
     help="Mentions that figures are means over. Default: as trained.",
 )
+@click.option(
+    "--candidates",
+    type=int,
+    metavar="K",
+    help="See only the first K of each mention's list. Default: as trained; of --model, all.",
+)
 @click.option("--store", type=click.Path(path_type=Path), help="Where the run's store is now.")
 @click.option("--other-store", is_flag=True, help="Allow a store the run was not trained from.")
 @click.option("--record", is_flag=True, help="Write ranks and scores of the split into the RUN.")
@@ -79,6 +85,7 @@ def evaluate(
     $ drin-fs evaluate runs/text --protocol full-kb
     $ drin-fs evaluate runs/drin --store /data/wikimel.h5 --json
     $ drin-fs evaluate runs/drin --split train --record
+    $ drin-fs evaluate runs/drin --candidates 25
     $ drin-fs evaluate wikimel.h5 --model clip --set model.pair=text-image
     $ drin-fs evaluate wikimel.h5 --model bert -o runs/bert
 

@@ -94,6 +94,14 @@ from cli.console import count, percent, plain_text, show, show_json, size, stder
     help="Keep every picture of raw data at 160 pixels, 4 to 8 kB each, for inspect to show.",
 )
 @click.option(
+    "--entity-text",
+    type=click.Choice(["attr", "name", "brief"]),
+    default="attr",
+    show_default=True,
+    help="What the text encoders read of an entity of raw data: title and description, the title, or "
+    "the description.",
+)
+@click.option(
     "--mention-tokens",
     type=click.IntRange(3),
     default=128,
@@ -186,6 +194,7 @@ def ingest(
     $ drin-fs ingest MIMIC/WikiMEL -o mimic.h5 --candidates 100
     $ drin-fs ingest preprocessed.tar.gz.mp4 -o wikimel.h5 --dataset wikimel
     $ drin-fs ingest data/wikimel -o text.h5 --image-encoder none --clip none --limit 1000
+    $ drin-fs ingest data/wikimel -o titles.h5 --entity-text name
     """  # fmt: skip
     from cli.progress import progress_on
     from featurestore.ingest import ingest as run

@@ -51,7 +51,7 @@ if TYPE_CHECKING:
     "--candidates",
     type=click.IntRange(min=1),
     metavar="N",
-    help="Entities found by title for each mention. Default: the K of the store.",
+    help="Entities found by title for each mention. Default: as many as the run saw.",
 )
 @click.option("--store", type=click.Path(path_type=Path), help="Where the run's store is now.")
 @click.option("--other-store", is_flag=True, help="Allow a store the run was not trained from.")

@@ -27,7 +27,9 @@ def mistakes_view(found: Mistakes) -> RenderableType:
     title = Text(f"{count(found.wrong)} of {count(found.mentions)} mentions wrong", "bold")
     title.append(f" in {clean(found.split)} ({percent(found.wrong, found.mentions)})", "not bold")
     run = plain_text(found.run, "cyan")
-    run.append(clean(f"   {found.model}, protocol {found.protocol}, ties {found.tie_rule}"), "dim")
+    first = "" if found.candidates is None else f"first {found.candidates} candidates, "
+    conditions = f"   {found.model}, {first}protocol {found.protocol}, ties {found.tie_rule}"
+    run.append(clean(conditions), "dim")
     parts: list[RenderableType] = [title, run]
     if found.groups:
         parts += [Text(), _groups(found), Text(_ONCE, "dim")]

@@ -33,14 +33,19 @@ def verdict_line(verdict: MentionVerdict, mention: MentionSummary) -> tuple[str,
     """``run drin`` and whether it is right, with the rank of the gold."""
     text = Text("right", "green") if verdict.right else Text("wrong", "bold red")
     if verdict.rank is not None:
-        text.append(f": gold ranked {verdict.rank:g} of {len(verdict.scores)}")
-    elif mention.answer < mention.retrieved:
+        text.append(f": gold ranked {verdict.rank:g} of {verdict.candidates}")
+    elif mention.answer < verdict.candidates:
         text.append(": the gold has no score")
+    elif mention.answer < mention.retrieved:
+        text.append(
+            f": the gold is candidate {mention.answer + 1}, and it saw {verdict.candidates}"
+        )
     else:
         text.append(": the gold was not among the candidates")
     if np.isfinite(verdict.margin):
         text.append(f", {_margin(verdict)}")
-    conditions = f"   {verdict.model}, protocol {verdict.protocol}, ties {verdict.tie_rule}"
+    first = "" if verdict.candidates == mention.retrieved else f"first {verdict.candidates}, "
+    conditions = f"   {verdict.model}, {first}protocol {verdict.protocol}, ties {verdict.tie_rule}"
     return f"run {clean(verdict.name)}", text.append(clean(conditions), "dim")
 
 
@@ -88,9 +93,9 @@ def _layer(edges: EdgeWeights, mention: MentionSummary, layer: int) -> Table:
         table.add_column(EDGES[edge], no_wrap=True)
     tops = [_largest(edges.of(edge, layer=layer)) for edge in edges.edges]
     for line in mention.candidates:
-        place = edges.retrieved if line.rank is None else line.rank - 1
+        place = edges.place(line.rank)
         values = [
-            float(edges.of(edge, layer=layer)[place]) if place < len(edges.scores) else np.nan
+            np.nan if place is None else float(edges.of(edge, layer=layer)[place])
             for edge in edges.edges
         ]
         table.add_row(

@@ -37,6 +37,12 @@ _KEYS = {
     help="Candidates the forward pass sees: the retrieved ones, or the gold besides.",
 )
 @click.option(
+    "--candidates",
+    type=int,
+    metavar="K",
+    help="See only the first K of each mention's list. Default: all of them.",
+)
+@click.option(
     "--text",
     type=click.Choice(["stored", "online"]),
     help="Features of texts: the store's, or made by a text encoder while training.",
@@ -124,6 +130,7 @@ def train(
     $ drin-fs train wikimel.h5 -o runs/drin --epochs 10
     $ drin-fs train wikimel.h5 -o runs/text-edges --set model.edges=tt --seed 1
     $ drin-fs train wikimel.h5 -o runs/no-ti --ablate ti
+    $ drin-fs train wikimel.h5 -o runs/short --candidates 25
     $ drin-fs train wikimel.h5 -o runs/paper --preset drin-wikimel
     $ drin-fs train --preset drin-wikimel --print-config > mine.yaml
     $ drin-fs train wikimel.h5 -o runs/drin --resume --epochs 30

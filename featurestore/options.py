@@ -15,6 +15,7 @@ DetectorName = Literal["fasterrcnn", "maskrcnn", "none"]
 TitleMatch = Literal["exact", "normalised"]
 Padding = Literal["auto", "drop", "keep"]
 Thumbnails = Literal["jpeg", "none"]
+EntityText = Literal["attr", "name", "brief"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +37,7 @@ class IngestOptions:
     device: DeviceName = "auto"
     encoder_dtype: Literal["float32", "bfloat16"] = "float32"
     padding: Padding = "auto"  # features at padded positions; see keeps_padding
+    entity_text: EntityText = "attr"  # what encoders read of an entity; raw data only
     mention_tokens: int = 128  # T
     entity_tokens: int = 64  # S
     mention_objects: int = 3

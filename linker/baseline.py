@@ -18,7 +18,7 @@ from linker.job import Job, prepare_job
 from linker.machine import environment
 from linker.models import MODELS, model_class
 from linker.run_folder import RunFolder
-from linker.scoring import score_split
+from linker.scoring import check_not_full_kb, score_split
 from linker.store_identity import store_identity
 from linker.summary import conditions, store_line
 from linker.trainer import quiet_lightning, reproducible
@@ -48,13 +48,15 @@ def evaluate_untrained(
         Plain values: the conditions, the figures under each split's name, and the store.
 
     Raises:
-        ConfigError: the model learns, or the folder is not empty.
+        ConfigError: the model learns, or the folder is not empty; or ``candidates`` that the store
+            has not, or that ``full-kb`` does not know.
         RunLocked: another process writes to the folder.
         StoreError: ``store`` is not a store.
         FieldMissing: the store lacks a field that the model reads.
         UnknownId: the store has no such split.
     """
     _check_untrained(config.model.name, store)
+    check_not_full_kb(config.candidates, protocol)
     if Path(store).is_dir():
         raise StoreError(
             "this is a folder, and an untrained model is scored on a store",

@@ -189,8 +189,8 @@ class TextSection(Section):
             raise ValueError("--finetune needs --text online: stored features cannot be fine-tuned")
         if self.source == "stored" and self.entity != "attr":
             raise ValueError(
-                f"--entity-text {self.entity} needs --text online: the stored features are those "
-                "of --entity-text attr"
+                f"--entity-text {self.entity} needs --text online: what the stored features are made "
+                "of was chosen with drin-fs ingest --entity-text"
             )
         return self
 
@@ -208,6 +208,13 @@ class TrainConfig(Section):
         "Default chosen here: what a real linker can know.",
     )
 
+    candidates: int | None = Field(
+        default=None,
+        ge=1,
+        description="Candidates of each mention that a model sees: the first so many of the store's "
+        "list, as they were retrieved; null = all. A gold behind them was not retrieved. Default: the "
+        "reference's.",
+    )
     entity_pooling: EntityPooling = Field(
         default="auto",
         description="Stored vector of an entity's text: mean or max over its tokens, or the text "

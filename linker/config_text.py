@@ -26,6 +26,7 @@ from linker.models.base import Model, ModelConfig
 FLAGS: Mapping[str, str] = {
     "model.name": "--model",
     "protocol": "--protocol",
+    "candidates": "--candidates",
     "epochs": "--epochs",
     "batch_size": "--batch-size",
     "lr": "--lr",

@@ -23,7 +23,7 @@ from featurestore.schema import NO_ROW
 from linker.batch import Batch
 from linker.buffers import Buffers
 from linker.fields import PER_CANDIDATE, WHOLE_RECORDS
-from linker.pointers import answer_places, candidate_rows, check_counts, check_spans
+from linker.pointers import Slots, answer_places, candidate_rows, check_counts, check_spans
 from linker.reading import ReadCost
 from linker.requests import Requests
 from linker.tables import Tables
@@ -54,6 +54,8 @@ class BatchReader(Dataset[Batch]):
     Args:
         store: a store, or its entities with mentions of another origin.
         paths: batch field → ``table/field`` of the store; nothing else is read.
+        first: candidates of each list that count, in the order of retrieval; None = all. Entities
+            behind them are not read, and a gold behind them was not retrieved.
         texts: reads the texts themselves, where an encoder inside training makes their features.
         widen: give float16 features as float32. Where they travel on to a GPU they widen there.
         buffers: memory for large features. Readers whose batches are not needed at the same time
@@ -66,6 +68,7 @@ class BatchReader(Dataset[Batch]):
         store: Tables,
         paths: Mapping[str, str],
         protocol: Protocol,
+        first: int | None = None,
         texts: TextReader | None = None,
         widen: bool = False,
         buffers: Buffers | None = None,
@@ -73,14 +76,14 @@ class BatchReader(Dataset[Batch]):
         self.store = store
         self.paths = dict(paths)
         self.protocol = protocol
+        self.first = first
         self.texts = texts
         self.widen = widen
         self.buffers = buffers or Buffers()
 
     def __getitem__(self, rows: np.ndarray) -> Batch:
         started, from_disk = time.perf_counter(), disk_bytes()
-        candidates = self._candidates(rows)
-        retrieved = candidates.shape[1] - (self.protocol == "paper")
+        candidates, retrieved, listed = self._candidates(rows)
         distinct, places = np.unique(candidates, return_inverse=True)
         mentions = self._mention_features(rows)
         read = sum(values.nbytes for values in mentions.values())
@@ -89,12 +92,12 @@ class BatchReader(Dataset[Batch]):
         features |= entity_features
         read += size
         for name in PER_CANDIDATE & features.keys():
-            features[name] = features[name][:, : candidates.shape[1]]
+            features[name] = self._of_slots(features[name], retrieved)
         texts = None
         if self.texts is not None:
             texts, counted = self.texts.read(rows, distinct)
             features |= counted
-        answer = as_tensor(answer_places(self.store, rows, retrieved))
+        answer = as_tensor(answer_places(self.store, rows, listed, first=self.first))
         return Batch(
             texts=texts,
             mention_rows=torch.from_numpy(np.asarray(rows, np.int64)),
@@ -114,20 +117,29 @@ class BatchReader(Dataset[Batch]):
 
     def distinct_entities(self, rows: np.ndarray) -> np.ndarray:
         """(U,) rows of the entities of the batch of these mentions, in its order; -1 = no entity."""
-        return np.unique(self._candidates(rows))
+        return np.unique(self._candidates(rows).entities)
 
     def entities_of(self, rows: range) -> np.ndarray:
         """(n,) rows of the entities that these mentions' batches hold, each once, ascending."""
         used = np.zeros(len(self.store.entities), bool)
         for first in range(rows.start, rows.stop, _MARKED):
             block = np.arange(first, min(first + _MARKED, rows.stop))
-            candidates = self._candidates(block)
+            candidates = self._candidates(block).entities
             used[candidates[candidates != NO_ROW]] = True
         return np.flatnonzero(used)
 
-    def _candidates(self, rows: np.ndarray) -> np.ndarray:
-        """(B, C) entity rows that the forward pass sees."""
-        return candidate_rows(self.store, rows, gold_slot=self.protocol == "paper")
+    def _candidates(self, rows: np.ndarray) -> Slots:
+        """The entities that the forward pass sees."""
+        gold_slot = self.protocol == "paper"
+        return candidate_rows(self.store, rows, gold_slot=gold_slot, first=self.first)
+
+    def _of_slots(self, values: Tensor, retrieved: int) -> Tensor:
+        """(B, C) of what is stored for K candidates and the gold."""
+        if self.protocol == "strict":
+            return values[:, :retrieved]
+        if values.shape[1] == retrieved + 1:
+            return values
+        return torch.cat([values[:, :retrieved], values[:, -1:]], dim=1)
 
     def _entity_features(self, distinct: np.ndarray) -> tuple[dict[str, Tensor], int]:
         """Batch field → (U, …) of the distinct entities, zero for the one that is no entity; bytes.

@@ -39,6 +39,16 @@ class EdgeWeights:
     def layers(self) -> int:
         return len(self.weights)
 
+    def place(self, rank: int | None) -> int | None:
+        """The place of a candidate in ``weights``; None where the network did not see it.
+
+        Args:
+            rank: its place in the order of retrieval, from 1; None for the gold slot.
+        """
+        if rank is None:
+            return self.retrieved if self.retrieved < len(self.scores) else None
+        return rank - 1 if rank <= self.retrieved else None
+
     def of(self, edge: str, *, layer: int) -> NDArray[np.float32]:
         """(C,) the weights of an edge that a layer reads; layers count from 1."""
         return self.weights[layer - 1, :, self.edges.index(edge)]

@@ -16,7 +16,7 @@ from linker.data import Protocol, ScoringProtocol
 from linker.job import prepare_job
 from linker.ranks import Denominator, TieRule
 from linker.run_folder import RunError, RunFolder
-from linker.scoring import score_split
+from linker.scoring import check_not_full_kb, score_split
 from linker.store_identity import open_recorded_store, store_identity
 from linker.summary import conditions, store_line
 from linker.trainer import quiet_lightning, reproducible
@@ -29,6 +29,7 @@ def evaluate(
     protocol: ScoringProtocol | None = None,
     tie_rule: TieRule | None = None,
     denominator: Denominator | None = None,
+    candidates: int | None = None,
     store: str | os.PathLike[str] | None = None,
     other_store: bool = False,
     device: Device | None = None,
@@ -40,6 +41,7 @@ def evaluate(
 
     Args:
         protocol: ``full-kb`` ranks all entities of the store, and reports hits@1/3/5/10/20.
+        candidates: so many of each list, the first ones; not with ``full-kb``.
         store: where the store is now; by default where it was.
         other_store: allow a store that the run was not trained from.
         record: write the split's ranks and the scores of its candidates into the run folder, as
@@ -53,7 +55,8 @@ def evaluate(
         StoreError: the store is not where it was.
         UnknownId: the store has no such split.
         FieldMissing: the store cannot serve the model under ``full-kb``.
-        ConfigError: ``record`` with settings that are not the run's own.
+        ConfigError: ``record`` with settings that are not the run's own, or ``candidates`` that the
+            store has not, or that ``full-kb`` does not know.
         RunLocked, WriteError: the run folder cannot be written.
     """
     if Path(run).is_file():
@@ -64,13 +67,21 @@ def evaluate(
             "drin-fs evaluate STORE --model NAME",
         )
     folder, progress = RunFolder(run), progress or Silent()
+    check_not_full_kb(candidates, protocol)
     if record:
-        _check_own_settings(folder, protocol=protocol, precision=precision, other_store=other_store)
+        _check_own_settings(
+            folder,
+            protocol=protocol,
+            candidates=candidates,
+            precision=precision,
+            other_store=other_store,
+        )
     config = _settings(
         read_config(folder.read_config()),
         protocol=None if protocol == "full-kb" else protocol,
         tie_rule=tie_rule,
         denominator=denominator,
+        candidates=candidates,
         device=device,
         precision=precision,
     )
@@ -113,6 +124,7 @@ def _check_own_settings(
     folder: RunFolder,
     *,
     protocol: ScoringProtocol | None,
+    candidates: int | None,
     precision: Precision | None,
     other_store: bool,
 ) -> None:
@@ -124,6 +136,7 @@ def _check_own_settings(
     """
     given = {
         f"--protocol {protocol}": protocol,
+        f"--candidates {candidates}": candidates,
         f"--precision {precision}": precision,
         "--other-store": other_store,
     }
@@ -150,6 +163,7 @@ def _settings(
     protocol: Protocol | None,
     tie_rule: TieRule | None,
     denominator: Denominator | None,
+    candidates: int | None,
     device: Device | None,
     precision: Precision | None,
 ) -> TrainConfig:
@@ -162,6 +176,7 @@ def _settings(
     return config.model_copy(
         update={
             "protocol": protocol or config.protocol,
+            "candidates": candidates or config.candidates,
             "device": device or config.device,
             "precision": precision or config.precision,
             "metrics": metrics,

@@ -156,7 +156,8 @@ class EdgeReader:
     def _filled(self, rows: NDArray[np.integer]) -> NDArray[np.bool_]:
         """(B, C) whether there is an entity at each place that the forward pass sees."""
         slot = self._job.config.protocol == "paper"
-        return candidate_rows(self._job.store, rows, gold_slot=slot) != NO_ROW
+        first = self._job.config.candidates
+        return candidate_rows(self._job.store, rows, gold_slot=slot, first=first).entities != NO_ROW
 
 
 def edge_weights(run: RecordedRun | str | os.PathLike[str], store: Store, row: int) -> EdgeWeights:
@@ -209,7 +210,11 @@ def _batch_of(job: Job, row: int) -> Batch:
     if job.online is not None:
         texts = job.online.reader(job.match.made, with_entities=True)
     reader = BatchReader(
-        store=job.store, paths=job.match.paths, protocol=job.config.protocol, texts=texts
+        store=job.store,
+        paths=job.match.paths,
+        protocol=job.config.protocol,
+        first=job.config.candidates,
+        texts=texts,
     )
     return reader[np.array([row])].to(job.device).float()
 

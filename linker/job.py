@@ -17,6 +17,7 @@ from linker.data import BatchLoader, BatchReader
 from linker.machine import resolve_device
 from linker.matching import Match, match_model
 from linker.module import HandOverScores, LinkerModule
+from linker.pointers import check_first
 from linker.ranks import Ranks, ScoreSink
 from linker.requests import Requests, sharing_candidates
 from linker.trainer import interruptible, make_trainer
@@ -40,6 +41,11 @@ class Job:
     device: torch.device
     online: OnlineText | None = None
     buffers: Buffers = field(default_factory=Buffers)
+
+    @property
+    def candidates(self) -> int:
+        """Candidates of each mention that the model sees, without a gold slot."""
+        return self.config.candidates or self.store.width("mentions/candidates")
 
     def module(self) -> LinkerModule:
         """The network with fresh weights, in its training step."""
@@ -96,6 +102,7 @@ class Job:
                 store=self.store,
                 paths=self.match.paths,
                 protocol=config.protocol,
+                first=config.candidates,
                 texts=None
                 if online is None
                 else online.reader(
@@ -140,9 +147,12 @@ def prepare_job(store: Store, config: TrainConfig) -> Job:
 
     Raises:
         FieldMissing: the store lacks a field that the model reads.
-        ConfigError: there is no such device here, or it cannot do the precision; or, as DataError
-            too, the text encoder inside training does not fit the store.
+        ConfigError: there is no such device here, or it cannot do the precision; the store lists
+            fewer candidates than are asked for; or, as DataError too, the text encoder inside
+            training does not fit the store.
     """
+    if config.candidates is not None:
+        check_first(config.candidates, store.width("mentions/candidates"), where=str(store.path))
     online = None
     if config.text.source == "online":
         from linker.online import settle_online  # imports transformers

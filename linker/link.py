@@ -144,7 +144,8 @@ class Linker:
             device: of network and encoders; by default the run's.
             encoders: which to load, if not those that the store recorded; or loaded ones, which are
                 taken as they are.
-            candidates: entities found by title for a mention, at most; by default the K of the store.
+            candidates: entities found by title for a mention, at most; by default as many as the run
+                saw of each list.
 
         Raises:
             RunError: no finished run, or another store.
@@ -155,7 +156,8 @@ class Linker:
         folder = RunFolder(run)
         config, environment = read_config(folder.read_config()), folder.read_environment()
         opened = open_recorded_store(environment["store"], given=store, other_store=other_store)
-        job = prepare_job(opened, config.model_copy(update={"device": device or config.device}))
+        here = {"device": device or config.device, "candidates": None}  # lists are made here
+        job = prepare_job(opened, config.model_copy(update=here))
         job.check_same_encoder(environment)
         fields = frozenset(
             path.removeprefix("mentions/")
@@ -171,12 +173,12 @@ class Linker:
                 device=job.device.type,  # type: ignore[arg-type]
             )
             notes += more
-        retrieved = opened.mentions.stored("candidates").shape[1]
+        seen = config.candidates or opened.width("mentions/candidates")
         return cls(
             job=job,
             network=trained_network(job, folder),
             encoder=MentionEncoder(store=opened, encoders=encoders, fields=fields),
-            finder=CandidateFinder(opened, count=candidates or retrieved),
+            finder=CandidateFinder(opened, count=candidates or seen),
             notes=notes,
         )
 

@@ -114,6 +114,7 @@ class MistakeGroup:
 class Mistakes:
     """What a run got wrong in a split.
 
+    ``candidates``: so many of each list, the first ones, were seen; None = all.
     ``groups``: in the order of :data:`REASONS`, those without a mistake left out, but not lacks
     that nearly all share. ``not_known``:
     reasons of which the store cannot tell whether they hold, each with the fields that it lacks.
@@ -122,6 +123,7 @@ class Mistakes:
     run: str
     model: str
     protocol: str
+    candidates: int | None
     tie_rule: str
     split: str
     mentions: int
@@ -179,6 +181,7 @@ def mistakes(
         run=str(run.path),
         model=run.model,
         protocol=run.protocol,
+        candidates=run.candidates,
         tie_rule=run.tie_rule,
         split=split,
         mentions=len(verdicts.rows),

@@ -6,23 +6,62 @@ its place, instead of a wrong row, a crash or gigabytes of memory there.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 
-from featurestore.errors import StoreError
+from featurestore.errors import ConfigError, StoreError
 from featurestore.schema import NO_ROW
 from linker.tables import Tables
 
 
-def candidate_rows(store: Tables, rows: np.ndarray, *, gold_slot: bool) -> np.ndarray:
-    """(B, C) entity rows that a forward pass sees; -1 = no entity.
+class Slots(NamedTuple):
+    """The entities that a forward pass sees of some mentions.
+
+    ``entities``: (B, C) rows; -1 = no entity. ``retrieved``: those of them that were retrieved; a gold
+    slot stands behind. ``listed``: K, the candidates that the store lists.
+    """
+
+    entities: np.ndarray
+    retrieved: int
+    listed: int
+
+
+def check_first(first: int | None, listed: int, *, where: str) -> None:
+    """Refuse more candidates than there are.
+
+    Args:
+        first: so many of each list are asked for; None = all.
+        listed: K.
+        where: the store, for the message.
+
+    Raises:
+        ConfigError: names K.
+    """
+    if first is not None and first > listed:
+        raise ConfigError(
+            f"the first {first} candidates of each mention were asked for, and the store lists {listed}",
+            where=where,
+            hint=f"give --candidates {listed} or fewer; without it a model sees the whole list",
+        )
+
+
+def candidate_rows(
+    store: Tables, rows: np.ndarray, *, gold_slot: bool, first: int | None = None
+) -> Slots:
+    """The entities that a forward pass sees.
 
     Args:
         gold_slot: with the gold entity as one more, last.
+        first: so many of each list, in the order of retrieval; None = all.
 
     Raises:
         StoreError: one of them is no row of the entity table.
     """
     candidates = store.mentions.gather("candidates", rows)
+    listed = candidates.shape[1]
+    candidates = candidates[:, :first]
+    retrieved = candidates.shape[1]
     if gold_slot:
         gold = store.mentions.gather("gold", rows)
         candidates = np.concatenate([candidates, gold[:, None]], axis=1)
@@ -33,21 +72,27 @@ def candidate_rows(store: Tables, rows: np.ndarray, *, gold_slot: bool) -> np.nd
             f"{candidates[mention, place]} is no row of {len(store.entities)} entities",
             f"candidates[{rows[mention]}, {place}]",
         )
-    return np.asarray(candidates)
+    return Slots(np.asarray(candidates), retrieved, listed)
 
 
-def answer_places(store: Tables, rows: np.ndarray, most: int) -> np.ndarray:
-    """(B,) places of the golds among ``most`` candidates; that number = not retrieved.
+def answer_places(
+    store: Tables, rows: np.ndarray, listed: int, *, first: int | None = None
+) -> np.ndarray:
+    """(B,) places of the golds among the candidates; their number = not retrieved.
+
+    Args:
+        listed: K, the candidates that the store lists.
+        first: only so many of them count; None = all. A gold behind these was not retrieved.
 
     Raises:
-        StoreError: a place is behind them.
+        StoreError: a place is behind K.
     """
     answers = store.mentions.gather("answer", rows)
-    outside = (answers < 0) | (answers > most)
+    outside = (answers < 0) | (answers > listed)
     if outside.any():
         place = int(np.argmax(outside))
-        raise _damaged(f"{answers[place]} of {most} candidates", f"answer[{rows[place]}]")
-    return np.asarray(answers)
+        raise _damaged(f"{answers[place]} of {listed} candidates", f"answer[{rows[place]}]")
+    return np.asarray(answers if first is None else np.minimum(answers, first))
 
 
 def check_spans(start: np.ndarray, end: np.ndarray, rows: np.ndarray) -> None:

@@ -57,6 +57,12 @@ class RecordedRun:
         return str(self.summary["protocol"])
 
     @property
+    def candidates(self) -> int | None:
+        """So many of each list, the first ones, were seen; None = all of them."""
+        first: int | None = self.summary.get("candidates")
+        return first
+
+    @property
     def tie_rule(self) -> TieRule:
         """The rule that the run's figures stand under.
 
@@ -116,7 +122,8 @@ class RecordedRun:
     def scores(self, split: str) -> NDArray[np.float32]:
         """The scores (n, K) of the retrieved candidates, in the order of the split's rows; mapped.
 
-        NaN where the model gave no score. Nothing is read yet.
+        K is ``candidates`` where the run saw only the first of each list. NaN where the model gave no
+        score. Nothing is read yet.
 
         Raises:
             UnknownId: the run's store has no such split.

@@ -32,7 +32,9 @@ def run_table(summary: Mapping[str, Any], splits: Sequence[str] = SPLITS) -> Tab
     present = [split for split in splits if split in summary]
     names = figure_names([summary[split] for split in present])
     seed = "" if summary["seed"] is None else f"; seed {summary['seed']}"
-    caption = f"{model_label(summary)}; {_caption(summary)}{seed}"
+    first = summary.get("candidates")
+    seen = "" if first is None else f", first {first} candidates"
+    caption = f"{model_label(summary)}{seen}; {_caption(summary)}{seed}"
     figures = _table(["split", *names, "mentions"], caption=caption)
     for split in present:
         values = summary[split]

@@ -57,6 +57,7 @@ class Summary(_Read):
     denominator: str
     store: StoreLine
     text: str = "stored"
+    candidates: Annotated[int, Field(ge=1, lt=2**31)] | None = None
     entities: Count = 0
     edges: list[str] = []
     options: dict[str, Plain | list[Plain]] = {}

@@ -26,7 +26,15 @@ _SEED_ENDING = re.compile(r"[-_. ]*(seed)?[-_. =]*\d+$")
 #: Keys of a configuration that runs of one group may differ in: none changes what is learnt, but
 #: for the seed.
 OF_NO_GROUP = frozenset(
-    {"seed", "device", "workers", "verify_reads", "checkpoint_minutes", "checkpoint_steps"}
+    {
+        "seed",
+        "device",
+        "workers",
+        "cuda_graphs",
+        "verify_reads",
+        "checkpoint_minutes",
+        "checkpoint_steps",
+    }
 )
 
 
@@ -84,7 +92,7 @@ def _identity(run: RecordedRun) -> str:
     config = {
         key: value
         for key, value in RunFolder(run.path).read_config().items()
-        if key not in OF_NO_GROUP
+        if key not in OF_NO_GROUP and value is not None  # runs of earlier versions lack newer keys
     }
     rules = {key: run.summary.get(key) for key in ("protocol", "tie_rule", "denominator")}
     store = run.environment["store"]["fingerprint"]

@@ -16,6 +16,20 @@ from linker.run_folder import RunFolder
 from linker.summary import figures, split_metrics
 
 
+def check_not_full_kb(candidates: int | None, protocol: ScoringProtocol | None) -> None:
+    """Refuse lists of candidates where all entities are ranked.
+
+    Raises:
+        ConfigError: says which option to leave out.
+    """
+    if candidates is not None and protocol == "full-kb":
+        raise ConfigError(
+            "protocol full-kb ranks all entities of the store, and no list of candidates",
+            where=f"--candidates {candidates}",
+            hint="leave out --candidates, or --protocol full-kb",
+        )
+
+
 class Scored(NamedTuple):
     """The ranks of a split, its figures, and the conditions they stand under beside the job's."""
 
@@ -31,8 +45,8 @@ def score_into(folder: RunFolder, job: Job, module: LinkerModule, split: str) ->
         TrainingDiverged: the model scores NaN.
         WriteError: the disk is full or fails.
     """
-    rows, candidates = job.rows(split), job.store.width("mentions/candidates")
-    with folder.writing_scores(split, mentions=len(rows), candidates=candidates) as sink:
+    rows = job.rows(split)
+    with folder.writing_scores(split, mentions=len(rows), candidates=job.candidates) as sink:
         ranks = job.score(module, split, sink=sink)
     folder.write_ranks(split, ids=job.store.mentions.ids(rows), ranks=ranks)
     return ranks
@@ -68,9 +82,14 @@ def score_split(
             where="--protocol full-kb",
             hint="score it under strict or paper, or train one with --text stored",
         )
+    if job.config.candidates is not None:
+        progress.note(
+            "protocol full-kb ranks all entities: that the run saw the first "
+            f"{job.config.candidates} candidates of each list has no part in it"
+        )
     ranks, entities = rank_all_entities(job, module.network, split, progress=progress)
     if folder is not None:
         folder.write_ranks(split, ids=job.store.mentions.ids(job.rows(split)), ranks=ranks)
     metrics = job.config.metrics.model_copy(update={"ks": KS})
-    conditions = {"protocol": "full-kb", "entities": entities}
+    conditions = {"protocol": "full-kb", "entities": entities, "candidates": None}
     return Scored(ranks, figures(split_metrics(ranks, metrics)), conditions)

@@ -36,6 +36,7 @@ def conditions(config: TrainConfig, match: Match) -> dict[str, Any]:
         "model": match.name,
         "text": config.text.words,
         "protocol": config.protocol,
+        "candidates": config.candidates,
         "tie_rule": config.metrics.tie_rule,
         "denominator": config.metrics.denominator,
         "seed": config.seed if match.learns else None,

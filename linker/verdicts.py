@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -60,9 +61,10 @@ class Verdicts:
 class MentionVerdict:
     """What a run made of one mention.
 
-    ``rank``: of the gold, None = not retrieved, or without a score. ``margin``: of the best wrong
-    candidate, negative where the run is right. ``scores`` (K,) and ``ranks`` (K,): of the candidates
-    in the order of retrieval; NaN = no score, and so no rank.
+    ``candidates``: how many of the K that the store lists the run saw, the first ones. ``rank``: of the
+    gold, None = not retrieved, or without a score. ``margin``: of the best wrong candidate, negative
+    where the run is right. ``scores`` (K,) and ``ranks`` (K,): of the candidates in the order of
+    retrieval; NaN = no score, and so no rank: the model gave none, or did not see the candidate.
     """
 
     run: str
@@ -71,6 +73,7 @@ class MentionVerdict:
     protocol: str
     tie_rule: str
     right: bool
+    candidates: int
     rank: float | None
     margin: float
     scores: NDArray[np.float32]
@@ -95,7 +98,7 @@ def judge(store: Store, run: RecordedRun | str | os.PathLike[str], *, split: str
     run.check_store(store)
     rows, scores = store.mentions.split(split), _scores(store, run, split)
     parts = [
-        _judged(scores[first : first + _BLOCK], _answers(store, rows[first : first + _BLOCK]))
+        _judged(scores[first : first + _BLOCK], _answers(store, run, rows[first : first + _BLOCK]))
         for first in range(0, len(rows), _BLOCK)
     ]
     ranks = Ranks.concatenate(part for part, _ in parts)
@@ -121,7 +124,7 @@ def judge_mention(
     split = _split_of(store, row)
     first = store.mentions.split(split).start
     scores = np.array(_scores(store, run, split)[row - first])
-    ranks, values = _judged(scores[None], _answers(store, range(row, row + 1)))
+    ranks, values = _judged(scores[None], _answers(store, run, range(row, row + 1)))
     rank = float(ranks.under(run.tie_rule)[0])
     return MentionVerdict(
         run=str(run.path),
@@ -130,10 +133,11 @@ def judge_mention(
         protocol=run.protocol,
         tie_rule=run.tie_rule,
         right=rank <= 1,
+        candidates=len(scores),
         rank=rank if np.isfinite(rank) else None,
         margin=float(values["margins"][0]),
-        scores=scores,
-        ranks=candidate_ranks(scores, run.tie_rule),
+        scores=_of_all(scores, store),
+        ranks=_of_all(candidate_ranks(scores, run.tie_rule), store),
     )
 
 
@@ -189,8 +193,15 @@ def _opened(run: RecordedRun | str | os.PathLike[str]) -> RecordedRun:
     return run if isinstance(run, RecordedRun) else RecordedRun(run)
 
 
-def _answers(store: Store, rows: range) -> NDArray[np.integer]:
-    return answer_places(store, np.arange(rows.start, rows.stop), _width(store))
+def _answers(store: Store, run: RecordedRun, rows: range) -> NDArray[np.integer]:
+    every = np.arange(rows.start, rows.stop)
+    return answer_places(store, every, _width(store), first=run.candidates)
+
+
+def _of_all(values: NDArray[Any], store: Store) -> NDArray[Any]:
+    """(K,) of the first candidates' values; NaN for those that the run did not see."""
+    unseen = np.full(_width(store) - len(values), np.nan, values.dtype)
+    return np.concatenate([values, unseen])
 
 
 def _width(store: Store) -> int:
@@ -198,11 +209,12 @@ def _width(store: Store) -> int:
 
 
 def _scores(store: Store, run: RecordedRun, split: str) -> NDArray[np.float32]:
-    scores = run.scores(split)
-    if scores.shape[1] != _width(store):
+    scores, first, listed = run.scores(split), run.candidates, _width(store)
+    if scores.shape[1] != (first or listed) or scores.shape[1] > listed:
+        saw = f", of which the run saw the first {first}" if first else ""
         raise RunError(
             f"the run has scores of {scores.shape[1]} candidates a mention, "
-            f"and the store lists {_width(store)}",
+            f"and the store lists {listed}{saw}",
             where=str(run.path),
             hint=f"make them again: drin-fs evaluate {run.path} --split {split} --record",
         )

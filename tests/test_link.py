@@ -232,6 +232,18 @@ def test_so_many_candidates_as_asked_for(drin: Path) -> None:
     assert linked.candidates == len(linked.answers) == 2
 
 
+def test_a_run_that_saw_short_lists_finds_as_many(
+    run_of: Callable[..., Path], stores: dict[str, Path]
+) -> None:
+    run = run_of(stores["wikimel"], "drin", candidates=2)
+    with Linker.from_run(run, encoders=BLIND) as opened:
+        (linked,) = opened.link([MentionInput.marked("Then [[Michael Jordan]] scored.")])
+    assert linked.candidates == 2
+    with Linker.from_run(run, encoders=BLIND, candidates=3) as opened:
+        (linked,) = opened.link([MentionInput.marked("Then [[Michael Jordan]] scored.")])
+    assert linked.candidates == 3
+
+
 def test_a_mention_like_no_title_has_no_answer_and_says_so(linker: Linker) -> None:
     nobody, somebody = linker.link(
         [MentionInput.marked("Then [[≈≈]] won."), MentionInput.marked("[[Georgia]] won.")]

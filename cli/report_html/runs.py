@@ -46,7 +46,10 @@ def _figures(report: Report) -> Html:
 def _rules(run: Run) -> str:
     """What one has to know to compare figures."""
     of = run.recorded.summary.get("denominator", "not recorded")
-    return f"protocol {run.recorded.protocol}, ties {run.recorded.tie_rule}, over {of} mentions"
+    first = run.recorded.candidates
+    lists = "" if first is None else f"first {first} candidates, "
+    rules = f"protocol {run.recorded.protocol}, ties {run.recorded.tie_rule}"
+    return f"{lists}{rules}, over {of} mentions"
 
 
 def _cells(report: Report, run: Run, split: str) -> list[Part]:

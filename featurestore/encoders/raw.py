@@ -6,6 +6,7 @@ Peak memory is one window of features beside the encoders, whatever the size of 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,6 +21,7 @@ from featurestore.encoders.text import TextEncoder, TokenBatch
 from featurestore.errors import EncoderError
 from featurestore.options import IngestOptions
 from featurestore.progress import Progress
+from featurestore.sources.entity_texts import with_texts
 from featurestore.sources.fingerprint import names_digest, whole_fingerprint
 from featurestore.sources.rawtables import RawDataset
 from featurestore.writer import StoreWriter
@@ -31,6 +33,7 @@ WINDOW = 1024
 READS = (
     *("text_encoder", "image_encoder", "clip", "detector", "detector_weights", "boxes"),
     *("device", "encoder_dtype", "dtype", "compression", "padding", "limit", "thumbnails"),
+    "entity_text",
     *("mention_tokens", "entity_tokens", "mention_objects", "entity_objects"),
 )
 
@@ -52,6 +55,7 @@ class RawSource:
 
     Raises:
         EncoderError: an encoder cannot be loaded, or lacks what this dataset needs of it.
+        ConfigError: descriptions are to be encoded, and no entity has one.
         SourceError: recorded boxes do not fit the dataset.
     """
 
@@ -59,10 +63,11 @@ class RawSource:
         self.layout = layout
         self._options = options
         self._keep_padding = options.keeps_padding(layout)
-        self._raw = raw
         self.dataset = raw.name
         self.reads = (*READS, *raw.reads)
         self.notes = list(raw.notes)
+        texts = with_texts(raw.entities, options.entity_text, self.notes)
+        self._raw = replace(raw, entities=texts)
         recorded = None
         if options.boxes is not None:
             recorded = recorded_boxes(options.boxes, raw.mentions, len(raw.entities))

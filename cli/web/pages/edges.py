@@ -29,8 +29,8 @@ def edge_cell(edges: EdgeWeights, rank: int | None) -> Part:
     Args:
         rank: place of the candidate in the order of retrieval, from 1; None for the gold slot.
     """
-    place = edges.retrieved if rank is None else rank - 1
-    if place >= edges.weights.shape[1]:
+    place = edges.place(rank)
+    if place is None:
         return "–"
     return _lines(edges.edges, edges.weights[:, place], edges.layers)
 
