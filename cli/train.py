@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -161,10 +161,10 @@ def train(
         raise click.UsageError("--resume: say which run with -o RUN")
     several = _seeds(seeds, flags["seed"], settings)
 
-    def configured(started: Path | None, seed: int | None) -> TrainConfig:
+    def configured(started: Sequence[Path | None], seed: int | None) -> TrainConfig:
         given = {**flags, "seed": seed}
         return layered_config(
-            start=_options_of(started) if resume and started else None,
+            start=_options_of(started) if resume else None,
             preset_name=preset,
             file=file,
             settings=settings,
@@ -172,7 +172,8 @@ def train(
             ablate=ablate,
         )
 
-    config = configured(run, several[0] if several else flags["seed"])
+    begun = [run] if not run or not several else [run / f"seed-{seed}" for seed in several]
+    config = configured(begun, several[0] if several else flags["seed"])
     if print_config:
         sys.stdout.write(to_yaml(config, notes=preset_notes(preset, config) if preset else None))
         return
@@ -187,7 +188,7 @@ def train(
 
         summaries = train_seeds(
             store,
-            {seed: configured(seed_folder(folder, seed), seed) for seed in several},
+            {seed: configured([seed_folder(folder, seed), *begun], seed) for seed in several},
             run=folder,
             resume=resume,
             overwrite=overwrite,
@@ -237,9 +238,10 @@ def _show_seeds(summaries: Mapping[Path, Any], *, as_json: bool) -> None:
     show(table({str(run): s for run, s in summaries.items()}), *map(profile_table, measured))
 
 
-def _options_of(run: Path) -> dict[str, Any] | None:
-    """What a run was started with; None where it was stopped before it wrote that."""
+def _options_of(runs: Sequence[Path | None]) -> dict[str, Any] | None:
+    """What the first of the runs was started with that has come so far; None where none has."""
     from linker.run_folder import RunFolder
 
-    folder = RunFolder(run)
-    return folder.read_config() if folder.config.is_file() else None
+    folders = [RunFolder(run) for run in runs if run]
+    begun = [folder for folder in folders if folder.config.is_file()]
+    return begun[0].read_config() if begun else None

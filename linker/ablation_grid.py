@@ -120,7 +120,7 @@ def ablation_grid(
             )
             if reason:
                 left_out[row.name] = reason
-            else:
+            elif row.name == WHOLE or row.name in seen.values():
                 cells[row.name] = row.keys
     rows = tuple(row for row in ABLATIONS if row.name in cells)
     return AblationGrid(grid=_grid(cells, store, seeds, defaults), rows=rows, left_out=left_out)
@@ -146,6 +146,8 @@ def _grid(
 def _why_not(row: Ablation, store: Store, grid: Grid, seen: dict[str, str]) -> str:
     """Why a row is left out: the store cannot serve it, or it is the same as an earlier one.
 
+    That the whole model has its number of layers is no reason worth a line.
+
     Raises:
         DrinFsError: the store cannot serve the whole model.
     """
@@ -160,7 +162,9 @@ def _why_not(row: Ablation, store: Store, grid: Grid, seen: dict[str, str]) -> s
     if off:
         return off
     same = seen.setdefault(repr(job.config.model_dump(mode="json")), row.name)
-    return "" if same == row.name else f"the same as {same} on this store"
+    if same == row.name or (same == WHOLE and row.name.startswith("layers-")):
+        return ""
+    return f"the same as {same} on this store"
 
 
 def _edges_off(row: Ablation, job: Job) -> str:
