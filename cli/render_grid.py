@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
-from rich.table import Table
 from rich.text import Text
 
 from cli.console import plain_text
@@ -133,6 +132,7 @@ def live_view(runs: Sequence[RunState], *, jobs: int, rows: int, spent: float) -
         "", "cell", "seed", "state", "epoch", "valid", "time", "left",
         right=("seed", "epoch", "valid", "time", "left"),
     )  # fmt: skip
+    table.columns[0].no_wrap = False  # the only one that gives way
     for run in shown:
         table.add_row(*_cells(run))
     left = seconds_left(runs, jobs=jobs)
@@ -208,6 +208,7 @@ def duration(seconds: float) -> str:
 def plan_view(plans: Sequence[PlannedRun]) -> RenderableType:
     """What a grid would do, a row a run; below it why some cannot run."""
     table = grid("", "cell", "seed", "model", "epochs", "what happens", right=("seed", "epochs"))
+    table.columns[0].no_wrap = False
     for plan in plans:
         table.add_row(
             yielding(plan.cell),
@@ -230,17 +231,15 @@ def failures_view(runs: Sequence[RunState]) -> RenderableType:
     return Group(*_reasons(lines), *logs)
 
 
-def _reasons(lines: Sequence[tuple[str, str, str]]) -> list[Table]:
+def _reasons(lines: Sequence[tuple[str, str, str]]) -> list[Text]:
     """(cell, run, reason) → a line each; one for all runs of a cell that share it."""
     told: dict[tuple[str, str], list[str]] = {}
     for cell, run, reason in lines:
         if reason:
             told.setdefault((cell, reason), []).append(run)
-    if not told:
-        return []
-    table = Table.grid(padding=(0, 2))
-    table.add_column(style="bold red", no_wrap=True)
-    table.add_column(overflow="fold")
-    for (cell, reason), names in told.items():
-        table.add_row(names[0] if len(names) == 1 else cell, plain_text(reason))
-    return [table]
+    return [
+        Text.assemble(
+            (f"{names[0] if len(names) == 1 else cell}: ", "bold red"), plain_text(reason)
+        )
+        for (cell, reason), names in told.items()
+    ]
