@@ -50,13 +50,14 @@ class Pages:
     def __add__(self, other: Pages) -> Pages:
         return Pages(self.rss + other.rss, self.pss + other.pss, self.anonymous + other.anonymous)
 
-    def largest(self, other: Pages) -> Pages:
-        """The larger of each."""
-        return Pages(
-            max(self.rss, other.rss),
-            max(self.pss, other.pss),
-            max(self.anonymous, other.anonymous),
-        )
+    def later(self, other: Pages) -> Pages:
+        """The look that has more of the file in the processes; of equals, the one with less in all.
+
+        The processes are looked at one after the other. While they still take pages, the sum of ``Pss``
+        counts some twice; when all have what they read, it is true.
+        """
+        chosen = max(self, other, key=lambda pages: (pages.rss, -pages.pss))
+        return Pages(chosen.rss, chosen.pss, max(self.anonymous, other.anonymous))
 
 
 def measure(workspace: Workspace) -> Report:
@@ -87,8 +88,9 @@ def measure(workspace: Workspace) -> Report:
             f"drin-fs train --model drin, an epoch of {_BATCHES} batches of "
             f"{workspace.sizes.batch} mentions, a thread each, another seed each; a store of "
             f"{store.stat().st_size / 1e6:,.0f} MB",
-            f"the most that was seen at once, looked at every {_INTERVAL * 1e3:.0f} ms; file pages: "
-            "the sum over the processes of Pss of the store's mapping; if each had its own: of Rss",
+            f"looked at every {_INTERVAL * 1e3:.0f} ms; anonymous: the most that was seen at once; "
+            "file pages: the sum over the processes of Pss of the store's mapping when they had most "
+            "of it; if each had its own: of Rss",
         ],
     )
 
@@ -159,7 +161,7 @@ def peak_pages(commands: Sequence[list[str]], file: Path) -> Pages:
         ]
         while any(process.poll() is None for process in processes):
             now = sum((pages_of(process.pid, file) for process in processes), start=Pages())
-            peak = peak.largest(now)
+            peak = peak.later(now)
             time.sleep(_INTERVAL)
         if any(process.returncode for process in processes):
             said.seek(0)

@@ -75,6 +75,15 @@ def test_processes_share_the_pages_of_a_file(file: Path) -> None:
     assert 19 * MB < peak.pss < 21 * MB
 
 
+def test_a_look_between_two_pages_does_not_count() -> None:
+    both = Pages(rss=80, pss=40, anonymous=1)
+    skewed = Pages(rss=80, pss=60, anonymous=3)
+    early = Pages(rss=50, pss=50, anonymous=2)
+    for first, second in ((both, skewed), (skewed, both)):
+        assert first.later(second) == Pages(rss=80, pss=40, anonymous=3)
+    assert early.later(both).pss == both.later(early).pss == 40
+
+
 def test_a_process_that_fails_or_is_gone(file: Path) -> None:
     with pytest.raises(RuntimeError, match="no such thing"):
         peak_pages([["-c", "raise SystemExit('no such thing')"]], file)
