@@ -26,6 +26,7 @@ QUESTIONS = {
     "step": "one DRIN training step",
     "epoch": "a whole DRIN epoch: loading and steps",
     "memory": "memory of training against the size of the dataset",
+    "jobs": "memory of several trainings at once on one store",
     "open": "opening a store of a million entities, and finding ids in it",
     "ingest": "writing a store from .npy arrays",
     "size": "bytes on disk in every form",

@@ -68,6 +68,8 @@ COMMANDS: dict[str, Command] = {
     "repair": Command("cli.repair", "Make the damaged rows of a store again from its source.", "encode"),
     "export": Command("cli.export", "Write a store as the release's .npy files, JSON lines or parquet."),
     "train": Command("cli.train", "Train a model from a store.", "train"),
+    "grid": Command("cli.grid", "Train and score a grid of models, options and seeds.", "train"),
+    "ablate": Command("cli.ablate", "Take parts of DRIN away, one at a time, and compare.", "train"),
     "evaluate": Command("cli.evaluate", "Score a trained run or an untrained model on a split.", "train"),
     "link": Command("cli.link", "Link mentions of your own with a trained model.", "encode"),
     "report": Command("cli.report", "Put runs side by side in one table, with statistics."),

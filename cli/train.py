@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import rich_click as click
 
 from cli.console import show, show_json, stderr
 from cli.models import model_option, show_models
+
+if TYPE_CHECKING:
+    from linker.config import TrainConfig
 
 #: Flags of single keys of the configuration; ``None`` = not given, so that lower layers count.
 _KEYS = {
@@ -60,6 +64,11 @@ _KEYS = {
 @click.option("--lr", type=float, metavar="RATE", help="Learning rate of Adam.")
 @click.option("--seed", type=int, metavar="N", help="Of weights, order and dropout.")
 @click.option(
+    "--seeds",
+    metavar="LIST",
+    help="One run after the other, in RUN/seed-0, RUN/seed-1, …: 0,1,2 or 0-2.",
+)
+@click.option(
     "--precision", type=click.Choice(["32", "bf16-mixed", "16-mixed"]), help="Of the arithmetic."
 )
 @click.option(
@@ -103,6 +112,7 @@ _KEYS = {
 def train(
     store: Path | None,
     run: Path | None,
+    seeds: str | None,
     ablate: str | None,
     preset: str | None,
     file: Path | None,
@@ -125,12 +135,16 @@ def train(
     in whatever way continues from it with --resume, to the figures of a run that was not stopped. One
     process at a time writes to RUN.
 
+    With --seeds, finished runs of the same configuration are not made again; --resume and --overwrite
+    are for each of the runs.
+
     \b
     Examples:
     $ drin-fs train wikimel.h5 -o runs/drin --epochs 10
     $ drin-fs train wikimel.h5 -o runs/text-edges --set model.edges=tt --seed 1
     $ drin-fs train wikimel.h5 -o runs/no-ti --ablate ti
     $ drin-fs train wikimel.h5 -o runs/short --candidates 25
+    $ drin-fs train wikimel.h5 -o runs/text --model text --seeds 0,1,2
     $ drin-fs train wikimel.h5 -o runs/paper --preset drin-wikimel
     $ drin-fs train --preset drin-wikimel --print-config > mine.yaml
     $ drin-fs train wikimel.h5 -o runs/drin --resume --epochs 30
@@ -152,14 +166,21 @@ def train(
         raise click.UsageError("--resume continues RUN and --overwrite replaces it: choose one")
     if resume and run is None:
         raise click.UsageError("--resume: say which run with -o RUN")
-    config = layered_config(
-        start=_options_of(run) if resume and run else None,
-        preset_name=preset,
-        file=file,
-        settings=settings,
-        flags={_KEYS.get(name, name): value for name, value in flags.items()},
-        ablate=ablate,
-    )
+    several = _seeds(seeds, flags["seed"], settings)
+
+    def configured(started: Sequence[Path | None], seed: int | None) -> TrainConfig:
+        given = {**flags, "seed": seed}
+        return layered_config(
+            start=_options_of(started) if resume else None,
+            preset_name=preset,
+            file=file,
+            settings=settings,
+            flags={_KEYS.get(name, name): value for name, value in given.items()},
+            ablate=ablate,
+        )
+
+    begun = [run] if not run or not several else [run / f"seed-{seed}" for seed in several]
+    config = configured(begun, several[0] if several else flags["seed"])
     if print_config:
         sys.stdout.write(to_yaml(config, notes=preset_notes(preset, config) if preset else None))
         return
@@ -169,6 +190,20 @@ def train(
     from linker.train import train as run_training
 
     folder = run or Path("runs") / f"{store.stem}-{config.model.name}"
+    if several:
+        from linker.seeds import seed_folder, train_seeds
+
+        summaries = train_seeds(
+            store,
+            {seed: configured([seed_folder(folder, seed), *begun], seed) for seed in several},
+            run=folder,
+            resume=resume,
+            overwrite=overwrite,
+            profile=profile,
+            progress=progress_on(stderr()),
+        )
+        _show_seeds(summaries, as_json=as_json)
+        return
     summary = run_training(
         store,
         config,
@@ -184,9 +219,37 @@ def train(
         show(run_table(summary), *([profile_table(summary["profile"])] if profile else []))
 
 
-def _options_of(run: Path) -> dict[str, Any] | None:
-    """What a run was started with; None where it was stopped before it wrote that."""
+def _seeds(text: str | None, seed: int | None, settings: tuple[str, ...]) -> tuple[int, ...]:
+    """The seeds of ``--seeds``; none without it.
+
+    Raises:
+        click.UsageError: one seed is given besides.
+    """
+    if text is None:
+        return ()
+    if seed is not None or any(setting.partition("=")[0].strip() == "seed" for setting in settings):
+        raise click.UsageError("--seeds makes a run with each, and --seed one: choose one of them")
+    from linker.seeds import parse_seeds
+
+    return parse_seeds(text)
+
+
+def _show_seeds(summaries: Mapping[Path, Any], *, as_json: bool) -> None:
+    """The runs side by side, and where the time of each went, where that was measured."""
+    from cli.grid import runs_table
+    from linker.report import profile_table
+
+    if as_json:
+        show_json(summaries)
+        return
+    measured = [s["profile"] for s in summaries.values() if "profile" in s]
+    show(runs_table(list(summaries)), *map(profile_table, measured))
+
+
+def _options_of(runs: Sequence[Path | None]) -> dict[str, Any] | None:
+    """What the first of the runs was started with that has come so far; None where none has."""
     from linker.run_folder import RunFolder
 
-    folder = RunFolder(run)
-    return folder.read_config() if folder.config.is_file() else None
+    folders = [RunFolder(run) for run in runs if run]
+    begun = [folder for folder in folders if folder.config.is_file()]
+    return begun[0].read_config() if begun else None

@@ -41,6 +41,28 @@ def layered_config(
     Raises:
         ConfigError: an unknown preset, key or value, or an unreadable file.
     """
+    values = layered_values(
+        start=start, preset_name=preset_name, file=file, settings=settings, flags=flags
+    )
+    if ablate is not None:
+        name = model_name(values)
+        values = merged(values, {"model": {"name": name, **ablated(name, ablate)}})
+    return read_config(values)
+
+
+def layered_values(
+    *,
+    start: Mapping[str, Any] | None = None,
+    preset_name: str | None = None,
+    file: Path | None = None,
+    settings: Sequence[str] = (),
+    flags: Mapping[str, Any] | None = None,
+) -> Values:
+    """The layers laid over each other, as :func:`layered_config` does, not read yet.
+
+    Raises:
+        ConfigError: an unknown preset, or an unreadable file or setting.
+    """
     values: Values = dict(start or {})
     if preset_name:
         values = merged(values, preset(preset_name))
@@ -53,10 +75,7 @@ def layered_config(
         values = merged(values, parse_setting(setting))
     for key, value in given.items():
         values = merged(values, nested(key, value))
-    if ablate is not None:
-        name = model_name(values)
-        values = merged(values, {"model": {"name": name, **ablated(name, ablate)}})
-    return read_config(values)
+    return values
 
 
 def preset_notes(name: str, config: TrainConfig) -> dict[str, str]:
