@@ -81,6 +81,8 @@ EXTRAS: dict[str, tuple[str, ...]] = {
     "encode": ("torch", "torchvision", "transformers", "PIL", "safetensors"),
     "export": ("pyarrow",),
     "web": ("starlette", "uvicorn"),
+    "wandb": ("wandb",),
+    "mlflow": ("mlflow",),
 }
 
 

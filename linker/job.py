@@ -54,6 +54,8 @@ class Job:
             loss=self.config.loss,
             lr=self.config.lr,
             encoder_lr=self.config.text.lr,
+            schedule=self.config.schedule,
+            fused=self.config.clip is None or self.config.precision != "16-mixed",
         )
 
     def encoder_identity(self) -> dict[str, Any]:

@@ -11,15 +11,20 @@ from torch import Tensor, nn
 
 from linker.batch import Batch
 from linker.config import LossConfig
+from linker.config_steps import ScheduleConfig
 from linker.data import BatchLoader
 from linker.diagnosis import TrainingDiverged, diagnosed
 from linker.losses import triplet_loss
 from linker.metrics import rank_gold
 from linker.online_network import OnlineNetwork
 from linker.ranks import Ranks, ScoreSink
+from linker.schedules import scheduler_of
 
 #: Key under which a checkpoint holds the running sums of the epoch that it was taken in.
 RUNNING = "running"
+
+#: What a profiler knows the ranking of scores by, and the figures of ranks.
+METRICS = "metrics"
 
 
 class LinkerModule(pl.LightningModule):
@@ -28,6 +33,9 @@ class LinkerModule(pl.LightningModule):
     Args:
         network: a model, or one behind a text encoder.
         encoder_lr: learning rate of that encoder, where it is fine-tuned.
+        schedule: of both rates.
+        fused: let Adam update all weights in one operation; Lightning cannot clip gradients of
+            float16 before it.
     """
 
     def __init__(
@@ -37,12 +45,17 @@ class LinkerModule(pl.LightningModule):
         loss: LossConfig,
         lr: float,
         encoder_lr: float | None = None,
+        schedule: ScheduleConfig | None = None,
+        fused: bool = True,
     ) -> None:
         super().__init__()
         self.network = network
         self.loss = loss
         self.lr = lr
         self.encoder_lr = encoder_lr
+        self.schedule = schedule or ScheduleConfig()
+        self.fused = fused
+        self.rate = lr  # learning rate of the last update
         self.loss_sum = 0.0  # of the mentions of this epoch
         self.trained = 0  # mentions, this epoch
         self._ranks: list[Ranks] = []
@@ -52,15 +65,30 @@ class LinkerModule(pl.LightningModule):
         """The ranks of the mentions scored in the last pass, in their order."""
         return Ranks.concatenate(self._ranks)
 
-    def configure_optimizers(self) -> torch.optim.Optimizer:
-        """One Adam for the whole fit (the reference's optimiser; it restarts it, we do not)."""
+    def configure_optimizers(self) -> Any:
+        """One Adam for the whole fit (the reference's optimiser; it restarts it, we do not).
+
+        Raises:
+            ConfigError: the warm-up of the schedule is longer than the run.
+        """
+        adam = self._adam()
+        if not self.schedule.is_on:
+            return adam
+        updates = int(self.trainer.estimated_stepping_batches)
+        scheduler = scheduler_of(adam, self.schedule, updates)
+        return {"optimizer": adam, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+    def _adam(self) -> torch.optim.Adam:
         if not isinstance(self.network, OnlineNetwork):
-            return torch.optim.Adam(self.network.parameters(), lr=self.lr, fused=True)
+            return torch.optim.Adam(self.network.parameters(), lr=self.lr, fused=self.fused)
         groups: list[dict[str, Any]] = [{"params": list(self.network.network.parameters())}]
         learning = [weight for weight in self.network.text.parameters() if weight.requires_grad]
         if learning:
             groups.append({"params": learning, "lr": self.encoder_lr or self.lr})
-        return torch.optim.Adam(groups, lr=self.lr, fused=True)
+        return torch.optim.Adam(groups, lr=self.lr, fused=self.fused)
+
+    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
+        self.rate = float(optimizer.param_groups[0]["lr"])
 
     def transfer_batch_to_device(
         self, batch: Batch, device: torch.device, dataloader_idx: int
@@ -119,7 +147,8 @@ class LinkerModule(pl.LightningModule):
 
     def _rank(self, batch: Batch, batch_idx: int, loader: Any) -> Tensor:
         scores: Tensor = self.network(batch)
-        ranks = rank_gold(scores, batch.answer, retrieved=batch.retrieved)
+        with self.trainer.profiler.profile(METRICS):  # type: ignore[attr-defined]
+            ranks = rank_gold(scores, batch.answer, retrieved=batch.retrieved)
         if ranks.nan_golds:
             raise self._diverged("the model scores NaN", batch, batch_idx, loader)
         self._ranks.append(ranks)

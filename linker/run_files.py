@@ -57,6 +57,7 @@ class Summary(_Read):
     denominator: str
     store: StoreLine
     text: str = "stored"
+    stopped: str | None = None
     entities: Count = 0
     edges: list[str] = []
     options: dict[str, Plain | list[Plain]] = {}
