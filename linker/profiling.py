@@ -119,7 +119,7 @@ class Profile(pl.Callback):
         self.clock = Clock(device, trace)
         self.batches = batches
         self.costs: list[ReadCost] = []
-        self.validated = 0  # batches
+        self.validated = 0  # batches, while nothing was traced
         self.elapsed = 0.0
         self._began = 0.0
 
@@ -139,7 +139,7 @@ class Profile(pl.Callback):
         index: int,
         loader: int = 0,
     ) -> None:
-        self.validated += 1
+        self.validated += not self.trace.recording
 
     def on_train_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         self.elapsed = self.clock.now() - self._began
