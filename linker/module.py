@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import lightning.pytorch as pl
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.optim.lr_scheduler import LambdaLR
 
 from linker.batch import Batch
 from linker.config import LossConfig
-from linker.config_steps import ScheduleConfig
 from linker.data import BatchLoader
 from linker.diagnosis import TrainingDiverged, diagnosed
 from linker.losses import triplet_loss
 from linker.metrics import rank_gold
 from linker.online_network import OnlineNetwork
 from linker.ranks import Ranks, ScoreSink
-from linker.schedules import scheduler_of
 
 #: Key under which a checkpoint holds the running sums of the epoch that it was taken in.
 RUNNING = "running"
@@ -33,7 +33,7 @@ class LinkerModule(pl.LightningModule):
     Args:
         network: a model, or one behind a text encoder.
         encoder_lr: learning rate of that encoder, where it is fine-tuned.
-        schedule: of both rates.
+        factor: of both rates at an update, counted from 0; None = always 1.
         fused: let Adam update all weights in one operation; Lightning cannot clip gradients of
             float16 before it.
     """
@@ -45,7 +45,7 @@ class LinkerModule(pl.LightningModule):
         loss: LossConfig,
         lr: float,
         encoder_lr: float | None = None,
-        schedule: ScheduleConfig | None = None,
+        factor: Callable[[int], float] | None = None,
         fused: bool = True,
     ) -> None:
         super().__init__()
@@ -53,7 +53,7 @@ class LinkerModule(pl.LightningModule):
         self.loss = loss
         self.lr = lr
         self.encoder_lr = encoder_lr
-        self.schedule = schedule or ScheduleConfig()
+        self.factor = factor
         self.fused = fused
         self.rate = lr  # learning rate of the last update
         self.loss_sum = 0.0  # of the mentions of this epoch
@@ -66,16 +66,11 @@ class LinkerModule(pl.LightningModule):
         return Ranks.concatenate(self._ranks)
 
     def configure_optimizers(self) -> Any:
-        """One Adam for the whole fit (the reference's optimiser; it restarts it, we do not).
-
-        Raises:
-            ConfigError: the warm-up of the schedule is longer than the run.
-        """
+        """One Adam for the whole fit (the reference's optimiser; it restarts it, we do not)."""
         adam = self._adam()
-        if not self.schedule.is_on:
+        if self.factor is None:
             return adam
-        updates = int(self.trainer.estimated_stepping_batches)
-        scheduler = scheduler_of(adam, self.schedule, updates)
+        scheduler = LambdaLR(adam, self.factor)
         return {"optimizer": adam, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
     def _adam(self) -> torch.optim.Adam:

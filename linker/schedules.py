@@ -17,9 +17,6 @@ import math
 from collections.abc import Callable
 from typing import assert_never
 
-from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LambdaLR
-
 from featurestore.errors import ConfigError
 from linker.config import TrainConfig
 from linker.config_steps import ScheduleConfig
@@ -94,8 +91,3 @@ def factor_of(schedule: ScheduleConfig, updates: int) -> Callable[[int], float]:
         assert_never(schedule.kind)
 
     return factor
-
-
-def scheduler_of(optimiser: Optimizer, schedule: ScheduleConfig, updates: int) -> LambdaLR:
-    """Sets the rates of all groups of weights, each from its own full one; one step an update."""
-    return LambdaLR(optimiser, factor_of(schedule, updates))

@@ -116,7 +116,7 @@ class _Run:
         self.job = job
         self.folder = folder
         self.progress = progress
-        self.module: LinkerModule = job.module()
+        self.module: LinkerModule = job.module(to_train=True)
         self.memory = PeakMemory()
         self.averaging = averaging_of(job.config.ema, job.device)
         self.recorder = RecordEpochs(

@@ -11,11 +11,12 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch.optim.lr_scheduler import LambdaLR
 
 from featurestore.errors import ConfigError
 from linker.config_steps import ScheduleConfig, ScheduleKind
 from linker.config_text import read_config
-from linker.schedules import factor_of, scheduler_of, updates_of_run
+from linker.schedules import factor_of, updates_of_run
 from linker.train import train
 from tests.runs_for_tests import QUICK, QuickRun, read_csv
 
@@ -69,7 +70,7 @@ def test_a_scheduler_that_is_loaded_goes_on(kind: ScheduleKind) -> None:
         weights = [torch.nn.Parameter(torch.zeros(1)) for _ in range(2)]
         groups = [{"params": [weights[0]]}, {"params": [weights[1]], "lr": 1e-5}]
         adam = torch.optim.Adam(groups, lr=0.01)
-        scheduler = scheduler_of(adam, schedule, 9)
+        scheduler = LambdaLR(adam, factor_of(schedule, 9))
         if state is not None:
             adam.load_state_dict(state["adam"])
             scheduler.load_state_dict(state["scheduler"])
