@@ -183,6 +183,7 @@ def test_an_unknown_logger_lists_those_there_are(quick: QuickRun, tmp_path: Path
     assert raised.value.hint == "loggers: wandb, mlflow"
 
 
+@pytest.mark.filterwarnings("ignore")  # of packages below MLflow
 def test_mlflow_keeps_a_run_in_its_folder(
     quick: QuickRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -198,6 +199,7 @@ def test_mlflow_keeps_a_run_in_its_folder(
     assert found.data.metrics["test/mrr"] == summary["test"]["mrr"]
 
 
+@pytest.mark.filterwarnings("ignore")
 def test_wandb_keeps_a_run_in_its_folder(
     quick: QuickRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
