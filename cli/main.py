@@ -83,6 +83,8 @@ EXTRAS: dict[str, tuple[str, ...]] = {
     "encode": ("torch", "torchvision", "transformers", "PIL", "safetensors"),
     "export": ("pyarrow",),
     "web": ("starlette", "uvicorn"),
+    "wandb": ("wandb",),
+    "mlflow": ("mlflow",),
 }
 
 

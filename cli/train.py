@@ -14,6 +14,7 @@ from cli.models import model_option, show_models
 
 if TYPE_CHECKING:
     from linker.config import TrainConfig
+    from linker.loggers import LoggerName
 
 #: Flags of single keys of the configuration; ``None`` = not given, so that lower layers count.
 _KEYS = {
@@ -21,6 +22,10 @@ _KEYS = {
     "text": "text.source",
     "finetune": "text.finetune",
     "entity_text": "text.entity",
+    "schedule": "schedule.kind",
+    "warmup": "schedule.warmup",
+    "ema": "ema.decay",
+    "patience": "stopping.patience",
 }
 
 
@@ -62,6 +67,25 @@ _KEYS = {
 @click.option("--epochs", type=int, metavar="N", help="Passes over the training split.")
 @click.option("--batch-size", type=int, metavar="N", help="Mentions a batch.")
 @click.option("--lr", type=float, metavar="RATE", help="Learning rate of Adam.")
+@click.option(
+    "--schedule",
+    type=click.Choice(["constant", "cosine", "linear"]),
+    help="The learning rate over the run. Default: constant.",
+)
+@click.option(
+    "--warmup", type=float, metavar="N", help="Updates to warm up over, or a share of them below 1."
+)
+@click.option("--accumulate", type=int, metavar="N", help="Batches an update; see --print-config.")
+@click.option("--clip", type=float, metavar="NORM", help="Largest norm of an update's gradients.")
+@click.option(
+    "--ema",
+    type=float,
+    metavar="DECAY",
+    help="Validate and keep a moving average of the weights, e.g. 0.999.",
+)
+@click.option(
+    "--patience", type=int, metavar="N", help="Stop when N epochs brought no better figure."
+)
 @click.option("--seed", type=int, metavar="N", help="Of weights, order and dropout.")
 @click.option(
     "--seeds",
@@ -107,7 +131,18 @@ _KEYS = {
     help="Continue RUN from its last checkpoint; from the beginning, where it has none yet.",
 )
 @click.option("--overwrite", is_flag=True, help="Replace RUN if it is there.")
-@click.option("--profile", is_flag=True, help="Measure where the time of training goes.")
+@click.option(
+    "--profile",
+    is_flag=True,
+    help="Measure where the time goes: a table, and RUN/trace.json.gz of a few steps.",
+)
+@click.option(
+    "--logger",
+    "loggers",
+    multiple=True,
+    type=click.Choice(["wandb", "mlflow"]),
+    help="Send options and figures there as well; may be given twice.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
 def train(
     store: Path | None,
@@ -121,6 +156,7 @@ def train(
     resume: bool,
     overwrite: bool,
     profile: bool,
+    loggers: tuple[LoggerName, ...],
     as_json: bool,
     **flags: Any,
 ) -> None:
@@ -149,6 +185,8 @@ def train(
     $ drin-fs train --preset drin-wikimel --print-config > mine.yaml
     $ drin-fs train wikimel.h5 -o runs/drin --resume --epochs 30
     $ drin-fs train wikimel.h5 -o runs/bert --text online --finetune --batch-size 8
+    $ drin-fs train wikimel.h5 -o runs/cosine --schedule cosine --warmup 0.1 --clip 1 --ema 0.999
+    $ drin-fs train wikimel.h5 -o runs/patient --epochs 100 --patience 5 --logger wandb
     $ drin-fs train wikimel.h5 -o runs/once --epochs 1 --profile
     $ drin-fs train --model
 
@@ -186,7 +224,8 @@ def train(
         return
     assert store is not None
     from cli.progress import progress_on
-    from linker.report import profile_table, run_table
+    from linker.profile_table import profile_table
+    from linker.report import run_table
     from linker.train import train as run_training
 
     folder = run or Path("runs") / f"{store.stem}-{config.model.name}"
@@ -211,6 +250,7 @@ def train(
         resume=resume,
         overwrite=overwrite,
         profile=profile,
+        loggers=loggers,
         progress=progress_on(stderr()),
     )
     if as_json:
@@ -237,7 +277,7 @@ def _seeds(text: str | None, seed: int | None, settings: tuple[str, ...]) -> tup
 def _show_seeds(summaries: Mapping[Path, Any], *, as_json: bool) -> None:
     """The runs side by side, and where the time of each went, where that was measured."""
     from cli.grid import runs_table
-    from linker.report import profile_table
+    from linker.profile_table import profile_table
 
     if as_json:
         show_json(summaries)

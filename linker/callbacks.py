@@ -12,10 +12,11 @@ import torch
 
 from featurestore.machine import anonymous_memory
 from featurestore.progress import Progress, Stage
+from linker.averaging import AverageWeights, kept_network
 from linker.batch import Batch
 from linker.checkpoint import PLACE, Place, save_weights
 from linker.config import MetricsConfig
-from linker.module import LinkerModule
+from linker.module import METRICS, LinkerModule
 from linker.requests import Requests
 from linker.run_folder import RunFolder
 from linker.summary import figures, split_metrics
@@ -141,8 +142,10 @@ class RecordEpochs(pl.Callback):
         metrics: MetricsConfig,
         description: Mapping[str, Any],
         progress: Progress,
+        averaging: AverageWeights | None = None,
     ) -> None:
         self.folder = folder
+        self.averaging = averaging
         self.metrics = metrics
         self.description = description
         self.progress = progress
@@ -188,14 +191,16 @@ class RecordEpochs(pl.Callback):
 
     def on_train_epoch_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         assert isinstance(module, LinkerModule)
-        epoch = self._finished_epoch(trainer.current_epoch + 1, module)
+        with trainer.profiler.profile(METRICS):  # type: ignore[attr-defined]
+            epoch = self._finished_epoch(trainer.current_epoch + 1, module)
         self.history.append(epoch)
         self.finished.append(time.time())
         self.place = Place(epochs=len(self.history), batches=0)
         is_best = self.best is epoch
         if is_best:
             described = {**self.description, "epoch": epoch["epoch"]}
-            save_weights(module.network, self.folder.best_weights, description=described)
+            network = kept_network(module, self.averaging)
+            save_weights(network, self.folder.best_weights, description=described)
             trainer.save_checkpoint(self.folder.best)
         self.folder.write_metrics(self.history)
         self.save(trainer)
@@ -211,6 +216,7 @@ class RecordEpochs(pl.Callback):
             "seconds": round(seconds, 3),
             "valid_seconds": round(time.perf_counter() - self._trained, 3),
             "mentions_per_s": round(module.trained / seconds, 1),
+            "lr": module.rate,
         }
 
     def _line(self, epoch: Epoch, epochs: int | None, *, is_best: bool) -> str:
@@ -232,7 +238,8 @@ class RecordEpochs(pl.Callback):
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self.history = list(state_dict["history"])
+        # earlier versions did not record the rate
+        self.history = [{**epoch, "lr": epoch.get("lr")} for epoch in state_dict["history"]]
         self.finished = list(state_dict["finished"])
         self._seconds = float(state_dict["seconds"])
 
@@ -256,6 +263,7 @@ class SaveWithinEpochs(pl.Callback):
     """Writes ``last.ckpt`` within epochs, after so many minutes or training steps since the last one.
 
     Not after the last batch of an epoch: validation follows, and then :class:`RecordEpochs` saves.
+    Nor between the batches of one update, whose gradients no checkpoint holds: after the update.
     Stands behind it among the callbacks, so that it saves what that one has noted.
     """
 
@@ -278,7 +286,8 @@ class SaveWithinEpochs(pl.Callback):
         index: int,
     ) -> None:
         self._steps += 1
-        if self._is_due() and index + 1 < trainer.num_training_batches:
+        updated = (index + 1) % trainer.accumulate_grad_batches == 0
+        if self._is_due() and updated and index + 1 < trainer.num_training_batches:
             self.recorder.save(trainer)
             self._begin()
 

@@ -151,7 +151,8 @@ class CheckpointFiles(CheckpointIO):
             TrainingDiverged: a weight is not finite.
             WriteError: the disk is full or fails; what was at ``path`` is as it was.
         """
-        not_finite_weights(checkpoint["state_dict"], where=str(path))
+        for key in ("state_dict", "current_model_state"):  # the second with an average in the first
+            not_finite_weights(checkpoint.get(key, {}), where=str(path))
         with replacing(Path(path)) as temporary, temporary.open("wb") as file:
             written = _Digested(file)
             torch.save(checkpoint, written)  # type: ignore[arg-type]  # a file that is written to

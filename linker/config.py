@@ -10,9 +10,7 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal, Self, TypeAlias
 
 from pydantic import (
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     SerializeAsAny,
     field_validator,
@@ -20,6 +18,14 @@ from pydantic import (
     model_validator,
 )
 
+from linker.config_section import Section
+from linker.config_steps import (
+    ClipBy,
+    EmaConfig,
+    ScheduleConfig,
+    StoppingConfig,
+    check_stopping_metric,
+)
 from linker.data import Protocol
 from linker.fields import EntityPooling
 from linker.losses import MARGIN, Negatives
@@ -47,12 +53,6 @@ def as_tuple(value: Any) -> Any:
 def _as_text(value: Any) -> Any:
     """YAML reads 32 as a number."""
     return str(value) if isinstance(value, int) else value
-
-
-class Section(BaseModel):
-    """Immutable; an unknown key is an error."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class ModelChoice(Section):
@@ -240,6 +240,32 @@ class TrainConfig(Section):
     lr: float = Field(
         default=1e-3, gt=0, description="Learning rate of Adam. Default: the reference's."
     )
+    schedule: ScheduleConfig = Field(
+        default=ScheduleConfig(), description="The learning rate over the run."
+    )
+    accumulate: int = Field(
+        default=1,
+        ge=1,
+        description="Batches whose gradients are averaged for one update. Not the same as a larger "
+        "batch: under loss.negatives=batch a gold is compared with the scores of its own batch alone. "
+        "Default: the reference's.",
+    )
+    clip: float | None = Field(
+        default=None,
+        gt=0,
+        allow_inf_nan=False,
+        description="Largest gradient of an update, larger ones are cut down to it; null = as they "
+        "are. Default: the reference's.",
+    )
+    clip_by: ClipBy = Field(
+        default="norm",
+        description="What clip bounds: the Euclidean norm of all gradients together, or each value of "
+        "them. Default chosen here: the norm keeps the direction.",
+    )
+    ema: EmaConfig = Field(default=EmaConfig(), description="A moving average of the weights.")
+    stopping: StoppingConfig = Field(
+        default=StoppingConfig(), description="When the run ends before its last epoch."
+    )
     seed: int = Field(
         default=0,
         ge=0,
@@ -300,3 +326,8 @@ class TrainConfig(Section):
                 "evaluate RUN --protocol full-kb"
             )
         return protocol
+
+    @model_validator(mode="after")
+    def _stops_by_what_is_reported(self) -> Self:
+        check_stopping_metric(self.stopping, self.metrics.ks)
+        return self

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -88,19 +88,21 @@ def preset_notes(name: str, config: TrainConfig) -> dict[str, str]:
     values = config.model_dump(mode="json")
     if values["model"]["name"] != kept["model"]["name"]:
         kept["model"] = {}
-    sources = preset_sources(name)
+    of_preset, of_config = dict(_flat(kept)), dict(_flat(values))
     return {
         key: f"Preset: {source}."
-        for key, source in sources.items()
-        if _at(kept, key) is not None and _at(kept, key) == _at(values, key)
+        for key, source in preset_sources(name).items()
+        if (key, of_config.get(key)) in of_preset.items()
     }
 
 
-def _at(values: Mapping[str, Any], key: str) -> Any:
-    """The value at a key with dots; None where there is none."""
-    for part in key.split("."):
-        values = values.get(part) if isinstance(values, Mapping) else None  # type: ignore[assignment]
-    return values
+def _flat(values: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Key with dots, and value, of all that is no section."""
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            yield from ((f"{key}.{inner}", of_it) for inner, of_it in _flat(value))
+        else:
+            yield key, value
 
 
 def merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> Values:

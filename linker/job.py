@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +20,7 @@ from linker.module import HandOverScores, LinkerModule
 from linker.pointers import check_first
 from linker.ranks import Ranks, ScoreSink
 from linker.requests import Requests, sharing_candidates
+from linker.schedules import factor_of, updates_of_run
 from linker.trainer import interruptible, make_trainer
 
 if TYPE_CHECKING:
@@ -47,8 +48,16 @@ class Job:
         """Candidates of each mention that the model sees, without a gold slot."""
         return self.config.candidates or self.store.width("mentions/candidates")
 
-    def module(self) -> LinkerModule:
-        """The network with fresh weights, in its training step."""
+    def module(self, *, to_train: bool = False) -> LinkerModule:
+        """The network with fresh weights, in its training step.
+
+        Args:
+            to_train: with the learning rates of the configured run.
+
+        Raises:
+            UnknownId, DataError: ``to_train`` a store without training mentions.
+            ConfigError: the warm-up is longer than the run.
+        """
         model = self.match.build()
         network: nn.Module = model
         if self.online is not None:  # second, so that the model's first weights are those without
@@ -62,7 +71,14 @@ class Job:
             lr=self.config.lr,
             encoder_lr=self.config.text.lr,
             graphs_of=self.config.batch_size if graphs and not self.config.compile else None,
+            factor=self._rate_factor() if to_train and self.config.schedule.is_on else None,
+            fused=self.config.clip is None or self.config.precision != "16-mixed",
         )
+
+    def _rate_factor(self) -> Callable[[int], float]:
+        # Lightning's estimated_stepping_batches would start to read before a checkpoint says where
+        updates = updates_of_run(self.config, mentions=len(self.rows("train")))
+        return factor_of(self.config.schedule, updates)
 
     def encoder_identity(self) -> dict[str, Any]:
         """What the environment of a run says of its text encoder; nothing without one."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import lightning.pytorch as pl
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.optim.lr_scheduler import LambdaLR
 
 from linker.batch import Batch
 from linker.config import LossConfig
@@ -21,6 +23,9 @@ from linker.ranks import Ranks, ScoreSink
 
 #: Key under which a checkpoint holds the running sums of the epoch that it was taken in.
 RUNNING = "running"
+
+#: What a profiler knows the ranking of scores by, and the figures of ranks.
+METRICS = "metrics"
 
 
 class _Unread:
@@ -48,6 +53,9 @@ class LinkerModule(pl.LightningModule):
         network: a model, or one behind a text encoder.
         encoder_lr: learning rate of that encoder, where it is fine-tuned.
         graphs_of: mentions of the training batches that are scored by CUDA graphs; None = of none.
+        factor: of both rates at an update, counted from 0; None = always 1.
+        fused: let Adam update all weights in one operation; Lightning cannot clip gradients of
+            float16 before it.
     """
 
     def __init__(
@@ -58,6 +66,8 @@ class LinkerModule(pl.LightningModule):
         lr: float,
         encoder_lr: float | None = None,
         graphs_of: int | None = None,
+        factor: Callable[[int], float] | None = None,
+        fused: bool = True,
     ) -> None:
         super().__init__()
         self.network = network
@@ -65,6 +75,9 @@ class LinkerModule(pl.LightningModule):
         self.lr = lr
         self.encoder_lr = encoder_lr
         self.graphs_of = graphs_of
+        self.factor = factor
+        self.fused = fused
+        self.rate = lr  # learning rate of the last update
         self.loss_sum = 0.0  # of the mentions of this epoch
         self.trained = 0  # mentions, this epoch
         self._ranks: list[Ranks] = []
@@ -76,15 +89,25 @@ class LinkerModule(pl.LightningModule):
         """The ranks of the mentions scored in the last pass, in their order."""
         return Ranks.concatenate(self._ranks)
 
-    def configure_optimizers(self) -> torch.optim.Optimizer:
+    def configure_optimizers(self) -> Any:
         """One Adam for the whole fit (the reference's optimiser; it restarts it, we do not)."""
+        adam = self._adam()
+        if self.factor is None:
+            return adam
+        scheduler = LambdaLR(adam, self.factor)
+        return {"optimizer": adam, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+    def _adam(self) -> torch.optim.Adam:
         if not isinstance(self.network, OnlineNetwork):
-            return torch.optim.Adam(self.network.parameters(), lr=self.lr, fused=True)
+            return torch.optim.Adam(self.network.parameters(), lr=self.lr, fused=self.fused)
         groups: list[dict[str, Any]] = [{"params": list(self.network.network.parameters())}]
         learning = [weight for weight in self.network.text.parameters() if weight.requires_grad]
         if learning:
             groups.append({"params": learning, "lr": self.encoder_lr or self.lr})
-        return torch.optim.Adam(groups, lr=self.lr, fused=True)
+        return torch.optim.Adam(groups, lr=self.lr, fused=self.fused)
+
+    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
+        self.rate = float(optimizer.param_groups[0]["lr"])
 
     def transfer_batch_to_device(
         self, batch: Batch, device: torch.device, dataloader_idx: int
@@ -165,7 +188,8 @@ class LinkerModule(pl.LightningModule):
 
     def _rank(self, batch: Batch, batch_idx: int, loader: Any) -> Tensor:
         scores: Tensor = self.network(batch)
-        ranks = rank_gold(scores, batch.answer, retrieved=batch.retrieved)
+        with self.trainer.profiler.profile(METRICS):  # type: ignore[attr-defined]
+            ranks = rank_gold(scores, batch.answer, retrieved=batch.retrieved)
         if ranks.nan_golds:
             raise self._diverged("the model scores NaN", batch, batch_idx, loader)
         self._ranks.append(ranks)

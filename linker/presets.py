@@ -59,6 +59,11 @@ _TRAINING: Values = {
     "batch_size": 64,
     "order": "random",
     "lr": 1e-3,
+    "schedule": {"kind": "constant", "warmup": 0},
+    "accumulate": 1,
+    "clip": None,
+    "ema": {"decay": None},
+    "stopping": {"patience": None},  # the best of all epochs, by the validation split
     "precision": "32",
 }
 
@@ -100,6 +105,12 @@ _SOURCES: Mapping[str, str] = {
     "batch_size": _SCRIPT,
     "order": _SCRIPT,
     "lr": _SCRIPT,
+    "schedule.kind": _SCRIPT,
+    "schedule.warmup": _SCRIPT,
+    "accumulate": _SCRIPT,
+    "clip": _SCRIPT,
+    "ema.decay": _SCRIPT,
+    "stopping.patience": _SCRIPT,
     "precision": _SCRIPT,
     "entity_pooling": f"{_SCRIPT} for WikiMEL, BERT's pooled output in the release for WikiDiverse",
     "metrics.ks": f"{_TABLE}, and hits@50, which the script prints for WikiMEL",

@@ -34,7 +34,8 @@ def run_table(summary: Mapping[str, Any], splits: Sequence[str] = SPLITS) -> Tab
     seed = "" if summary["seed"] is None else f"; seed {summary['seed']}"
     first = summary.get("candidates")
     seen = "" if first is None else f", first {first} candidates"
-    caption = f"{model_label(summary)}{seen}; {_caption(summary)}{seed}"
+    stopped = f"; stopped {summary['stopped']}" if summary.get("stopped") else ""
+    caption = f"{model_label(summary)}{seen}; {_caption(summary)}{seed}{stopped}"
     figures = _table(["split", *names, "mentions"], caption=caption)
     for split in present:
         values = summary[split]
@@ -53,25 +54,6 @@ def models_table(models: Sequence[ModelLine]) -> Table:
     for model in models:
         flags = (model.learns, model.reads_texts, model.reads_pictures)
         grid.add_row(model.name, model.summary, *("yes" if flag else "–" for flag in flags))
-    return grid
-
-
-def profile_table(profile: Mapping[str, Any]) -> Table:
-    """Where the time of training went: a row a part of the steps, and what was read below it."""
-    read, seconds = profile["read"], profile["seconds"]
-    caption = (
-        f"{profile['batches']:,} batches read {read['distinct']:,} distinct entities for "
-        f"{read['slots']:,} mention–candidate pairs: {read['bytes'] / 1e6:,.1f} MB in "
-        f"{read['seconds']:.1f} s beside the steps, {100 * read['cached']:.0f} % of it from memory"
-    )
-    grid = Table(box=box.SIMPLE_HEAD, pad_edge=False, caption=caption, caption_justify="left")
-    grid.add_column("time of training")
-    for column in ("seconds", "%", "ms a batch"):
-        grid.add_column(column, justify="right", no_wrap=True)
-    whole = sum(seconds.values()) or 1.0
-    for part, spent in seconds.items():
-        share, each = 100 * spent / whole, 1000 * spent / max(profile["batches"], 1)
-        grid.add_row(part, f"{spent:.1f}", f"{share:.1f}", f"{each:.1f}")
     return grid
 
 

@@ -58,6 +58,7 @@ class Summary(_Read):
     store: StoreLine
     text: str = "stored"
     candidates: Annotated[int, Field(ge=1, lt=2**31)] | None = None
+    stopped: str | None = None
     entities: Count = 0
     edges: list[str] = []
     options: dict[str, Plain | list[Plain]] = {}

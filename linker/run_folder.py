@@ -7,7 +7,9 @@ RUN/
   environment.json       versions, device, threads, and which store
   metrics.csv            one line an epoch
   summary.json           the figures, and what one has to know to read them
-  profile.json           where the time of training went, with --profile
+  profile.json           where the time of the run went, with --profile
+  trace.json.gz          a few training steps in detail, with --profile
+  loggers.json           what --logger has sent where, for --resume
   ranks/{split}.csv      the rank of every mention's gold, by the best weights
   scores/{split}.npy     (n, K) float32 the scores that these are ranks of: retrieved candidates, in
                          the rows' order; none under protocol full-kb
@@ -15,6 +17,7 @@ RUN/
   checkpoints/last.ckpt  the newest state, of a finished epoch or within one, for --resume
   checkpoints/best.safetensors   the best weights alone
   tensorboard/           the figures of metrics.csv as events, where tensorboard is installed
+  wandb/, mlflow/        what --logger keeps here
   .lock                  who writes to it, while somebody does
 """
 
@@ -57,8 +60,9 @@ _MOST_LEVELS = 20
 #: All that a run writes; ``--overwrite`` removes these and nothing else, in this order: what can be
 #: continued goes first, and what says that there is a run goes last.
 _WRITTEN = (
-    *("checkpoints", "ranks", "scores", "tensorboard"),
-    *("metrics.csv", "summary.json", "profile.json", "environment.json"),
+    *("checkpoints", "ranks", "scores", "tensorboard", "wandb", "mlflow"),
+    *("metrics.csv", "summary.json", "profile.json", "trace.json.gz", "loggers.json"),
+    "environment.json",
     "config.yaml",
 )
 
@@ -73,6 +77,8 @@ class RunFolder:
         self.metrics = self.path / "metrics.csv"
         self.summary = self.path / "summary.json"
         self.profile = self.path / "profile.json"
+        self.trace = self.path / "trace.json.gz"
+        self.loggers = self.path / "loggers.json"
         self.best = self.path / "checkpoints" / "best.ckpt"
         self.best_weights = self.path / "checkpoints" / "best.safetensors"
         self.last = self.path / "checkpoints" / "last.ckpt"
@@ -192,6 +198,9 @@ class RunFolder:
 
     def write_profile(self, profile: Mapping[str, Any]) -> None:
         _write(self.profile, json.dumps(profile, indent=2) + "\n")
+
+    def write_loggers(self, states: Mapping[str, Any]) -> None:
+        _write(self.loggers, json.dumps(states, indent=2) + "\n")
 
     def write_metrics(self, history: Sequence[Mapping[str, Any]]) -> None:
         """One line an epoch; written anew each time, so that it never disagrees with ``last``."""

@@ -13,13 +13,14 @@ epoch, step), and a checkpoint holds weights, optimiser, random generators and r
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import featurestore
 from featurestore.errors import ConfigError, DrinFsError
 from featurestore.progress import Progress, Silent
+from linker.averaging import averaging_of
 from linker.baseline import check_learns
 from linker.callbacks import PeakMemory, RecordEpochs, ReportProgress, SaveWithinEpochs, StartEpoch
 from linker.checkpoint import Place, load_weights, read_place, refuse_checkpoint
@@ -28,19 +29,24 @@ from linker.config_text import read_config, to_yaml
 from linker.data import BatchLoader, golds_outside_table
 from linker.events import WriteEvents
 from linker.job import Job, prepare_job
+from linker.loggers import LoggerName, SendEpochs, check_loggers
 from linker.machine import environment
 from linker.module import LinkerModule
 from linker.profiling import Profile
 from linker.ranks import Ranks
 from linker.run_folder import RunFolder
+from linker.schedules import check_same_length, check_warm_up
 from linker.scoring import score_into
+from linker.stopping import StopEarly
 from linker.store_identity import check_same_store, store_identity
 from linker.summary import conditions, figures, split_metrics, store_line
+from linker.tracing import Trace
 from linker.trainer import interruptible, make_trainer, quiet_lightning, reproducible
 
 #: Keys in which a run may differ from its continuation: they do not change what an epoch learns.
 MAY_CHANGE = frozenset(
-    {"epochs", "device", "workers", "verify_reads", "checkpoint_minutes", "checkpoint_steps"}
+    {"epochs", "stopping", "device", "workers", "verify_reads"}
+    | {"checkpoint_minutes", "checkpoint_steps"}
 )
 
 
@@ -52,6 +58,7 @@ def train(
     resume: bool = False,
     overwrite: bool = False,
     profile: bool = False,
+    loggers: Sequence[LoggerName] = (),
     progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Train, or continue training, and return what ``RUN/summary.json`` then holds.
@@ -60,14 +67,16 @@ def train(
         store: path of the store.
         run: the run folder; new or empty, unless ``resume`` or ``overwrite``.
         resume: continue from the last checkpoint, within an epoch or after one; only ``MAY_CHANGE``
-            keys may differ. Where none was written yet, start from the beginning and say so.
+            keys may differ, and the epochs only where the learning rate does not depend on them.
+            Where none was written yet, start from the beginning and say so.
         overwrite: replace a run that is there.
         profile: also measure where the time goes; written to ``RUN/profile.json``, and returned
-            beside the summary as ``profile``.
+            beside the summary as ``profile``. A few steps in detail: ``RUN/trace.json.gz``.
+        loggers: also send options and figures to these, see ``linker.loggers``.
 
     Raises:
         ConfigError: options that cannot work, a model with nothing to train, a folder that is not
-            empty, or a resumed run whose configuration is another.
+            empty, a resumed run whose configuration is another, or a logger that is not installed.
         FieldMissing: the store lacks a field that the model reads.
         DataError: the store has no mentions to train on, or is not the one of the resumed run.
         RunError: the checkpoint to continue from is damaged, or of another network.
@@ -75,14 +84,17 @@ def train(
         TrainingDiverged: a loss, score or weight is not finite; names the batch and the field at
             fault. What was saved before is kept.
         WriteError: the disk is full or fails; what was saved before is kept.
+        LoggerFailed: a logger does not start.
     """
     progress = progress or Silent()
+    check_loggers(loggers)
     check_learns(config.model.name, store)
     folder = RunFolder(run)
     with featurestore.open(store, verify_reads=config.verify_reads) as opened:
         job = prepare_job(opened, config)
         for split in ("train", "valid"):
             job.rows(split)
+        check_warm_up(config, mentions=len(job.rows("train")))
         with folder.locked(progress=progress):
             place = _place_to_continue(job, folder, progress) if resume else None
             if place is None:
@@ -92,22 +104,34 @@ def train(
             folder.write_environment(environment(job.device, opened) | job.encoder_identity())
             _say_what_is_off(job, progress)
             with reproducible(config.seed, job.device), quiet_lightning():
-                return _Run(job, folder, progress).complete(place, profiled=profile)
+                return _Run(job, folder, progress, loggers).complete(place, profiled=profile)
 
 
 class _Run:
     """One training run, from the first epoch to the summary."""
 
-    def __init__(self, job: Job, folder: RunFolder, progress: Progress) -> None:
+    def __init__(
+        self, job: Job, folder: RunFolder, progress: Progress, loggers: Sequence[LoggerName]
+    ) -> None:
         self.job = job
         self.folder = folder
         self.progress = progress
-        self.module: LinkerModule = job.module()
+        self.module: LinkerModule = job.module(to_train=True)
         self.memory = PeakMemory()
+        self.averaging = averaging_of(job.config.ema, job.device)
         self.recorder = RecordEpochs(
             folder=folder,
             metrics=job.config.metrics,
             description=conditions(job.config, job.match),
+            progress=progress,
+            averaging=self.averaging,
+        )
+        self.stopping = StopEarly(self.recorder, job.config)
+        self.sender = SendEpochs(
+            loggers,
+            folder=folder,
+            recorder=self.recorder,
+            options=job.config.model_dump(mode="json"),
             progress=progress,
         )
 
@@ -118,25 +142,37 @@ class _Run:
             place: where ``last.ckpt`` continues; None = from the beginning.
         """
         batches = self.job.loader("train", shuffled=True)
-        profile = Profile(batches, self.job.device) if profiled else None
+        trace = Trace(self.folder.trace, self.job.device)
+        profile = Profile(batches, self.job.device, trace) if profiled else None
         try:
-            self._fit(batches, profile, place)
-        except KeyboardInterrupt:
-            self.progress.note(self._where_it_stopped())
-            raise
-        load_weights(self.module.network, self.folder.best_weights)
-        scored = {
-            split: score_into(self.folder, self.job, self.module, split)
-            for split in ("valid", "test")
-            if self._has(split)
-        }
-        summary = self._summary(scored)
+            summary = self._fit_and_score(batches, profile, place)
+            self.sender.finish(summary)
+        finally:
+            self.sender.close("failed")
         self.folder.write_summary(summary)
         if profile is None:
             return summary
         measured = profile.as_json()
         self.folder.write_profile(measured)
         return {**summary, "profile": measured}
+
+    def _fit_and_score(
+        self, batches: BatchLoader, profile: Profile | None, place: Place | None
+    ) -> dict[str, Any]:
+        try:
+            self._fit(batches, profile, place)
+        except KeyboardInterrupt:
+            self.progress.note(self._where_it_stopped())
+            raise
+        if self.stopping.reason:
+            self.progress.note(f"stopped {self.stopping.reason}")
+        load_weights(self.module.network, self.folder.best_weights)
+        scored = {
+            split: score_into(self.folder, self.job, self.module, split)
+            for split in ("valid", "test")
+            if self._has(split)
+        }
+        return self._summary(scored)
 
     def _fit(self, batches: BatchLoader, profile: Profile | None, place: Place | None) -> None:
         job, config = self.job, self.job.config
@@ -145,18 +181,25 @@ class _Run:
                 device=job.device,
                 precision=config.precision,
                 epochs=config.epochs,
+                accumulate=config.accumulate,
+                clip=config.clip,
+                clip_by=config.clip_by,
+                profiler=None if profile is None else profile.clock,
                 callbacks=[
                     StartEpoch(seed=config.seed, requests=batches.requests),
                     ReportProgress(stage),
                     self.memory,
+                    *([] if self.averaging is None else [self.averaging]),
                     self.recorder,
+                    self.stopping,
                     SaveWithinEpochs(
                         self.recorder,
                         minutes=config.checkpoint_minutes,
                         steps=config.checkpoint_steps,
                     ),
                     WriteEvents(folder=self.folder.tensorboard, recorder=self.recorder),
-                    *([] if profile is None else [profile]),
+                    self.sender,
+                    *([] if profile is None else [profile.trace, profile]),
                 ],
             )
             self.module.train()
@@ -211,6 +254,7 @@ class _Run:
             **splits,
             "epochs": len(history),
             "best_epoch": self.recorder.best["epoch"],
+            "stopped": self.stopping.reason,
             "parameters": sum(p.numel() for p in self.module.parameters() if p.requires_grad),
             "train_seconds_per_epoch": round(sum(e["seconds"] for e in history) / len(history), 3),
             "peak_rss_anon_mb": None if peak is None else round(peak / 1e6, 1),
@@ -274,6 +318,7 @@ def _check_same_run(job: Job, folder: RunFolder) -> None:
             where=str(folder.config),
             hint=f"leave them out; --resume may change only {', '.join(sorted(MAY_CHANGE))}",
         )
+    check_same_length(job.config, epochs=old["epochs"])
 
 
 def _say_what_is_off(job: Job, progress: Progress) -> None:

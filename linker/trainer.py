@@ -12,11 +12,13 @@ from contextlib import contextmanager
 import lightning.pytorch as pl
 import torch
 from lightning.pytorch.plugins.environments import LightningEnvironment
+from lightning.pytorch.profilers import Profiler
 from lightning.pytorch.utilities.seed import isolate_rng
 from torch.utils import deterministic
 
 from linker.checkpoint import CheckpointFiles
 from linker.config import Precision
+from linker.config_steps import ClipBy
 
 
 def make_trainer(
@@ -24,7 +26,11 @@ def make_trainer(
     device: torch.device,
     precision: Precision,
     epochs: int = 1,
+    accumulate: int = 1,
+    clip: float | None = None,
+    clip_by: ClipBy = "norm",
     callbacks: Sequence[pl.Callback] = (),
+    profiler: Profiler | None = None,
 ) -> pl.Trainer:
     """A trainer that logs, saves and prints nothing by itself: the callbacks do."""
     return pl.Trainer(
@@ -32,7 +38,11 @@ def make_trainer(
         devices=1,
         precision=precision,
         max_epochs=epochs,
+        accumulate_grad_batches=accumulate,
+        gradient_clip_val=clip,
+        gradient_clip_algorithm=clip_by,
         callbacks=list(callbacks),
+        profiler=profiler,
         plugins=[
             LightningEnvironment(),  # no look-out for clusters: we never start processes
             CheckpointFiles(),

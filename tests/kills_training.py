@@ -1,13 +1,14 @@
 """Kills training runs at random moments, resumes them, and compares all figures with an unbroken run.
 
-    python -m tests.kills_training --kills 50 [--seed 0]
+    python -m tests.kills_training --kills 50 [--seed 0] [--everything]
 
 Exit status: 0 = every resumed run has the very figures of the unbroken one, 1 = one has not.
 
 Torch is imported once, and each run is a fork of this process, which itself computes nothing. A kill is
 uniform over the duration of a run: before its folder is there, within epochs, while a checkpoint is
 written, between epochs, while the best weights are scored. Every third run is killed a second time
-while it resumes, and every fifth one reads its batches in another process.
+while it resumes, and every fifth one reads its batches in another process. ``--everything``: with a
+schedule, accumulation, clipping, a moving average and early stopping.
 """
 
 from __future__ import annotations
@@ -47,6 +48,11 @@ _TRAIN = (
     f"--model drin --epochs {EPOCHS} --batch-size 14 --lr 0.003 --device cpu --seed 3 --set "
     "model.mention_text=transformer --set model.transformer_layers=1 "
     "--set model.transformer_heads=2 --set model.transformer_feedforward=16"
+)
+
+_EVERYTHING = (
+    "--schedule cosine --warmup 5 --accumulate 3 --clip 0.1 --ema 0.9 --patience 2 "
+    "--set stopping.min_delta=0.01"
 )
 
 #: Training steps between checkpoints within an epoch.
@@ -141,8 +147,9 @@ def where_killed(run: Path) -> str:
 class Kills:
     """Runs on one store, compared with an unbroken run that saved after epochs alone."""
 
-    def __init__(self, folder: Path, *, seed: int) -> None:
+    def __init__(self, folder: Path, *, seed: int, everything: bool) -> None:
         self.folder = folder
+        self.options = [*_TRAIN.split(), *(_EVERYTHING.split() if everything else [])]
         self.random = random.Random(seed)
         self.log = folder / "log"
         arrays, self.store = folder / "arrays", folder / "store.h5"
@@ -183,7 +190,7 @@ class Kills:
         return seconds
 
     def train(self, run: Path, *options: str) -> list[str]:
-        return ["train", str(self.store), "-o", str(run), "--json", *_TRAIN.split(), *options]
+        return ["train", str(self.store), "-o", str(run), "--json", *self.options, *options]
 
     def compare(self, run: Path) -> None:
         """Compare a finished run with the unbroken one.
@@ -223,7 +230,9 @@ def saving(steps: int) -> list[str]:
     return ["--set", f"checkpoint_steps={steps}"]
 
 
-def run_kills(kills: int, *, seed: int, say: Callable[[str], None] = print) -> None:
+def run_kills(
+    kills: int, *, seed: int, everything: bool = False, say: Callable[[str], None] = print
+) -> None:
     """Kill so many runs, a second kill of a run not counted.
 
     Raises:
@@ -231,7 +240,7 @@ def run_kills(kills: int, *, seed: int, say: Callable[[str], None] = print) -> N
     """
     started = time.monotonic()
     with TemporaryDirectory() as folder:
-        runs = Kills(Path(folder), seed=seed)
+        runs = Kills(Path(folder), seed=seed, everything=everything)
         places: Counter[str] = Counter()
         done = attempt = again = 0
         while done < kills:
@@ -252,8 +261,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.kills_training")
     parser.add_argument("--kills", type=int, default=50)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--everything", action="store_true")
     options = parser.parse_args()
-    run_kills(options.kills, seed=options.seed)
+    run_kills(options.kills, seed=options.seed, everything=options.everything)
 
 
 if __name__ == "__main__":

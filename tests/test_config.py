@@ -160,6 +160,31 @@ def test_the_selected_figure_must_be_reported() -> None:
     )
 
 
+def test_the_figure_that_stops_a_run_must_be_reported() -> None:
+    assert "stopping.metric is hits@3, but metrics.ks holds only 1, 5, 10, 20" in refused(
+        {"stopping": {"metric": "hits@3"}}
+    )
+    assert read_config({"stopping": {"metric": "hits@20"}}).stopping.metric == "hits@20"
+
+
+@pytest.mark.parametrize(
+    ("values", "what"),
+    [
+        ({"schedule": {"warmup": 1.5}}, "schedule.warmup is 1.5: give a whole number of updates"),
+        ({"schedule": {"warmup": -1}}, "change it with --warmup"),
+        ({"schedule": {"kind": "step"}}, "change it with --schedule"),
+        ({"accumulate": 0}, "change it with --accumulate"),
+        ({"clip": 0}, "change it with --clip"),
+        ({"ema": {"decay": 1}}, "change it with --ema"),
+        ({"stopping": {"patience": 0}}, "change it with --patience"),
+    ],
+)
+def test_options_of_the_updates_that_cannot_work_are_refused(
+    values: dict[str, Any], what: str
+) -> None:
+    assert what in refused(values)
+
+
 def test_an_unknown_model_or_preset_lists_the_choices() -> None:
     assert "the models are bert, candidates, clip, drin" in refused({"model": {"name": "drim"}})
     with pytest.raises(ConfigError, match="no preset 'mine'") as raised:
@@ -238,7 +263,9 @@ def test_a_preset_is_a_whole_configuration_of_the_paper_protocol(name: str) -> N
     machine = {"seed", "device", "workers", "verify_reads", "compile"}
     machine |= {"checkpoint_minutes", "checkpoint_steps", "cuda_graphs"}
     of_online = {f"text.{key}" for key in TextSection.model_fields if key != "source"}
-    not_theirs = {"model", "order_block", "candidates"}  # they see the whole list
+    of_what_is_off = {"order_block", "schedule.final", "clip_by", "ema.ramp"}
+    of_what_is_off |= {"stopping.min_delta", "stopping.metric"}
+    not_theirs = of_what_is_off | {"model", "candidates"}  # they see the whole list
     assert set(known_keys(TrainConfig)) - machine - of_online - not_theirs == {
         key for key in flat(preset(name)) if not key.startswith("model.")
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -35,6 +36,20 @@ CONFIG: dict[str, Any] = {
     },
     **QUICK,
     "epochs": 3,
+}
+
+#: All that has a state of its own between updates, at once; 3 updates an epoch, the last of 1 batch
+#: of 16 (the batches are of 20), and an end before the last epoch.
+EVERYTHING: dict[str, Any] = {
+    **CONFIG,
+    "epochs": 6,
+    "batch_size": 20,
+    "lr": 0.05,
+    "schedule": {"kind": "cosine", "warmup": 2, "final": 0.1},
+    "accumulate": 2,
+    "clip": 0.05,
+    "ema": {"decay": 0.9},
+    "stopping": {"patience": 2, "metric": "mrr"},
 }
 
 #: Mentions trained and validated in an epoch.
@@ -99,6 +114,94 @@ def test_a_run_that_is_stopped_anywhere_resumes_to_the_same_figures(
     epochs, batches = place or (0, 0)
     assert progress.done == progress.total == (3 - epochs) * EPOCH - 16 * batches
     assert_same_run(run, whole)
+
+
+@pytest.fixture(scope="module")
+def everything(quick: QuickRun, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An unbroken run of ``EVERYTHING``; it ends early, and not with its best epoch."""
+    run = tmp_path_factory.mktemp("everything") / "run"
+    train(quick.store, read_config(EVERYTHING), run=run)
+    summary = RunFolder(run).read_summary()
+    assert summary["best_epoch"] < summary["epochs"] == 3
+    return run
+
+
+@pytest.mark.parametrize(
+    ("after", "place"),
+    [
+        (21, None),  # between the batches of the first update
+        (60, Place(0, 2)),  # warming up
+        (EPOCH + 61, Place(1, 2)),  # within an update: back to the one before
+        (EPOCH + 81, Place(1, 4)),
+        (EPOCH + 110, Place(1, 4)),  # in validation, with the average in the place of the weights
+        (2 * EPOCH + 50, Place(2, 2)),
+    ],
+)
+def test_a_run_with_every_state_there_is_resumes_to_the_same_figures(
+    quick: QuickRun, everything: Path, tmp_path: Path, after: int, place: Place | None
+) -> None:
+    run, config = tmp_path / "run", {**EVERYTHING, "checkpoint_steps": 1}
+    stopped(quick.store, config, run=run, after=after)
+    last = run / "checkpoints/last.ckpt"
+    assert (read_place(last) if last.exists() else None) == place
+    train(quick.store, read_config(config), run=run, resume=True)
+    assert_same_run(run, everything)
+    for name in ("last", "best"):
+        states = [
+            torch.load(folder / f"checkpoints/{name}.ckpt", weights_only=True)
+            for folder in (run, everything)
+        ]
+        for key in ("state_dict", "current_model_state"):
+            assert all(
+                torch.equal(value, states[1][key][name]) for name, value in states[0][key].items()
+            )
+        assert states[0]["lr_schedulers"] == states[1]["lr_schedulers"]
+
+
+def test_a_run_that_stopped_early_does_not_go_on_when_it_is_resumed(
+    quick: QuickRun, everything: Path, tmp_path: Path
+) -> None:
+    run = Path(shutil.copytree(everything, tmp_path / "run"))
+    (run / "summary.json").unlink()  # killed while it scored
+    progress = Recording()
+    train(quick.store, read_config(EVERYTHING), run=run, resume=True, progress=progress)
+    assert_same_run(run, everything)
+    assert progress.done == 0
+
+
+def test_a_run_that_stopped_early_goes_on_with_more_patience(
+    quick: QuickRun, everything: Path, tmp_path: Path
+) -> None:
+    patient = {**EVERYTHING, "stopping": {"patience": None}}
+    train(quick.store, read_config(patient), run=tmp_path / "whole")
+    run = Path(shutil.copytree(everything, tmp_path / "run"))
+    train(quick.store, read_config(patient), run=run, resume=True)
+    assert_same_run(run, tmp_path / "whole")
+
+
+@pytest.mark.parametrize(
+    ("schedule", "allowed"),
+    [
+        ({"kind": "constant"}, True),
+        ({"kind": "constant", "warmup": 3}, True),
+        ({"kind": "constant", "warmup": 0.5}, False),
+        ({"kind": "linear"}, False),
+    ],
+)
+def test_only_a_run_whose_rate_does_not_depend_on_its_length_is_made_longer(
+    quick: QuickRun, tmp_path: Path, schedule: dict[str, Any], allowed: bool
+) -> None:
+    config = {**QUICK, "model": {"name": "text"}, "schedule": schedule}
+    train(quick.store, read_config({**config, "epochs": 1}), run=tmp_path / "run")
+    longer = read_config({**config, "epochs": 2})
+    if allowed:
+        train(quick.store, longer, run=tmp_path / "run", resume=True)
+        train(quick.store, longer, run=tmp_path / "whole")
+        assert_same_run(tmp_path / "run", tmp_path / "whole")
+    else:
+        with pytest.raises(ConfigError, match="a schedule over its 1 epochs: with 2") as raised:
+            train(quick.store, longer, run=tmp_path / "run", resume=True)
+        assert "continue with --epochs 1, or train a new run" in raised.value.hint
 
 
 def test_a_run_can_be_stopped_again_and_again(quick: QuickRun, whole: Path, tmp_path: Path) -> None:
@@ -211,10 +314,11 @@ def test_a_replaced_run_cannot_be_continued_by_mistake(
     assert figures_of(run / "metrics.csv") == figures_of(quick.folder / "metrics.csv")[:1]
 
 
-def test_runs_that_are_killed_resume_to_the_same_figures() -> None:
+@pytest.mark.parametrize("options", [[], ["--everything"]])
+def test_runs_that_are_killed_resume_to_the_same_figures(options: list[str]) -> None:
     """The short form of ``python -m tests.kills_training --kills 50``."""
     done = subprocess.run(
-        [sys.executable, "-m", "tests.kills_training", "--kills", "3"],
+        [sys.executable, "-m", "tests.kills_training", "--kills", "3", *options],
         capture_output=True, text=True, timeout=300, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
