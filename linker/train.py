@@ -13,9 +13,11 @@ epoch, step), and a checkpoint holds weights, optimiser, random generators and r
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
+
+import lightning.pytorch as pl
 
 import featurestore
 from featurestore.errors import ConfigError, DrinFsError
@@ -26,9 +28,11 @@ from linker.checkpoint import Place, load_weights, read_place, refuse_checkpoint
 from linker.config import TrainConfig
 from linker.config_text import read_config, to_yaml
 from linker.data import BatchLoader, golds_outside_table
+from linker.environment_diff import environment_notes, with_history
 from linker.events import WriteEvents
 from linker.job import Job, prepare_job
 from linker.machine import environment
+from linker.model_card import write_card
 from linker.module import LinkerModule
 from linker.profiling import Profile
 from linker.ranks import Ranks
@@ -52,6 +56,8 @@ def train(
     resume: bool = False,
     overwrite: bool = False,
     profile: bool = False,
+    score: Sequence[str] = ("valid", "test"),
+    callbacks: Sequence[pl.Callback] = (),
     progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Train, or continue training, and return what ``RUN/summary.json`` then holds.
@@ -64,6 +70,8 @@ def train(
         overwrite: replace a run that is there.
         profile: also measure where the time goes; written to ``RUN/profile.json``, and returned
             beside the summary as ``profile``.
+        score: splits that the best weights are scored on; a search leaves the test split out.
+        callbacks: called after ours, so that ``RecordEpochs.history`` has the epoch that ended.
 
     Raises:
         ConfigError: options that cannot work, a model with nothing to train, a folder that is not
@@ -89,17 +97,28 @@ def train(
                 folder.start(overwrite=overwrite or (resume and folder.config.is_file()))
             folder.remove_unfinished()
             folder.write_config(to_yaml(job.config))  # first: it says that there is a run
-            folder.write_environment(environment(job.device, opened) | job.encoder_identity())
+            folder.write_environment(_environment(job, folder, place, progress))
             _say_what_is_off(job, progress)
             with reproducible(config.seed, job.device), quiet_lightning():
-                return _Run(job, folder, progress).complete(place, profiled=profile)
+                run = _Run(job, folder, progress, score=score, callbacks=callbacks)
+                return run.complete(place, profiled=profile)
 
 
 class _Run:
     """One training run, from the first epoch to the summary."""
 
-    def __init__(self, job: Job, folder: RunFolder, progress: Progress) -> None:
+    def __init__(
+        self,
+        job: Job,
+        folder: RunFolder,
+        progress: Progress,
+        *,
+        score: Sequence[str],
+        callbacks: Sequence[pl.Callback],
+    ) -> None:
         self.job = job
+        self.score = score
+        self.callbacks = callbacks
         self.folder = folder
         self.progress = progress
         self.module: LinkerModule = job.module()
@@ -127,11 +146,12 @@ class _Run:
         load_weights(self.module.network, self.folder.best_weights)
         scored = {
             split: score_into(self.folder, self.job, self.module, split)
-            for split in ("valid", "test")
+            for split in self.score
             if self._has(split)
         }
         summary = self._summary(scored)
         self.folder.write_summary(summary)
+        write_card(self.folder, self.job.store, progress=self.progress)
         if profile is None:
             return summary
         measured = profile.as_json()
@@ -157,6 +177,7 @@ class _Run:
                     ),
                     WriteEvents(folder=self.folder.tensorboard, recorder=self.recorder),
                     *([] if profile is None else [profile]),
+                    *self.callbacks,
                 ],
             )
             self.module.train()
@@ -274,6 +295,19 @@ def _check_same_run(job: Job, folder: RunFolder) -> None:
             where=str(folder.config),
             hint=f"leave them out; --resume may change only {', '.join(sorted(MAY_CHANGE))}",
         )
+
+
+def _environment(
+    job: Job, folder: RunFolder, place: Place | None, progress: Progress
+) -> dict[str, Any]:
+    """What is recorded of this machine; a run that is continued says what is not as it was."""
+    now = environment(job.device, job.store) | job.encoder_identity()
+    if place is None:
+        return now
+    recorded = folder.read_environment()
+    for note in environment_notes(recorded, now):
+        progress.note(note)
+    return with_history(recorded, now, after=str(place))
 
 
 def _say_what_is_off(job: Job, progress: Progress) -> None:
