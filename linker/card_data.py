@@ -10,12 +10,13 @@ from featurestore import Store
 from featurestore.summary import picture_counts
 from linker.config import TrainConfig
 from linker.markdown import bullets, code, escaped, table
+from linker.models import model_class
 
 #: Characters of a revision that are shown (chosen here: what the hub shows of one).
 _REVISION = 12
 
 
-def data_section(store: Store, config: TrainConfig, summary: Mapping[str, Any]) -> str:
+def data_section(store: Store, config: TrainConfig) -> str:
     """Store, dataset, counts, candidates, encoders and pictures, as Markdown."""
     splits = ", ".join(
         f"{escaped(name)} {len(rows):,}" for name, rows in store.mentions.splits.items()
@@ -27,7 +28,8 @@ def data_section(store: Store, config: TrainConfig, summary: Mapping[str, Any]) 
         f"{store.width('mentions/candidates'):,} candidates a mention",
         *_picture_lines(store),
     ]
-    if config.text.source == "stored":
+    reads = model_class(config.model.name)[0].requires(config.model.options)
+    if config.text.source == "stored" and "entity_text" in reads:
         lines.append(f"vector of an entity's text: {escaped(config.entity_pooling)}")
     rows = _encoder_rows(store.provenance)
     encoders = (

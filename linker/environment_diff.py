@@ -9,7 +9,7 @@ Nothing here is an error: a run may be continued, scored or run again anywhere. 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -89,30 +89,37 @@ def environment_notes(
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Resumed:
+    """A run was continued: ``after`` what, and what had ``changed``, in words."""
+
+    after: str
+    changed: tuple[str, ...]
+
+
 def with_history(
     recorded: Mapping[str, Any], now: Mapping[str, Any], *, after: str
 ) -> dict[str, Any]:
     """The environment of a run that is continued: ``now``, and what it went through before.
 
-    ``resumed`` holds one entry a continuation: ``after`` what, and what changed then. So a run that
-    moved from one machine to another says so, and is not taken for one that can be run again exactly.
+    ``resumed`` holds one entry a continuation, so that a run that moved from one machine to another
+    says so, and is not taken for one that can be run again exactly.
     """
-    changed = {
-        each.name: [each.recorded, each.now] for each in environment_differences(recorded, now)
-    }
-    return {**now, "resumed": [*resumed(recorded), {"after": after, "changed": changed}]}
+    changed = [str(each) for each in environment_differences(recorded, now)]
+    history = [{"after": each.after, "changed": each.changed} for each in resumed(recorded)]
+    return {**now, "resumed": [*history, {"after": after, "changed": changed}]}
 
 
-def resumed(environment: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The continuations of a run, as :func:`with_history` recorded them."""
-    entries = environment.get("resumed", [])
-    return list(_well_formed(entries)) if isinstance(entries, list) else []
-
-
-def _well_formed(entries: Iterable[Any]) -> Iterator[dict[str, Any]]:
-    for entry in entries:
-        if isinstance(entry, Mapping) and isinstance(entry.get("changed"), Mapping):
-            yield {"after": str(entry.get("after", "")), "changed": dict(entry["changed"])}
+def resumed(environment: Mapping[str, Any]) -> tuple[Resumed, ...]:
+    """The continuations of a run, as :func:`with_history` recorded them; malformed ones are left out."""
+    entries = environment.get("resumed")
+    return tuple(
+        Resumed(_shown(entry["after"]), tuple(map(_shown, entry["changed"])))
+        for entry in (entries if isinstance(entries, list) else ())
+        if isinstance(entry, Mapping)
+        and isinstance(entry.get("after"), str)
+        and isinstance(entry.get("changed"), list)
+    )
 
 
 def _at(values: Mapping[str, Any], key: str) -> object:

@@ -9,7 +9,6 @@ and of splits come from anywhere: they are escaped. No path but the last part of
 from __future__ import annotations
 
 import os
-import re
 import shlex
 from collections.abc import Mapping
 from typing import Any
@@ -19,27 +18,15 @@ import yaml
 from featurestore import Store
 from featurestore.progress import Progress
 from linker.card_data import data_section
+from linker.card_figures import SPLITS, figures_of, figures_section, heading, limits_section
 from linker.citations import citation
 from linker.config import TrainConfig
+from linker.config_diff import config_differences
 from linker.config_text import read_config
 from linker.environment_diff import resumed
 from linker.markdown import block, bullets, code, escaped, plain, table
 from linker.models import model_class
 from linker.run_folder import CARD_MARK, RunFolder
-
-#: Splits that a card has figures of, in its order.
-_SPLITS = ("valid", "test")
-
-#: What the protocols and denominators mean, in a sentence.
-_PROTOCOLS: Mapping[str, str] = {
-    "strict": "the model sees the retrieved candidates only, as a real linker does",
-    "paper": "the gold entity is one more candidate of the forward pass, as in the published figures",
-    "full-kb": "all entities of the store are ranked",
-}
-_DENOMINATORS: Mapping[str, str] = {
-    "all": "all mentions; a gold that was not retrieved counts as an error",
-    "retrieved": "the mentions whose gold was retrieved",
-}
 
 
 def write_card(folder: RunFolder, store: Store, *, progress: Progress) -> None:
@@ -74,11 +61,11 @@ def model_card(folder: RunFolder, store: Store) -> str:
         f"{model_class(model)[0].summary} Multimodal entity linking: a mention in a sentence with a "
         "picture is linked to one of its candidate entities.",
         _model_section(config, summary),
-        data_section(store, config, summary),
+        data_section(store, config),
         _training_section(config, summary, environment),
-        _figures_section(store, summary),
+        figures_section(store, summary),
         _use_section(folder, store, config, summary),
-        _limits_section(summary),
+        limits_section(summary),
         _citation_section(model),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
@@ -96,12 +83,12 @@ def _front_matter(summary: Mapping[str, Any], *, dataset: str, fingerprint: str)
                 "revision": fingerprint,
             },
             "metrics": [
-                {"type": name, "name": _heading(name), "value": round(value, 6)}
-                for name, value in _figures(summary, split).items()
+                {"type": name, "name": heading(name), "value": round(value, 6)}
+                for name, value in figures_of(summary, split).items()
                 if name != "mean_rank"
             ],
         }
-        for split in _SPLITS
+        for split in SPLITS
         if summary.get(split)
     ]
     model = str(summary["model"])
@@ -143,66 +130,28 @@ def _training_section(
         ", ".join(f"{escaped(name)} {escaped(value)}" for name, value in libraries.items()),
     ]
     for entry in resumed(environment):
-        changed = "; ".join(f"{k} {' → '.join(map(str, v))}" for k, v in entry["changed"].items())
-        lines.append(f"continued after {escaped(entry['after'])}: {escaped(changed) or 'no change'}")
+        then = "; ".join(entry.changed) or "nothing had changed"
+        lines.append(f"continued after {escaped(entry.after)}: {escaped(then)}")
     if not model_class(config.model.name)[0].learns:
         return "\n\n".join(["## Scoring", "Nothing was trained.", bullets(filter(None, lines))])
     seconds = summary["train_seconds_per_epoch"]
-    best = f"{summary['epochs']} epochs of {seconds:,.1f} s; the best is epoch {summary['best_epoch']}"
+    best = (
+        f"{summary['epochs']} epochs of {seconds:,.1f} s; the best is epoch {summary['best_epoch']}"
+    )
     lines.insert(0, f"{best}, by {config.metrics.select} of the validation split")
     lines.insert(1, f"seed {config.seed}")
-    changed = changed_options(config)
-    rows = [(code(key), code(_value(v)), code(_value(d))) for key, (v, d) in changed.items()]
+    usual = read_config({"model": config.model.name})
+    rows = [
+        (code(key), code(_value(value)), code(_value(default)))
+        for key, (default, value) in config_differences(usual, config).items()
+        if not key.startswith("model.")  # those stand under Model
+    ]
     options = (
         f"Options that are not the defaults:\n\n{table(('option', 'value', 'default'), rows)}"
         if rows
         else "Every option has its default."
     )
     return "\n\n".join(["## Training", bullets(filter(None, lines)), options])
-
-
-def changed_options(config: TrainConfig) -> dict[str, tuple[object, object]]:
-    """Key with dots → value and default, of training's options; those of the model stand elsewhere."""
-    default = read_config({"model": config.model.name}).model_dump(mode="json")
-    values = config.model_dump(mode="json")
-    found: dict[str, tuple[object, object]] = {}
-    for key in values.keys() - {"model"}:
-        value, usual = values[key], default[key]
-        pairs = (
-            {f"{key}.{inner}": (value[inner], usual[inner]) for inner in value}
-            if isinstance(value, Mapping)
-            else {key: (value, usual)}
-        )
-        found |= {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
-    return dict(sorted(found.items()))
-
-
-def _figures_section(store: Store, summary: Mapping[str, Any]) -> str:
-    present = [split for split in _SPLITS if summary.get(split)]
-    names = list(dict.fromkeys(name for split in present for name in _figures(summary, split)))
-    rows = [
-        (
-            split,
-            *(_cell(name, summary[split].get(name)) for name in names),
-            f"{summary[split]['mentions']:,}",
-            f"{summary[split]['retrieved']:,}",
-        )
-        for split in present
-    ]
-    header = ("split", *map(_heading, names), "mentions", "gold retrieved")
-    protocol, denominator = str(summary["protocol"]), str(summary["denominator"])
-    lines = [
-        f"protocol {escaped(protocol)}: {_PROTOCOLS.get(protocol, 'unknown')}",
-        f"a gold that ties with others has its {escaped(summary['tie_rule'])} rank",
-        f"denominator {escaped(denominator)}: {_DENOMINATORS.get(denominator, 'unknown')}",
-    ]
-    lines += [
-        f"the {split} split was not scored"
-        for split in _SPLITS
-        if split not in present and store.mentions.splits.get(split)
-    ]
-    parts = ["## Figures", "Hits and MRR in %.", table(header, rows, numbers=True), bullets(lines)]
-    return "\n\n".join(parts)
 
 
 def _use_section(
@@ -223,8 +172,13 @@ def _use_section(
             f" --set {shlex.quote(f'model.{key}={value}')}"
             for key, value in config.model.options.model_dump(exclude_defaults=True).items()
         )
-        protocol = f" --protocol {summary['protocol']}"
-        again = f"drin-fs evaluate {file} --model {config.model.name}{settings}{protocol} -o {run}-again"
+        rules = (
+            f"--protocol {summary['protocol']} --ties {summary['tie_rule']} "
+            f"--denominator {summary['denominator']}"
+        )
+        again = (
+            f"drin-fs evaluate {file} --model {config.model.name}{settings} {rules} -o {run}-again"
+        )
     return "\n\n".join(
         [
             "## Use",
@@ -239,38 +193,6 @@ def _use_section(
     )
 
 
-def _limits_section(summary: Mapping[str, Any]) -> str:
-    lines = []
-    if summary["protocol"] == "paper":
-        lines.append(
-            "Under protocol paper the model sees the gold among the candidates, also where it was "
-            "not retrieved: the answer may leak, and figures are not those of a real linker."
-        )
-        slots = summary.get("empty_gold_slots")
-        if isinstance(slots, Mapping) and any(slots.values()):
-            counts = ", ".join(f"{escaped(name)} {count:,}" for name, count in slots.items())
-            lines.append(f"Mentions whose gold the store does not hold: {counts}.")
-    lines += _ceiling(summary)
-    lines.append(f"Ties are counted by the {escaped(summary['tie_rule'])} rank; other rules differ.")
-    lines.append("The figures are of one seed: compare models by several (drin-fs report).")
-    return "\n\n".join(["## Limits", bullets(lines)])
-
-
-def _ceiling(summary: Mapping[str, Any]) -> list[str]:
-    """How many golds can be found at all; nothing where all entities are ranked."""
-    shares = [
-        f"{100 * summary[split]['retrieved'] / summary[split]['mentions']:.1f} % of {split}"
-        for split in _SPLITS
-        if summary.get(split) and summary[split]["mentions"]
-    ]
-    if summary["protocol"] == "full-kb" or not shares:
-        return []
-    return [
-        f"Candidates are the ceiling: {', '.join(shares)} have their gold among them, and no model "
-        "that ranks candidates finds the others."
-    ]
-
-
 def _citation_section(model: str) -> str:
     cited = citation(model)
     if cited is None:
@@ -280,26 +202,6 @@ def _citation_section(model: str) -> str:
         f"## Citation\n\nThe method is after {escaped(cited.text)}.{link} This is a network of "
         "drin-fs, not the authors' code or weights."
     )
-
-
-def _figures(summary: Mapping[str, Any], split: str) -> dict[str, float]:
-    """Name → figure that there is: hits@k by growing k, MRR, mean rank."""
-    values = summary[split]
-    hits = sorted(
-        (name for name in values if re.fullmatch(r"hits@\d+", name)), key=lambda n: int(n[5:])
-    )
-    names = [*hits, "mrr", "mean_rank"]
-    return {name: values[name] for name in names if values.get(name) is not None}
-
-
-def _heading(name: str) -> str:
-    return {"mrr": "MRR", "mean_rank": "mean rank"}.get(name, name)
-
-
-def _cell(name: str, value: float | None) -> str:
-    if value is None:
-        return "–"
-    return f"{value:.1f}" if name == "mean_rank" else f"{100 * value:.1f}"
 
 
 def _value(value: object) -> str:

@@ -64,7 +64,9 @@ _WRITTEN = (
 )
 
 #: A line of every model card that drin-fs writes; one without it is the user's.
-CARD_MARK = "<!-- Written by drin-fs. Take this line out, and the file is yours: it stays as it is. -->"
+CARD_MARK = (
+    "<!-- Written by drin-fs. Take this line out, and the file is yours: it stays as it is. -->"
+)
 
 
 class RunFolder:

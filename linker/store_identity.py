@@ -6,6 +6,7 @@ Importing this module imports no torch.
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from typing import Any
 
 import featurestore
@@ -85,7 +86,7 @@ def check_same_store(recorded: dict[str, Any], store: Store, *, hint: str) -> No
         RunError: another fingerprint; says in what they differ.
     """
     if store.fingerprint != recorded["fingerprint"]:
-        differences = _differences(recorded, store_identity(store))
+        differences = store_differences(recorded, store_identity(store))
         more = f"; and {len(differences) - _TOLD} more" if len(differences) > _TOLD else ""
         raise RunError(
             "this is not the store the run was trained from: "
@@ -96,7 +97,7 @@ def check_same_store(recorded: dict[str, Any], store: Store, *, hint: str) -> No
         )
 
 
-def _differences(recorded: dict[str, Any], found: dict[str, Any]) -> list[str]:
+def store_differences(recorded: Mapping[str, Any], found: Mapping[str, Any]) -> list[str]:
     """In words, what of two store identities is not the same; paths do not count."""
     lines = [
         f"{key} {recorded[key]} → {found[key]}"

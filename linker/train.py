@@ -36,6 +36,7 @@ from linker.model_card import write_card
 from linker.module import LinkerModule
 from linker.profiling import Profile
 from linker.ranks import Ranks
+from linker.rerun import Rerun
 from linker.run_folder import RunFolder
 from linker.scoring import score_into
 from linker.store_identity import check_same_store, store_identity
@@ -58,6 +59,7 @@ def train(
     profile: bool = False,
     score: Sequence[str] = ("valid", "test"),
     callbacks: Sequence[pl.Callback] = (),
+    rerun: Rerun | None = None,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Train, or continue training, and return what ``RUN/summary.json`` then holds.
@@ -72,6 +74,7 @@ def train(
             beside the summary as ``profile``.
         score: splits that the best weights are scored on; a search leaves the test split out.
         callbacks: called after ours, so that ``RecordEpochs.history`` has the epoch that ended.
+        rerun: the run that this one repeats: in what they differ is said.
 
     Raises:
         ConfigError: options that cannot work, a model with nothing to train, a folder that is not
@@ -97,11 +100,11 @@ def train(
                 folder.start(overwrite=overwrite or (resume and folder.config.is_file()))
             folder.remove_unfinished()
             folder.write_config(to_yaml(job.config))  # first: it says that there is a run
-            folder.write_environment(_environment(job, folder, place, progress))
+            folder.write_environment(_environment(job, folder, place, progress, rerun))
             _say_what_is_off(job, progress)
             with reproducible(config.seed, job.device), quiet_lightning():
-                run = _Run(job, folder, progress, score=score, callbacks=callbacks)
-                return run.complete(place, profiled=profile)
+                work = _Run(job, folder, progress, score=score, callbacks=callbacks)
+                return work.complete(place, profiled=profile)
 
 
 class _Run:
@@ -298,10 +301,12 @@ def _check_same_run(job: Job, folder: RunFolder) -> None:
 
 
 def _environment(
-    job: Job, folder: RunFolder, place: Place | None, progress: Progress
+    job: Job, folder: RunFolder, place: Place | None, progress: Progress, rerun: Rerun | None
 ) -> dict[str, Any]:
     """What is recorded of this machine; a run that is continued says what is not as it was."""
     now = environment(job.device, job.store) | job.encoder_identity()
+    for note in () if rerun is None else rerun.notes(job.config, now):
+        progress.note(note)
     if place is None:
         return now
     recorded = folder.read_environment()
