@@ -68,6 +68,7 @@ COMMANDS: dict[str, Command] = {
     "repair": Command("cli.repair", "Make the damaged rows of a store again from its source.", "encode"),
     "export": Command("cli.export", "Write a store as the release's .npy files, JSON lines or parquet."),
     "train": Command("cli.train", "Train a model from a store.", "train"),
+    "tune": Command("cli.tune", "Search for the options under which a model does best.", "train"),
     "evaluate": Command("cli.evaluate", "Score a trained run or an untrained model on a split.", "train"),
     "link": Command("cli.link", "Link mentions of your own with a trained model.", "encode"),
     "report": Command("cli.report", "Compare runs in one table.", "train"),
@@ -79,6 +80,7 @@ COMMANDS: dict[str, Command] = {
 EXTRAS: dict[str, tuple[str, ...]] = {
     "train": ("torch", "lightning", "torchmetrics", "safetensors", "matplotlib", "tensorboard"),
     "encode": ("torch", "torchvision", "transformers", "PIL", "safetensors"),
+    "tune": ("optuna",),
     "export": ("pyarrow",),
     "web": ("starlette", "uvicorn"),
 }
