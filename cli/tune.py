@@ -91,7 +91,7 @@ def tune(store: Path, space: Path, as_json: bool, **options: Any) -> None:
     """
     from cli.progress import progress_on
     from linker.tune import tune as search
-    from linker.tune_result import tuned_table
+    from linker.tune_result import tuned_views
 
     tuned = search(store, space, progress=progress_on(stderr()), **options)
-    show_json(tuned) if as_json else show(tuned_table(tuned))
+    show_json(tuned) if as_json else show(*tuned_views(tuned))

@@ -106,7 +106,7 @@ def with_history(
     says so, and is not taken for one that can be run again exactly.
     """
     changed = [str(each) for each in environment_differences(recorded, now)]
-    history = [{"after": each.after, "changed": each.changed} for each in resumed(recorded)]
+    history = [{"after": each.after, "changed": [*each.changed]} for each in resumed(recorded)]
     return {**now, "resumed": [*history, {"after": after, "changed": changed}]}
 
 

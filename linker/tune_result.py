@@ -11,6 +11,7 @@ import optuna
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 from rich import box
+from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
@@ -29,7 +30,8 @@ _SHOWN, _REASONS = 10, 5
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrialLine:
     """``value``: the figure of the epoch whose weights are kept, or of the last epoch of a pruned
-    trial; None of others. ``values``: of the searched keys. ``reason``: why it was not complete."""
+    trial; None of others. ``values``: of the searched keys. ``reason``: why it was not complete. ``run``: name of its folder; empty for an
+    interrupted trial, whose run goes on under another number."""
 
     number: int
     state: State
@@ -93,7 +95,7 @@ def _line(trial: FrozenTrial, work: Work) -> TrialLine:
         epochs=int(said.get(EPOCHS, 0)),
         seconds=float(said.get(SECONDS, 0.0)),
         reason=str(said.get(REASON, "")),
-        run=str(said.get(RUN, "")),
+        run="" if is_interrupted(trial) else str(said.get(RUN, "")),
     )
 
 
@@ -128,11 +130,21 @@ def told(values: dict[str, Any]) -> str:
     )
 
 
-def tuned_table(tuned: Tuned) -> Table:
-    """The best trials, and how the others ended."""
-    grid = Table(
-        box=box.SIMPLE_HEAD, pad_edge=False, caption=_caption(tuned), caption_justify="left"
-    )
+def tuned_views(tuned: Tuned) -> tuple[RenderableType, ...]:
+    """The best trials as a table, how the others ended, and how to go on: lines that are not broken."""
+    following = [f"the best configuration: {tuned.runs}/best.yaml", f"next: {tuned.next}"]
+    views: list[RenderableType] = [_table(tuned), Text("\n".join(_notes(tuned)))]
+    if tuned.best is not None:
+        views.append(Text(_unbroken(following), no_wrap=True, overflow="ignore"))
+    return tuple(views)
+
+
+def _unbroken(lines: list[str]) -> str:
+    return "\n".join("".join(c if c.isprintable() else " " for c in line) for line in lines)
+
+
+def _table(tuned: Tuned) -> Table:
+    grid = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     heading = "MRR" if tuned.metric == "mrr" else tuned.metric
     grid.add_column("trial", justify="right", no_wrap=True)
     for column in (heading, "epochs", "seconds"):
@@ -145,12 +157,13 @@ def tuned_table(tuned: Tuned) -> Table:
     return grid
 
 
-def _caption(tuned: Tuned) -> str:
+def _notes(tuned: Tuned) -> list[str]:
     counts = Counter(trial.state for trial in tuned.trials)
-    counted = ", ".join(f"{number} {state}" for state, number in counts.items())
+    counted = ", ".join(f"{number} {state}" for state, number in counts.items()) or "none ended"
     shown = min(counts["complete"], _SHOWN)
     lines = [
-        f"{shown} best of {len(tuned.trials)} trials ({counted}); figures in %, of the validation split"
+        f"{shown} best of {len(tuned.trials)} trials ({counted}); figures in %, of the validation "
+        "split"
     ]
     if tuned.importances:
         shares = ", ".join(f"{key} {100 * share:.0f} %" for key, share in tuned.importances.items())
@@ -159,6 +172,4 @@ def _caption(tuned: Tuned) -> str:
     lines += [f"trial {trial.number} failed: {plain(trial.reason)}" for trial in failed[:_REASONS]]
     if len(failed) > _REASONS:
         lines.append(f"and {len(failed) - _REASONS} more failed (--json tells all)")
-    if tuned.best is not None:
-        lines += [f"the best configuration: {tuned.runs}/best.yaml", f"next: {tuned.next}"]
-    return "\n".join(lines)
+    return lines
