@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import rich_click as click
+from rich.text import Text
 
-from cli.console import show, show_json, stderr
+from cli.console import clean, show, show_json, stderr, stdout
 
 
 @click.command()
@@ -91,7 +92,13 @@ def tune(store: Path, space: Path, as_json: bool, **options: Any) -> None:
     """
     from cli.progress import progress_on
     from linker.tune import tune as search
-    from linker.tune_result import tuned_views
+    from linker.tune_result import tuned_view
 
     tuned = search(store, space, progress=progress_on(stderr()), **options)
-    show_json(tuned) if as_json else show(*tuned_views(tuned))
+    if as_json:
+        show_json(tuned)
+        return
+    show(tuned_view(tuned))
+    if tuned.best is not None:  # not broken: it is there to be pasted
+        stdout().print(Text(f"best: {clean(tuned.runs)}/best.yaml"), soft_wrap=True)
+        stdout().print(Text(f"next: {clean(tuned.next)}"), soft_wrap=True)

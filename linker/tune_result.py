@@ -11,7 +11,7 @@ import optuna
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 from rich import box
-from rich.console import RenderableType
+from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
@@ -20,7 +20,7 @@ from linker.tune_study import EPOCHS, REASON, RUN, SECONDS, Work, is_interrupted
 
 State: TypeAlias = Literal["complete", "pruned", "failed", "interrupted"]
 
-#: Complete trials that importances need (chosen here: of fewer they are noise).
+#: Complete trials that importances need (chosen here: the best tenth is what they tell apart).
 _ENOUGH = 10
 
 #: Trials and reasons that the table shows (chosen here: they fit a screen).
@@ -30,8 +30,9 @@ _SHOWN, _REASONS = 10, 5
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrialLine:
     """``value``: the figure of the epoch whose weights are kept, or of the last epoch of a pruned
-    trial; None of others. ``values``: of the searched keys. ``reason``: why it was not complete. ``run``: name of its folder; empty for an
-    interrupted trial, whose run goes on under another number."""
+    trial; None of others. ``values``: of the searched keys. ``reason``: why it was not complete.
+    ``run``: name of its folder; empty for an interrupted trial, whose run goes on under another number.
+    """
 
     number: int
     state: State
@@ -130,17 +131,9 @@ def told(values: dict[str, Any]) -> str:
     )
 
 
-def tuned_views(tuned: Tuned) -> tuple[RenderableType, ...]:
-    """The best trials as a table, how the others ended, and how to go on: lines that are not broken."""
-    following = [f"the best configuration: {tuned.runs}/best.yaml", f"next: {tuned.next}"]
-    views: list[RenderableType] = [_table(tuned), Text("\n".join(_notes(tuned)))]
-    if tuned.best is not None:
-        views.append(Text(_unbroken(following), no_wrap=True, overflow="ignore"))
-    return tuple(views)
-
-
-def _unbroken(lines: list[str]) -> str:
-    return "\n".join("".join(c if c.isprintable() else " " for c in line) for line in lines)
+def tuned_view(tuned: Tuned) -> Group:
+    """The best trials as a table, and how the others ended."""
+    return Group(_table(tuned), Text("\n".join(_notes(tuned))))
 
 
 def _table(tuned: Tuned) -> Table:
@@ -167,7 +160,7 @@ def _notes(tuned: Tuned) -> list[str]:
     ]
     if tuned.importances:
         shares = ", ".join(f"{key} {100 * share:.0f} %" for key, share in tuned.importances.items())
-        lines.append(f"what counts most: {shares}")
+        lines.append(f"what counts most, roughly, of {counts['complete']} trials: {shares}")
     failed = [trial for trial in tuned.trials if trial.state == "failed"]
     lines += [f"trial {trial.number} failed: {plain(trial.reason)}" for trial in failed[:_REASONS]]
     if len(failed) > _REASONS:

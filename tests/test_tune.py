@@ -30,7 +30,7 @@ from linker.run_groups import runs_below
 from linker.train import train
 from linker.tune import TuneError, tune
 from linker.tune_jobs import run_in_processes
-from linker.tune_result import TrialLine, Tuned, tuned_views
+from linker.tune_result import TrialLine, Tuned, tuned_view
 from linker.tune_space import read_space
 from linker.tune_study import Work
 from linker.yaml_text import read_file
@@ -383,7 +383,7 @@ def result() -> Tuned:
 @pytest.mark.parametrize("width", [80, 120])
 def test_the_table_shows_the_best_first_and_how_the_others_ended(width: int) -> None:
     console = Console(width=width, file=io.StringIO(), highlight=False, markup=False)
-    console.print(*tuned_views(result()), sep="\n")
+    console.print(tuned_view(result()))
     text = console.file.getvalue()  # type: ignore[attr-defined]
     assert "\x1b[31m" not in text
     check_snapshot(f"tuned-{width}", text)
@@ -399,6 +399,7 @@ def test_the_command_searches_and_shows(
     captured = capsys.readouterr()
     assert "2 best of 2 trials (2 complete); figures in %, of the validation split" in captured.out
     assert "trial 1: mrr 0." in captured.err
+    assert captured.out.splitlines()[-1].endswith(f"--seeds 0,1,2 -o {tmp_path / 'runs'}/best")
     assert main([*command, "--json"]) == 0
     tuned = json.loads(capsys.readouterr().out)
     assert tuned["best"]["run"] in ("trial-0000", "trial-0001")
