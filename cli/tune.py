@@ -70,7 +70,7 @@ from cli.console import clean, show, show_json, stderr, stdout
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the trials as JSON.")
 def tune(store: Path, space: Path, as_json: bool, **options: Any) -> None:
-    """Search for the options under which a model does best on the validation split of STORE.
+    """Search for the options under which a model does best on validation.
 
     SPACE.yaml has defaults (keys of drin-fs train --print-config that all trials share), and under
     search a range {low, high, log} or {low, high, step}, or a list of choices, for each key that

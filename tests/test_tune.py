@@ -321,7 +321,7 @@ def test_one_search_at_a_time_is_in_a_folder(
 def test_processes_share_the_trials_and_a_killed_one_costs_its_trial_alone(
     store: Path, tmp_path: Path
 ) -> None:
-    space = {**SPACE, "defaults": {**SPACE["defaults"], "epochs": 60}}
+    space = {**SPACE, "defaults": {**SPACE["defaults"], "epochs": 20}}
     file, runs = tmp_path / "space.json", tmp_path / "runs"
     file.write_text(json.dumps(space))  # JSON is YAML
     command = ["tune", str(store), str(file), "-o", str(runs), "--jobs", "2", "--trials", "4"]
