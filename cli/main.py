@@ -70,6 +70,7 @@ COMMANDS: dict[str, Command] = {
     "train": Command("cli.train", "Train a model from a store.", "train"),
     "grid": Command("cli.grid", "Train and score a grid of models, options and seeds.", "train"),
     "ablate": Command("cli.ablate", "Take parts of DRIN away, one at a time, and compare.", "train"),
+    "tune": Command("cli.tune", "Search for the options under which a model does best.", "train"),
     "evaluate": Command("cli.evaluate", "Score a trained run or an untrained model on a split.", "train"),
     "link": Command("cli.link", "Link mentions of your own with a trained model.", "encode"),
     "report": Command("cli.report", "Put runs side by side in one table, with statistics."),
@@ -81,6 +82,7 @@ COMMANDS: dict[str, Command] = {
 EXTRAS: dict[str, tuple[str, ...]] = {
     "train": ("torch", "lightning", "torchmetrics", "safetensors", "matplotlib", "tensorboard"),
     "encode": ("torch", "torchvision", "transformers", "PIL", "safetensors"),
+    "tune": ("optuna",),
     "export": ("pyarrow",),
     "web": ("starlette", "uvicorn"),
     "wandb": ("wandb",),

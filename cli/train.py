@@ -37,7 +37,7 @@ _KEYS = {
     "run",
     metavar="RUN",
     type=click.Path(path_type=Path),
-    help="Folder of the run. Default: runs/<store>-<model>.",
+    help="Folder of the run. Default: runs/<store>-<model>; of --config RUN/config.yaml, RUN-again.",
 )
 @model_option("The network; without a name, the list of them. Default: drin.")
 @click.option(
@@ -115,7 +115,7 @@ _KEYS = {
     "--config",
     "file",
     type=click.Path(path_type=Path),
-    help="YAML with any of the keys that --print-config prints.",
+    help="YAML with any of the keys that --print-config prints; a RUN/config.yaml runs it again.",
 )
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Set one key.")
 @click.option("--print-config", is_flag=True, help="Print the configuration and stop.")
@@ -174,6 +174,9 @@ def train(
     With --seeds, finished runs of the same configuration are not made again; --resume and --overwrite
     are for each of the runs.
 
+    The config.yaml of a run makes that run again, to the bit on the same machine: without STORE on the
+    store that it was made from, and into a folder beside it. What differs is said.
+
     \b
     Examples:
     $ drin-fs train wikimel.h5 -o runs/drin --epochs 10
@@ -184,6 +187,7 @@ def train(
     $ drin-fs train wikimel.h5 -o runs/paper --preset drin-wikimel
     $ drin-fs train --preset drin-wikimel --print-config > mine.yaml
     $ drin-fs train wikimel.h5 -o runs/drin --resume --epochs 30
+    $ drin-fs train --config runs/drin/config.yaml -o runs/drin-again
     $ drin-fs train wikimel.h5 -o runs/bert --text online --finetune --batch-size 8
     $ drin-fs train wikimel.h5 -o runs/cosine --schedule cosine --warmup 0.1 --clip 1 --ema 0.999
     $ drin-fs train wikimel.h5 -o runs/patient --epochs 100 --patience 5 --logger wandb
@@ -197,7 +201,11 @@ def train(
         return
     from linker.config_layers import layered_config, preset_notes
     from linker.config_text import to_yaml
+    from linker.rerun import rerun_of
 
+    rerun = rerun_of(file) if file else None
+    if store is None and rerun is not None and not print_config:
+        store, run = rerun.store_path(), run or rerun.new_folder()
     if store is None and not print_config:
         raise click.UsageError("Missing argument 'STORE': a file made with drin-fs ingest.")
     if resume and overwrite:
@@ -251,6 +259,7 @@ def train(
         overwrite=overwrite,
         profile=profile,
         loggers=loggers,
+        rerun=rerun,
         progress=progress_on(stderr()),
     )
     if as_json:

@@ -16,6 +16,7 @@ from linker.config_text import to_yaml
 from linker.data import ScoringProtocol
 from linker.job import Job, prepare_job
 from linker.machine import environment
+from linker.model_card import write_card
 from linker.models import MODELS, model_class
 from linker.run_folder import RunFolder
 from linker.scoring import check_not_full_kb, score_split
@@ -91,6 +92,7 @@ def evaluate_untrained(
             }
             if folder:
                 folder.write_summary(summary)  # last: it says that the run is whole
+                write_card(folder, opened, progress=progress)
     return summary
 
 

@@ -74,10 +74,21 @@ def save_weights(network: nn.Module, path: Path, *, description: Mapping[str, An
     """
     weights = {name: value.contiguous().cpu() for name, value in network.state_dict().items()}
     not_finite_weights(weights, where=str(path))
-    data = save(weights, metadata={"drin-fs": json.dumps(description), _HEADER: _NO_DIGEST})
+    metadata = {"drin-fs": json.dumps(description), _HEADER: _NO_DIGEST}
+    data = _in_order(save(weights, metadata=metadata))
     digest = xxh3_128_hexdigest(data)
     with replacing(path) as temporary:
         temporary.write_bytes(data.replace(_NO_DIGEST.encode(), digest.encode(), 1))
+
+
+def _in_order(data: bytes) -> bytes:
+    """The same file with the metadata in the order of their keys: safetensors has one by chance."""
+    length = int.from_bytes(data[:8], "little")
+    header = json.loads(data[8 : 8 + length])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)  # tensors begin at multiples of 8
+    return len(text).to_bytes(8, "little") + text + data[8 + length :]
 
 
 def load_weights(network: nn.Module, path: Path) -> None:

@@ -13,7 +13,9 @@ from linker.checkpoint import load_weights
 from linker.config import Device, Precision, TrainConfig
 from linker.config_text import read_config
 from linker.data import Protocol, ScoringProtocol
+from linker.environment_diff import environment_notes
 from linker.job import prepare_job
+from linker.machine import environment
 from linker.ranks import Denominator, TieRule
 from linker.run_folder import RunError, RunFolder
 from linker.scoring import check_not_full_kb, score_split
@@ -38,6 +40,8 @@ def evaluate(
     progress: Progress | None = None,
 ) -> dict[str, Any]:
     """The figures of one split; None stands for what the run was trained with.
+
+    What of the environment is not as it was in training is said, and is no error.
 
     Args:
         protocol: ``full-kb`` ranks all entities of the store, and reports hits@1/3/5/10/20.
@@ -85,16 +89,18 @@ def evaluate(
         device=device,
         precision=precision,
     )
-    environment = folder.read_environment()
+    recorded = folder.read_environment()
     with open_recorded_store(
-        environment["store"],
+        recorded["store"],
         given=store,
         other_store=other_store,
         verify_reads=config.verify_reads,
     ) as opened:
         job = prepare_job(opened, config)
-        job.check_same_encoder(environment)
+        job.check_same_encoder(recorded)
         job.rows(split)
+        for note in environment_notes(recorded, environment(job.device, opened)):
+            progress.note(note)
         with (
             folder.locked(progress=progress) if record else nullcontext(),
             reproducible(config.seed, job.device),

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import os
 import platform
+from functools import cache
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import torch
+from xxhash import xxh3_64
 
 import featurestore
 from featurestore import Store
 from featurestore.errors import ConfigError
 from linker.config import Device, Precision
 from linker.store_identity import store_identity
+
+#: How cuBLAS gives the same numbers each time, where the user says nothing else.
+CUBLAS_WORKSPACE = ":4096:8"
 
 
 def resolve_device(device: Device, precision: Precision) -> torch.device:
@@ -50,11 +57,38 @@ def environment(device: torch.device, store: Store) -> dict[str, Any]:
             "python": platform.python_version(),
             **{name: version(name) for name in ("torch", "lightning", "numpy", "h5py")},
         },
+        "code": code_digest(),
         "platform": f"{platform.system()} {platform.machine()}",
+        "cpu": torch.backends.cpu.get_cpu_capability(),
         "device": device_name(device),
         "threads": torch.get_num_threads(),
+        "settings": _settings(device),
         "store": store_identity(store),
     }
+
+
+def _settings(device: torch.device) -> dict[str, Any]:
+    """What was set outside of drin-fs that decides how numbers are rounded."""
+    settings: dict[str, Any] = {"float32_matmul": torch.get_float32_matmul_precision()}
+    if device.type == "cuda":
+        settings["cudnn_tf32"] = torch.backends.cudnn.allow_tf32
+        settings["cublas_workspace"] = os.environ.get("CUBLAS_WORKSPACE_CONFIG", CUBLAS_WORKSPACE)
+    return settings
+
+
+@cache
+def code_digest() -> str:
+    """XXH3-64 (hex) over the source files that train and read, in the order of their names.
+
+    Tells a changed checkout from the release it says it is. Chosen here in place of git's commit: that
+    needs a repository and a program, and does not see what was not committed.
+    """
+    digest = xxh3_64()
+    for package in (Path(featurestore.__file__).parent, Path(__file__).parent):
+        for path in sorted(package.rglob("*.py")):
+            digest.update(path.relative_to(package.parent).as_posix().encode())
+            digest.update(path.read_bytes())
+    return digest.hexdigest()
 
 
 def device_name(device: torch.device) -> str:

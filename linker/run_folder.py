@@ -16,6 +16,7 @@ RUN/
   checkpoints/best.ckpt  the best epoch, as Lightning can continue it
   checkpoints/last.ckpt  the newest state, of a finished epoch or within one, for --resume
   checkpoints/best.safetensors   the best weights alone
+  README.md              the model card: all of this for people, unless they wrote one themselves
   tensorboard/           the figures of metrics.csv as events, where tensorboard is installed
   wandb/, mlflow/        what --logger keeps here
   .lock                  who writes to it, while somebody does
@@ -61,9 +62,14 @@ _MOST_LEVELS = 20
 #: continued goes first, and what says that there is a run goes last.
 _WRITTEN = (
     *("checkpoints", "ranks", "scores", "tensorboard", "wandb", "mlflow"),
-    *("metrics.csv", "summary.json", "profile.json", "trace.json.gz", "loggers.json"),
+    *("README.md", "metrics.csv", "summary.json", "profile.json", "trace.json.gz", "loggers.json"),
     "environment.json",
     "config.yaml",
+)
+
+#: A line of every model card that drin-fs writes; one without it is the user's.
+CARD_MARK = (
+    "<!-- Written by drin-fs. Take this line out, and the file is yours: it stays as it is. -->"
 )
 
 
@@ -76,6 +82,7 @@ class RunFolder:
         self.environment = self.path / "environment.json"
         self.metrics = self.path / "metrics.csv"
         self.summary = self.path / "summary.json"
+        self.card = self.path / "README.md"
         self.profile = self.path / "profile.json"
         self.trace = self.path / "trace.json.gz"
         self.loggers = self.path / "loggers.json"
@@ -180,6 +187,8 @@ class RunFolder:
             self.last.unlink(missing_ok=True)
             for name in _WRITTEN:
                 path = self.path / name
+                if path == self.card and not self.card_is_ours():
+                    continue
                 if path.is_dir():
                     shutil.rmtree(path)
                 else:
@@ -195,6 +204,19 @@ class RunFolder:
 
     def write_summary(self, summary: Mapping[str, Any]) -> None:
         _write(self.summary, json.dumps(summary, indent=2, allow_nan=False) + "\n")
+
+    def card_is_ours(self) -> bool:
+        """Whether the model card may be replaced: there is none, or drin-fs wrote it."""
+        try:
+            text = self.card.read_text(encoding="utf-8")
+        except FileNotFoundError:
+            return True
+        except (OSError, UnicodeDecodeError):
+            return False
+        return CARD_MARK in text.splitlines()
+
+    def write_card(self, text: str) -> None:
+        _write(self.card, text)
 
     def write_profile(self, profile: Mapping[str, Any]) -> None:
         _write(self.profile, json.dumps(profile, indent=2) + "\n")

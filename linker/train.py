@@ -17,6 +17,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+import lightning.pytorch as pl
+
 import featurestore
 from featurestore.errors import ConfigError, DrinFsError
 from featurestore.progress import Progress, Silent
@@ -27,13 +29,16 @@ from linker.checkpoint import Place, load_weights, read_place, refuse_checkpoint
 from linker.config import TrainConfig
 from linker.config_text import read_config, to_yaml
 from linker.data import BatchLoader, golds_outside_table
+from linker.environment_diff import environment_notes, with_history
 from linker.events import WriteEvents
 from linker.job import Job, prepare_job
 from linker.loggers import LoggerName, SendEpochs, check_loggers
 from linker.machine import environment
+from linker.model_card import write_card
 from linker.module import LinkerModule
 from linker.profiling import Profile
 from linker.ranks import Ranks
+from linker.rerun import Rerun
 from linker.run_folder import RunFolder
 from linker.schedules import check_same_length, check_warm_up
 from linker.scoring import score_into
@@ -59,6 +64,9 @@ def train(
     overwrite: bool = False,
     profile: bool = False,
     loggers: Sequence[LoggerName] = (),
+    score: Sequence[str] = ("valid", "test"),
+    callbacks: Sequence[pl.Callback] = (),
+    rerun: Rerun | None = None,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Train, or continue training, and return what ``RUN/summary.json`` then holds.
@@ -73,6 +81,9 @@ def train(
         profile: also measure where the time goes; written to ``RUN/profile.json``, and returned
             beside the summary as ``profile``. A few steps in detail: ``RUN/trace.json.gz``.
         loggers: also send options and figures to these, see ``linker.loggers``.
+        score: splits that the best weights are scored on; a search leaves the test split out.
+        callbacks: called after ours, so that ``RecordEpochs.history`` has the epoch that ended.
+        rerun: the run that this one repeats: in what they differ is said.
 
     Raises:
         ConfigError: options that cannot work, a model with nothing to train, a folder that is not
@@ -101,19 +112,31 @@ def train(
                 folder.start(overwrite=overwrite or (resume and folder.config.is_file()))
             folder.remove_unfinished()
             folder.write_config(to_yaml(job.config))  # first: it says that there is a run
-            folder.write_environment(environment(job.device, opened) | job.encoder_identity())
+            folder.write_environment(_environment(job, folder, place, progress, rerun))
             _say_what_is_off(job, progress)
             with reproducible(config.seed, job.device), quiet_lightning():
-                return _Run(job, folder, progress, loggers).complete(place, profiled=profile)
+                work = _Run(
+                    job, folder, progress, loggers=loggers, score=score, callbacks=callbacks
+                )
+                return work.complete(place, profiled=profile)
 
 
 class _Run:
     """One training run, from the first epoch to the summary."""
 
     def __init__(
-        self, job: Job, folder: RunFolder, progress: Progress, loggers: Sequence[LoggerName]
+        self,
+        job: Job,
+        folder: RunFolder,
+        progress: Progress,
+        *,
+        loggers: Sequence[LoggerName],
+        score: Sequence[str],
+        callbacks: Sequence[pl.Callback],
     ) -> None:
         self.job = job
+        self.score = score
+        self.callbacks = callbacks
         self.folder = folder
         self.progress = progress
         self.module: LinkerModule = job.module(to_train=True)
@@ -150,6 +173,7 @@ class _Run:
         finally:
             self.sender.close("failed")
         self.folder.write_summary(summary)
+        write_card(self.folder, self.job.store, progress=self.progress)
         if profile is None:
             return summary
         measured = profile.as_json()
@@ -169,7 +193,7 @@ class _Run:
         load_weights(self.module.network, self.folder.best_weights)
         scored = {
             split: score_into(self.folder, self.job, self.module, split)
-            for split in ("valid", "test")
+            for split in self.score
             if self._has(split)
         }
         return self._summary(scored)
@@ -200,6 +224,7 @@ class _Run:
                     WriteEvents(folder=self.folder.tensorboard, recorder=self.recorder),
                     self.sender,
                     *([] if profile is None else [profile.trace, profile]),
+                    *self.callbacks,
                 ],
             )
             self.module.train()
@@ -319,6 +344,21 @@ def _check_same_run(job: Job, folder: RunFolder) -> None:
             hint=f"leave them out; --resume may change only {', '.join(sorted(MAY_CHANGE))}",
         )
     check_same_length(job.config, epochs=old["epochs"])
+
+
+def _environment(
+    job: Job, folder: RunFolder, place: Place | None, progress: Progress, rerun: Rerun | None
+) -> dict[str, Any]:
+    """What is recorded of this machine; a run that is continued says what is not as it was."""
+    now = environment(job.device, job.store) | job.encoder_identity()
+    for note in () if rerun is None else rerun.notes(job.config, now):
+        progress.note(note)
+    if place is None:
+        return now
+    recorded = folder.read_environment()
+    for note in environment_notes(recorded, now):
+        progress.note(note)
+    return with_history(recorded, now, after=str(place))
 
 
 def _say_what_is_off(job: Job, progress: Progress) -> None:

@@ -19,6 +19,7 @@ from torch.utils import deterministic
 from linker.checkpoint import CheckpointFiles
 from linker.config import Precision
 from linker.config_steps import ClipBy
+from linker.machine import CUBLAS_WORKSPACE
 
 
 def make_trainer(
@@ -67,7 +68,7 @@ def reproducible(seed: int, device: torch.device) -> Iterator[None]:
     warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
     fill = deterministic.fill_uninitialized_memory  # type: ignore[attr-defined]
     if device.type == "cuda":  # read by cuBLAS when it starts; without it matrix products warn
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", CUBLAS_WORKSPACE)
     with isolate_rng(include_cuda=device.type == "cuda"):
         torch.manual_seed(seed)
         torch.use_deterministic_algorithms(True, warn_only=True)

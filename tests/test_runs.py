@@ -39,6 +39,7 @@ def test_a_run_folder_holds_what_its_page_says(quick: QuickRun) -> None:
     events = {name for name in files if name.startswith("tensorboard/events.out.tfevents")}
     assert len(events) == 1
     assert files - events == {
+        "README.md",
         "config.yaml",
         "environment.json",
         "metrics.csv",

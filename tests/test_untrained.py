@@ -199,7 +199,7 @@ def test_a_filed_run_holds_what_a_report_needs_and_no_checkpoint(
     summary = evaluate_untrained(planted, config, splits=["valid", "test"], run=run)
     files = {str(p.relative_to(run)) for p in run.rglob("*")}
     assert files == {
-        *("config.yaml", "environment.json", "summary.json"),
+        *("README.md", "config.yaml", "environment.json", "summary.json"),
         *("ranks", "ranks/valid.csv", "ranks/test.csv"),
         *("scores", "scores/valid.npy", "scores/test.npy"),
     }

@@ -1,4 +1,5 @@
-"""``drin``: Dynamic Relation Interactive Network (Xing et al., ACM MM 2023, arXiv 2310.05589).
+"""``drin``: Dynamic Relation Interactive Network (Xing et al., "DRIN: Dynamic Relation Interactive
+Network for Multimodal Entity Linking", ACM MM 2023, arXiv 2310.05589).
 
 Every mention and each of its candidates form a small graph. Its vertices are the texts and the
 pictures of both sides, its edges say how well they agree, and a few layers let vertices and edges
