@@ -20,39 +20,32 @@ from typing import Any
 import lightning.pytorch as pl
 
 import featurestore
-from featurestore.errors import ConfigError, DrinFsError
+from featurestore.errors import DrinFsError
 from featurestore.progress import Progress, Silent
 from linker.averaging import averaging_of
 from linker.baseline import check_learns
 from linker.callbacks import PeakMemory, RecordEpochs, ReportProgress, SaveWithinEpochs, StartEpoch
-from linker.checkpoint import Place, load_weights, read_place, refuse_checkpoint
+from linker.checkpoint import Place, load_weights, refuse_checkpoint
 from linker.config import TrainConfig
-from linker.config_text import read_config, to_yaml
+from linker.config_text import to_yaml
+from linker.continuing import place_to_continue, recorded_environment
 from linker.data import BatchLoader, golds_outside_table
-from linker.environment_diff import environment_notes, with_history
 from linker.events import WriteEvents
 from linker.job import Job, prepare_job
 from linker.loggers import LoggerName, SendEpochs, check_loggers
-from linker.machine import environment
 from linker.model_card import write_card
 from linker.module import LinkerModule
 from linker.profiling import Profile
 from linker.ranks import Ranks
 from linker.rerun import Rerun
 from linker.run_folder import RunFolder
-from linker.schedules import check_same_length, check_warm_up
+from linker.schedules import check_warm_up
 from linker.scoring import score_into
 from linker.stopping import StopEarly
-from linker.store_identity import check_same_store, store_identity
+from linker.store_identity import store_identity
 from linker.summary import conditions, figures, split_metrics, store_line
 from linker.tracing import Trace
 from linker.trainer import interruptible, make_trainer, quiet_lightning, reproducible
-
-#: Keys in which a run may differ from its continuation: they do not change what an epoch learns.
-MAY_CHANGE = frozenset(
-    {"epochs", "stopping", "device", "workers", "verify_reads"}
-    | {"checkpoint_minutes", "checkpoint_steps"}
-)
 
 
 def train(
@@ -74,9 +67,9 @@ def train(
     Args:
         store: path of the store.
         run: the run folder; new or empty, unless ``resume`` or ``overwrite``.
-        resume: continue from the last checkpoint, within an epoch or after one; only ``MAY_CHANGE``
-            keys may differ, and the epochs only where the learning rate does not depend on them.
-            Where none was written yet, start from the beginning and say so.
+        resume: continue from the last checkpoint, within an epoch or after one; only the keys of
+            ``linker.continuing.MAY_CHANGE`` may differ, and the epochs only where the learning rate
+            does not depend on them. Where none was written yet, start anew and say so.
         overwrite: replace a run that is there.
         profile: also measure where the time goes; written to ``RUN/profile.json``, and returned
             beside the summary as ``profile``. A few steps in detail: ``RUN/trace.json.gz``.
@@ -107,12 +100,12 @@ def train(
             job.rows(split)
         check_warm_up(config, mentions=len(job.rows("train")))
         with folder.locked(progress=progress):
-            place = _place_to_continue(job, folder, progress) if resume else None
+            place = place_to_continue(job, folder, progress) if resume else None
             if place is None:
                 folder.start(overwrite=overwrite or (resume and folder.config.is_file()))
             folder.remove_unfinished()
             folder.write_config(to_yaml(job.config))  # first: it says that there is a run
-            folder.write_environment(_environment(job, folder, place, progress, rerun))
+            folder.write_environment(recorded_environment(job, folder, place, progress, rerun))
             _say_what_is_off(job, progress)
             with reproducible(config.seed, job.device), quiet_lightning():
                 work = _Run(
@@ -295,70 +288,6 @@ class _Run:
         return {
             name: golds_outside_table(store, rows) for name, rows in store.mentions.splits.items()
         }
-
-
-def _place_to_continue(job: Job, folder: RunFolder, progress: Progress) -> Place | None:
-    """Where the run stopped; None, and a line that says so, where it is to begin anew.
-
-    Raises:
-        ConfigError: the run was started with other options, or has more epochs behind it.
-        RunError: another store, or a damaged file.
-    """
-    if folder.config.is_file() or folder.last.is_file():
-        _check_same_run(job, folder)
-    if not folder.last.is_file():
-        progress.note(
-            f"nothing to resume in {folder.path}: no checkpoint was written yet; "
-            "starting from the beginning"
-        )
-        return None
-    place = read_place(folder.last)
-    if job.config.epochs < place.epochs:
-        raise ConfigError(
-            f"the run has already finished {place.epochs} epochs",
-            where=f"--epochs {job.config.epochs}",
-            hint=f"give --epochs {place.epochs} or more",
-        )
-    progress.note(f"continuing after {place}")
-    return place
-
-
-def _check_same_run(job: Job, folder: RunFolder) -> None:
-    """Refuse to continue a run with another store or other options than it was started with."""
-    if folder.environment.is_file() or folder.last.is_file():
-        recorded = folder.read_environment()
-        check_same_store(
-            recorded["store"], job.store, hint="continue with the store the run was started with"
-        )
-        job.check_same_encoder(recorded)
-    # read, and not as written: keys that are newer than the run have their defaults
-    old = read_config(folder.read_config()).model_dump(mode="json")
-    new = job.config.model_dump(mode="json")
-    differing = sorted(key for key in old.keys() | new.keys() if old.get(key) != new.get(key))
-    forbidden = [key for key in differing if key not in MAY_CHANGE]
-    if forbidden:
-        changes = ", ".join(f"{key} {old.get(key)} → {new.get(key)}" for key in forbidden)
-        raise ConfigError(
-            f"the run was started with other options: {changes}",
-            where=str(folder.config),
-            hint=f"leave them out; --resume may change only {', '.join(sorted(MAY_CHANGE))}",
-        )
-    check_same_length(job.config, epochs=old["epochs"])
-
-
-def _environment(
-    job: Job, folder: RunFolder, place: Place | None, progress: Progress, rerun: Rerun | None
-) -> dict[str, Any]:
-    """What is recorded of this machine; a run that is continued says what is not as it was."""
-    now = environment(job.device, job.store) | job.encoder_identity()
-    for note in () if rerun is None else rerun.notes(job.config, now):
-        progress.note(note)
-    if place is None:
-        return now
-    recorded = folder.read_environment()
-    for note in environment_notes(recorded, now):
-        progress.note(note)
-    return with_history(recorded, now, after=str(place))
 
 
 def _say_what_is_off(job: Job, progress: Progress) -> None:
