@@ -22,21 +22,19 @@ import os
 import signal
 import time
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from queue import Empty
 from typing import Any
 
 from featurestore.errors import ConfigError
-from featurestore.lock import Held, Lock
-from linker.atomic import run_write_errors
+from linker.folder_lock import alone_in
 from linker.grid_file import Grid
 from linker.grid_jobs import Jobs
 from linker.grid_plan import plan_grid
 from linker.grid_state import DONE, RunState, StateFile, Unwatched, Watcher, write_text
-from linker.run_folder import RunFolder, RunLocked
+from linker.run_folder import RunFolder
 
 #: Seconds between two looks while no run says anything.
 _TICK = 0.25
@@ -101,32 +99,13 @@ def run_grid(
         raise ConfigError(f"{jobs} runs at once", where="--jobs", hint="give 1 or more")
     folder = Path(output)
     plans = plan_grid(grid, output=folder, only=only, overwrite=overwrite)
-    with _locked(folder):
+    with alone_in(folder, lock=folder / ".lock", work="grid"):
         runs = [RunState.of(plan) for plan in plans]
         file = StateFile(folder=folder, jobs=jobs)
         file.take_over(runs)
         write_text(folder / "grid.yaml", grid.text)
         _Running(runs, jobs, file, watcher or Unwatched()).complete()
     return GridResult(folder=folder, runs=tuple(runs))
-
-
-@contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """Be the only grid in this folder."""
-    try:
-        with run_write_errors(folder):
-            folder.mkdir(parents=True, exist_ok=True)
-            lock = Lock(folder / ".lock")
-    except Held as error:
-        raise RunLocked(
-            f"another grid runs in this folder: {error.holder}",
-            where=str(folder),
-            hint=f"{error.stale_hint}, or name another folder with -o",
-        ) from error
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 class _Running:

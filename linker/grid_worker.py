@@ -27,7 +27,7 @@ from featurestore.errors import DrinFsError
 from featurestore.progress import Stage
 from linker.baseline import evaluate_untrained
 from linker.config_text import read_config
-from linker.run_folder import RunLocked
+from linker.folder_lock import RunLocked
 from linker.train import train
 
 #: Whether a process that has imported torch may be forked. macOS's libraries do not like it.

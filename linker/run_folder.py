@@ -38,17 +38,13 @@ import numpy as np
 from pydantic import BaseModel, ValidationError
 
 from featurestore.arrayfile import ArrayFile
-from featurestore.errors import ConfigError, DataError, DrinFsError
-from featurestore.lock import Held, Lock
+from featurestore.errors import ConfigError, DataError
 from featurestore.progress import Progress
 from linker.atomic import replacing, run_write_errors, unfinished
+from linker.folder_lock import alone_in
 from linker.ranks import Ranks, ScoreSink
 from linker.run_files import Environment, Summary, levels
 from linker.yaml_text import read_mapping
-
-
-class RunLocked(DrinFsError):
-    """Another process is writing to the run folder. Exit code 1."""
 
 
 class RunError(DataError):
@@ -108,28 +104,8 @@ class RunFolder:
             RunLocked: another one does; names it.
             WriteError: the folder cannot be made.
         """
-        if self.path.is_file():
-            raise ConfigError(
-                "this is a file, and a run is a folder",
-                where=str(self.path),
-                hint="name another folder with -o",
-            )
-        try:
-            with run_write_errors(self.path):
-                self.path.mkdir(parents=True, exist_ok=True)
-                lock = Lock(self._lock)
-        except Held as error:
-            raise RunLocked(
-                f"another process is writing to this run: {error.holder}",
-                where=str(self.path),
-                hint=f"{error.stale_hint}, or name another folder with -o",
-            ) from error
-        try:
-            if lock.left_by:
-                progress.note(f"{lock.left_by} was writing to this run and did not come to its end")
+        with alone_in(self.path, lock=self._lock, work="run", progress=progress):
             yield
-        finally:
-            lock.release()
 
     def start(self, *, overwrite: bool = False, checkpoints: bool = True) -> None:
         """Make the folder ready for a new run.

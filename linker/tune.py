@@ -13,7 +13,6 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +21,12 @@ from optuna.study import Study
 
 import featurestore
 from featurestore.errors import ConfigError
-from featurestore.lock import Held, Lock
 from featurestore.progress import Progress, Silent, Stage
-from linker.atomic import replacing, run_write_errors
+from linker.atomic import replacing
 from linker.config import TrainConfig
+from linker.folder_lock import alone_in
 from linker.job import prepare_job
-from linker.run_folder import RunFolder, RunLocked
+from linker.run_folder import RunFolder
 from linker.tune_jobs import TuneError, run_here, run_in_processes
 from linker.tune_result import Tuned, read_tuned, trial_line
 from linker.tune_space import Space, read_space
@@ -105,7 +104,8 @@ def tune(
         seed=seed,
         threads=None if jobs == 1 else max(1, torch.get_num_threads() // jobs),
     )
-    with _alone_in(work.runs, progress), quiet_optuna():
+    lock = work.runs / ".tune.lock"
+    with alone_in(work.runs, lock=lock, work="search", progress=progress), quiet_optuna():
         with featurestore.open(store) as opened:
             job = prepare_job(opened, read.first())
             for split in ("train", "valid"):
@@ -192,33 +192,6 @@ def _check_metric(metric: str, space: Space) -> None:
             where="--metric",
             hint=f"figures: {', '.join(known)}; others by metrics.ks under defaults",
         )
-
-
-@contextmanager
-def _alone_in(runs: Path, progress: Progress) -> Iterator[None]:
-    """Make the folder, and be the only search in it."""
-    if runs.is_file():
-        raise ConfigError(
-            "this is a file, and a search is a folder",
-            where=str(runs),
-            hint="name another folder with -o",
-        )
-    try:
-        with run_write_errors(runs):
-            runs.mkdir(parents=True, exist_ok=True)
-            lock = Lock(runs / ".tune.lock")
-    except Held as error:
-        raise RunLocked(
-            f"another process searches in this folder: {error.holder}",
-            where=str(runs),
-            hint=f"{error.stale_hint}, or name another folder with -o",
-        ) from error
-    try:
-        if lock.left_by:
-            progress.note(f"{lock.left_by} was searching here and did not come to its end")
-        yield
-    finally:
-        lock.release()
 
 
 def _say_what_goes_on(study: Study, work: Work, progress: Progress) -> None:

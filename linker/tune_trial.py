@@ -15,7 +15,8 @@ from optuna.trial import Trial, TrialState
 
 from featurestore.errors import DrinFsError, StoreError, WriteError
 from linker.callbacks import RecordEpochs
-from linker.run_folder import RunFolder, RunLocked
+from linker.folder_lock import RunLocked
+from linker.run_folder import RunFolder
 from linker.train import train
 from linker.tune_study import EPOCHS, REASON, REPEATS, RUN, SECONDS, Work
 

@@ -18,10 +18,11 @@ from featurestore.errors import ConfigError
 from featurestore.lock import Lock, is_running
 from linker.baseline import evaluate_untrained
 from linker.config_text import read_config
+from linker.folder_lock import RunLocked
 from linker.grid import GridResult, run_grid
 from linker.grid_state import RunState
 from linker.recorded import RecordedRun
-from linker.run_folder import RunFolder, RunLocked
+from linker.run_folder import RunFolder
 from linker.run_groups import group_runs, runs_below
 from linker.train import train
 from tests.grids_for_tests import DEFAULTS, Watching, grid_of_cells, outcome
@@ -148,7 +149,9 @@ def test_what_is_finished_is_kept_and_another_configuration_refused(
 
 def test_two_grids_in_one_folder_are_refused(store: Path, tmp_path: Path) -> None:
     lock = Lock(tmp_path / ".lock")
-    with pytest.raises(RunLocked, match=f"another grid runs in this folder: process {os.getpid()}"):
+    with pytest.raises(
+        RunLocked, match=f"another process is writing to this grid: process {os.getpid()}"
+    ):
         run_grid(grid_of_cells(store, {"bert": {"model": "bert"}}), output=tmp_path)
     lock.release()
     assert list(tmp_path.iterdir()) == []

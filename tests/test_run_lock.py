@@ -17,7 +17,8 @@ import pytest
 
 from cli.main import main
 from featurestore.progress import Silent
-from linker.run_folder import RunFolder, RunLocked
+from linker.folder_lock import RunLocked
+from linker.run_folder import RunFolder
 from tests.runs_for_tests import QuickRun, Recording
 
 #: Holds the lock until its input ends, and so does a child that it forks, if asked for.

@@ -23,9 +23,10 @@ from featurestore.errors import ConfigError, WriteError
 from linker.config_text import read_config
 from linker.diagnosis import TrainingDiverged
 from linker.evaluate import evaluate
+from linker.folder_lock import RunLocked
 from linker.recorded import RecordedRun
 from linker.rerun import rerun_of
-from linker.run_folder import RunError, RunFolder, RunLocked
+from linker.run_folder import RunError, RunFolder
 from linker.run_groups import runs_below
 from linker.train import train
 from linker.tune import TuneError, tune
@@ -307,7 +308,7 @@ def test_one_search_at_a_time_is_in_a_folder(
     store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def second(*arguments: Any, **options: Any) -> dict[str, Any]:
-        with pytest.raises(RunLocked, match="another process searches in this folder"):
+        with pytest.raises(RunLocked, match="another process is writing to this search"):
             tune(store, SPACE, runs=tmp_path)
         return train(*arguments, **options)
 
