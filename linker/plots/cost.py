@@ -147,6 +147,7 @@ def _panel(axes: Axes, costs: dict[Named, Cost], name: str) -> None:
             Label(x=low * (high / low) ** 0.01, y=mean, text=group.shown, colour=group.colour)
         )
     axes.autoscale_view(scalex=False)
+    axes.set_yticks([tick for tick in axes.get_yticks() if -0.001 < tick < 1.001])
     lines = [((low, mean), (high, mean)) for mean, _ in untrained]
     lines += _error_bars(costs, name)
     label_points(axes, labels, taken=[_thick(axes, *ends) for ends in lines])
