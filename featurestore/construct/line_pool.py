@@ -6,9 +6,10 @@ import os
 import signal
 import threading
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from itertools import chain, islice
 from multiprocessing import get_context, parent_process
 from multiprocessing.connection import wait
 
@@ -16,22 +17,35 @@ from featurestore.construct.dump_tasks import Task
 from featurestore.construct.entity_lines import Found, LineReader, Reading
 from featurestore.errors import DrinFsError
 
+#: Tasks that this process does itself before it starts others (chosen here: a small dump is read by
+#: then, in less time than they take to start).
+_ALONE = 4
+
 _reader: LineReader | None = None  # of a worker process
 
 
-def done(tasks: Iterator[Task], reading: Reading, *, jobs: int) -> Iterator[tuple[Task, Found]]:
+def done(
+    tasks: Iterator[Task], reading: Reading, *, jobs: int
+) -> Generator[tuple[Task, Found], None, None]:
     """Each task and what it found.
 
     Args:
-        jobs: processes; 1 = this one. More are started anew (``spawn``), so that a script that calls
-            this must guard its own start with ``if __name__ == "__main__"``.
+        jobs: processes; 1 = this one. Others are started for what is worth it: a large dump of which
+            they read parts of the file themselves, or of whose lines much is parsed. They are
+            started anew (``spawn``), so that a script that calls this must guard its own start with
+            ``if __name__ == "__main__"``.
 
     Raises:
         DrinFsError: a process was ended, by the system for instance where memory is short.
     """
-    if jobs == 1:
-        reader = LineReader(reading)
-        for task in tasks:
+    reader = LineReader(reading)
+    for task in tasks if jobs == 1 else islice(tasks, _ALONE):
+        yield task, task.work(reader)
+    first = next(tasks, None)
+    if first is None:
+        return
+    if first.data and reading.is_quick:  # to hand it over would cost more than to read it
+        for task in chain([first], tasks):
             yield task, task.work(reader)
         return
     pool = ProcessPoolExecutor(
@@ -39,7 +53,7 @@ def done(tasks: Iterator[Task], reading: Reading, *, jobs: int) -> Iterator[tupl
     )
     waiting: deque[tuple[Task, Future[Found]]] = deque()
     try:
-        for task in tasks:
+        for task in chain([first], tasks):
             waiting.append((task, pool.submit(_work, task)))
             if len(waiting) > jobs + 1:
                 yield _result(waiting)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -158,10 +158,12 @@ class _Run:
         self._progress.note(f"reads {self._source.name}: {self._source.reader}")
         saved = time.monotonic()
         total = self._source.size // _MB
-        with self._progress.stage("titles", total, "MB") as stage:
-            for task, found in done(
-                tasks(self._source, state.mark), self._reading, jobs=self._jobs
-            ):
+        cut = tasks(self._source, state.mark)
+        with (
+            self._progress.stage("titles", total, "MB") as stage,
+            closing(done(cut, self._reading, jobs=self._jobs)) as results,
+        ):
+            for task, found in results:
                 self._keep(found, seen)
                 state.mark = task.end
                 self._show(stage, task)
