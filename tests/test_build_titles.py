@@ -17,9 +17,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Group
 
 pytest.importorskip("orjson")
 
+from cli.build.titles import left_out, view
 from cli.main import main
 from featurestore.construct import (
     bz2_blocks,
@@ -29,12 +31,15 @@ from featurestore.construct import (
     gzip_members,
     line_pool,
 )
+from featurestore.construct.entity_lines import Broken
 from featurestore.construct.made_up_dump import KnownEntity, write_made_up_dump
-from featurestore.construct.titles import build_titles
+from featurestore.construct.titles import TitlesBuilt, build_titles
 from featurestore.errors import ConfigError, SourceError, WriteError
 from featurestore.lock import Lock
 from featurestore.progress import Silent, Stage
 from featurestore.sources.wikimel_entities import read_titles
+from tests.snapshots import check_snapshot
+from tests.terminal import shown
 
 BELGIUM = KnownEntity(
     title="Belgium", description="country", aliases=("BE", "Belgique"), image="Flag of Belgium.svg",
@@ -312,7 +317,7 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 from featurestore.construct import dump_tasks, title_work
-from featurestore.construct.titles import build_titles
+from featurestore.construct.titles import TitlesBuilt, build_titles
 dump_tasks.TASK = 50_000
 where, after, dump, target = sys.argv[1], int(sys.argv[2]), sys.argv[3], Path(sys.argv[4])
 owner = os if where == "replace" else title_work.TitleWork
@@ -391,6 +396,8 @@ def test_a_target_that_exists_is_kept(dump: Path, tmp_path: Path) -> None:
     assert target.read_text() != "precious"
     with pytest.raises(ConfigError, match="the same file"):
         build_titles(str(dump), target, details=target)
+    with pytest.raises(ConfigError, match="'EN\"' is no code of a language"):
+        build_titles(str(dump), target, language='EN"')
 
 
 # limits ---------------------------------------------------------------------------------------------
@@ -405,7 +412,7 @@ def test_a_limit_ends_early(form: Path, expected: dict[str, str], tmp_path: Path
 MEMORY = """
 import resource, sys
 from pathlib import Path
-from featurestore.construct.titles import build_titles
+from featurestore.construct.titles import TitlesBuilt, build_titles
 build_titles(sys.argv[1], Path(sys.argv[2]), overwrite=True)
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 """
@@ -551,3 +558,28 @@ def test_the_benchmark_compares_equal_titles(
     monkeypatch.setattr(question, "_by_lines", lambda dump, target: target.write_text("Q1\tx\n"))
     with pytest.raises(question.Disagreement, match=question.PLAIN):
         question.measure(Workspace(tmp_path, TINY, Silent()))
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_what_the_command_shows(width: int) -> None:
+    built = TitlesBuilt(
+        target="own/entities/qid-entity.tsv",
+        details="own/qid-details.jsonl",
+        titles=1_234_567,
+        entities=9_876_543,
+        skipped={"properties": 12_000, "without a title": 8_629_973},
+        broken={"not JSON": 2, "not UTF-8": 1},
+        examples=(
+            Broken("not JSON", 1_000_000_007, '{"id":"Q1","labels":\x1b[31m{'),
+            Broken("not JSON", 2_000_000_011, '{"id":[link=x]'),
+            Broken("not UTF-8", 3, '{"id":"Q9","title":"\\xff"}'),
+        ),
+        read_bytes=7_000_000_000,
+        json_bytes=98_000_000_000,
+        resumed_at=0,
+        seconds=1234.5,
+        reader="bzip2 on 16 threads",
+        jobs=16,
+    )
+    text = shown(Group(left_out(built), view(built)), width=width)
+    check_snapshot(f"build-titles-{width}", text)

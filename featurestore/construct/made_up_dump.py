@@ -188,7 +188,7 @@ def _item(random: Random, words: list[str], qid: str, known: KnownEntity | None)
     )
     spoken = LANGUAGES[:languages] if known else random.sample(LANGUAGES[1:], languages)
     label = (known.label or known.title) if known else _phrase(random, words)
-    item = {
+    item: dict[str, Any] = {
         "type": "item",
         "id": qid,
         "labels": {each: _text(each, label) for each in spoken},
@@ -235,8 +235,8 @@ def _claims(random: Random, words: list[str], qid: str, number: int) -> dict[str
     for _ in range(number):
         name = f"P{random.randint(100, 9000)}"
         target = random.randint(1, 2_000_000)
-        value: dict[str, Any] = {"entity-type": "item", "numeric-id": target, "id": f"Q{target}"}
-        data: dict[str, Any] = {"value": value, "type": "wikibase-entityid"}
+        value = {"entity-type": "item", "numeric-id": target, "id": f"Q{target}"}
+        data = {"value": value, "type": "wikibase-entityid"}
         sources = [_phrase(random, words, 5) for _ in range(random.getrandbits(1))]
         made = _statement(random, qid, name, "wikibase-item", data, sources)
         claims.setdefault(name, []).append(made)
