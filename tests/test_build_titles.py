@@ -53,6 +53,7 @@ def small_tasks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(dump_tasks, "TASK", 50_000)
     monkeypatch.setattr(dump_pieces, "PIECE", 20_000)
     monkeypatch.setattr(bz2_blocks, "_PIECE", 10_000)
+    monkeypatch.setattr(line_pool, "ALONE_SECONDS", 0)
 
 
 @pytest.fixture(scope="module")
@@ -156,7 +157,7 @@ def test_zstd_without_a_library_says_what_to_install(
 def test_other_processes_give_the_same_details(
     dump: Path, tmp_path: Path, jobs: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(line_pool, "_ALONE", 1)
+    monkeypatch.setattr(line_pool, "ALONE_SECONDS", 0)
     target, details = tmp_path / "t.tsv", tmp_path / "d.jsonl"
     build_titles(str(dump), target, details=details, jobs=jobs)
     rows = [json.loads(line) for line in details.read_text().splitlines()]
@@ -494,7 +495,7 @@ def test_processes_end_with_their_parent(tmp_path: Path) -> None:
         "        import contextlib\n"
         "        return contextlib.nullcontext(self)\n"
         "if __name__ == '__main__':\n"
-        "    dump_tasks.TASK, line_pool._ALONE = 50_000, 1\n"
+        "    dump_tasks.TASK, line_pool.ALONE_SECONDS = 50_000, 0\n"
         f"    build_titles({str(path)!r}, Path({str(tmp_path / 't.tsv')!r}), jobs=2, progress=P())\n"
     )
     environment = os.environ | {"PYTHONPATH": str(Path(__file__).parent.parent)}

@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import signal
 import threading
+import time
 from collections import deque
 from collections.abc import Generator, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from itertools import chain, islice
+from itertools import chain
 from multiprocessing import get_context, parent_process
 from multiprocessing.connection import wait
 
@@ -17,9 +18,9 @@ from featurestore.construct.dump_tasks import Task
 from featurestore.construct.entity_lines import Found, LineReader, Reading
 from featurestore.errors import DrinFsError
 
-#: Tasks that this process does itself before it starts others (chosen here: a small dump is read by
-#: then, in less time than they take to start).
-_ALONE = 4
+#: Seconds that this process works alone before it starts others (chosen here: what ends by then would
+#: not have gained what they take to start).
+ALONE_SECONDS = 2.0
 
 _reader: LineReader | None = None  # of a worker process
 
@@ -39,21 +40,28 @@ def done(
         DrinFsError: a process was ended, by the system for instance where memory is short.
     """
     reader = LineReader(reading)
-    for task in tasks if jobs == 1 else islice(tasks, _ALONE):
+    begun = time.monotonic()
+    for task in tasks:
+        # lines at hand of which little is parsed cost more to hand over than to read
+        if (
+            jobs > 1
+            and time.monotonic() - begun >= ALONE_SECONDS
+            and not (task.data and reading.is_quick)
+        ):
+            yield from _shared(chain([task], tasks), reading, jobs)
+            return
         yield task, task.work(reader)
-    first = next(tasks, None)
-    if first is None:
-        return
-    if first.data and reading.is_quick:  # to hand it over would cost more than to read it
-        for task in chain([first], tasks):
-            yield task, task.work(reader)
-        return
+
+
+def _shared(
+    tasks: Iterator[Task], reading: Reading, jobs: int
+) -> Generator[tuple[Task, Found], None, None]:
     pool = ProcessPoolExecutor(
         jobs, mp_context=get_context("spawn"), initializer=_begin, initargs=(reading,)
     )
     waiting: deque[tuple[Task, Future[Found]]] = deque()
     try:
-        for task in chain([first], tasks):
+        for task in tasks:
             waiting.append((task, pool.submit(_work, task)))
             if len(waiting) > jobs + 1:
                 yield _result(waiting)

@@ -78,7 +78,8 @@ def build_titles(
     Raises:
         SourceError: no such dump, it is damaged, or holds no title.
         WriteError: a target exists, cannot be written, or was begun otherwise.
-        ConfigError: no such language, the two targets are one file, or nothing installed decompresses the dump.
+        ConfigError: no such language, the two targets are one file, or nothing that is installed
+            decompresses the dump.
     """
     progress = progress or Silent()
     if details is not None and details.absolute() == target.absolute():
