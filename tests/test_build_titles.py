@@ -286,10 +286,11 @@ def interrupt() -> None:
     raise KeyboardInterrupt
 
 
-@pytest.mark.parametrize("jobs", [1, 2])
 def test_an_interrupted_run_goes_on_to_the_same_bytes(
-    form: Path, dump: Path, tmp_path: Path, jobs: int
+    form: Path, dump: Path, tmp_path: Path
 ) -> None:
+    jobs = 2 if form.suffix in (".json", ".zst") else 1
+
     def build(folder: Path, progress: Silent) -> Any:
         folder.mkdir(exist_ok=True)
         return build_titles(
