@@ -8,7 +8,6 @@ exits with 1 where nothing failed but the stores differ.
 
 from __future__ import annotations
 
-import difflib
 import os
 import platform
 import signal
@@ -16,50 +15,15 @@ import sys
 import threading
 import traceback
 from collections.abc import Sequence
-from dataclasses import dataclass
-from importlib import import_module
 from importlib.metadata import version
-from inspect import cleandoc
 
 import rich_click as click
 
-EXIT_STATUS = "Exit status: 0 ok, 1 failure, 2 usage, 3 data problem, 130 interrupted."
-
-
-@dataclass(frozen=True, slots=True)
-class Command:
-    """Where a command is, and what the list of commands says about it.
-
-    ``extra``: the optional dependencies it needs, as in ``pip install "drin-fs[extra]"``.
-    """
-
-    module: str
-    summary: str
-    extra: str = ""
-
-    def load(self, name: str) -> click.Command:
-        """The command itself; its module is imported now."""
-        command: click.Command = getattr(import_module(self.module), name)
-        command.help = _set_examples(command.help or "")
-        command.epilog = command.epilog or EXIT_STATUS
-        return command
-
-
-def _set_examples(text: str) -> str:
-    r"""A help text whose ``\b`` paragraphs (lines as they stand) are set below their first line.
-
-    rich-click keeps the lines of both forms; around ``\b`` it leaves several lines empty.
-    """
-    paragraphs = cleandoc(text).split("\n\n")
-    for place, paragraph in enumerate(paragraphs):
-        if paragraph.startswith("\b\n"):
-            first, *rest = paragraph.removeprefix("\b\n").rstrip().splitlines()
-            paragraphs[place] = "\n    ".join([first, *map(str.strip, rest)])
-    return "\n\n".join(paragraphs)
-
+from cli.lazy import EXIT_STATUS, Command, LazyGroup
 
 COMMANDS: dict[str, Command] = {
     "sample": Command("cli.sample", "Write a small made-up dataset to try everything on.", "encode"),
+    "build": Command("cli.build", "Make a dataset of your own: titles, candidates, images.", "construct"),
     "ingest": Command("cli.ingest", "Turn a dataset into one store file.", "encode"),
     "inspect": Command("cli.inspect", "Look into a store: fields, splits, rows, neighbours, errors."),
     "audit": Command("cli.audit", "Look for what makes results wrong or misleading."),
@@ -83,6 +47,7 @@ EXTRAS: dict[str, tuple[str, ...]] = {
     "train": ("torch", "lightning", "torchmetrics", "safetensors", "matplotlib", "tensorboard"),
     "encode": ("torch", "torchvision", "transformers", "PIL", "safetensors"),
     "tune": ("optuna",),
+    "construct": ("rapidfuzz", "orjson", "zstandard", "isal"),
     "export": ("pyarrow",),
     "web": ("starlette", "uvicorn"),
     "wandb": ("wandb",),
@@ -90,34 +55,8 @@ EXTRAS: dict[str, tuple[str, ...]] = {
 }
 
 
-class Commands(click.RichGroup):
-    """A group that imports a command only when it is run or its own help is asked for."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(COMMANDS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """A stand-in that knows the command's name and summary."""
-        if cmd_name not in COMMANDS:
-            return None
-        return click.RichCommand(name=cmd_name, help=COMMANDS[cmd_name].summary)
-
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        """The command that the arguments name.
-
-        Raises:
-            click.UsageError: there is none; names the nearest.
-        """
-        name = args[0]
-        if name in COMMANDS:
-            return name, COMMANDS[name].load(name), args[1:]
-        if name.startswith("-"):
-            return super().resolve_command(ctx, args)
-        near = difflib.get_close_matches(name, COMMANDS, n=1, cutoff=0.5)
-        meant = f"did you mean {near[0]!r}?" if near else f"commands: {', '.join(COMMANDS)}"
-        raise click.UsageError(f"no command {name!r}; {meant}", ctx)
+class Commands(LazyGroup):
+    entries = COMMANDS
 
 
 #: Blank lines between the paragraphs of a help text; every command inherits it.
@@ -146,7 +85,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: what follows the program's name; from the command line by default.
 
     Returns:
-        The exit status, see :data:`EXIT_STATUS`.
+        The exit status, see :data:`cli.lazy.EXIT_STATUS`.
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
     for stream in (sys.stdout, sys.stderr):

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
 
-from cli.main import COMMANDS, EXIT_STATUS, cli
+from cli.lazy import EXIT_STATUS, LazyGroup
+from cli.main import cli
 
 PAGE = Path(__file__).parent.parent / "docs" / "cli.md"
 
@@ -23,21 +25,36 @@ a terminal is plain and never cut. Commands that report take `--json`.
 
 def cli_page() -> str:
     """The text that ``docs/cli.md`` must have."""
-    root = click.Context(cli, info_name="drin-fs")
-    commands = {name: entry.load(name) for name, entry in COMMANDS.items()}
-    contents = [
-        f"- [`{name}`](#drin-fs-{name}) {entry.summary}" for name, entry in COMMANDS.items()
-    ]
-    sections = [_section(name, command, root) for name, command in commands.items()]
-    return "\n".join([_HEAD, *contents, *sections]) + "\n"
+    context = click.Context(cli, info_name="drin-fs")
+    return "\n".join([_HEAD, *_contents(cli, context), *_sections(cli, context)]) + "\n"
 
 
-def _section(name: str, command: click.Command, root: click.Context) -> str:
-    context = click.Context(command, info_name=name, parent=root)
-    usage = " ".join(["drin-fs", name, *command.collect_usage_pieces(context)])
-    parts = [f"\n## drin-fs {name}", f"```\n{usage}\n```"]
+def _contents(group: LazyGroup, context: click.Context, indent: str = "") -> Iterator[str]:
+    """A line a command; those of a group stand below it."""
+    for name, entry in group.entries.items():
+        path = f"{context.command_path} {name}"
+        yield f"{indent}- [`{name}`](#{path.replace(' ', '-')}) {entry.summary}"
+        command = entry.load(name)
+        if isinstance(command, LazyGroup):
+            below = click.Context(command, info_name=name, parent=context)
+            yield from _contents(command, below, indent + "  ")
+
+
+def _sections(group: LazyGroup, context: click.Context) -> Iterator[str]:
+    for name, entry in group.entries.items():
+        command = entry.load(name)
+        below = click.Context(command, info_name=name, parent=context)
+        yield _section(command, below)
+        if isinstance(command, LazyGroup):
+            yield from _sections(command, below)
+
+
+def _section(command: click.Command, context: click.Context) -> str:
+    usage = " ".join([context.command_path, *command.collect_usage_pieces(context)])
+    parts = [f"\n## {context.command_path}", f"```\n{usage}\n```"]
     parts += [_paragraph(text) for text in (command.help or "").split("\n\n")]
-    parts.append(_options(command, context))
+    if any(isinstance(parameter, click.Option) for parameter in command.params):
+        parts.append(_options(command, context))
     if command.epilog != EXIT_STATUS:
         parts.append(command.epilog or "")
     return "\n\n".join(parts)

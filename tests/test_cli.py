@@ -17,7 +17,9 @@ import pytest
 
 import featurestore
 from cli import main as cli_module
-from cli.main import COMMANDS, EXIT_STATUS, EXTRAS, Command, main
+from cli.build import STEPS
+from cli.lazy import EXIT_STATUS, Command
+from cli.main import COMMANDS, EXTRAS, main
 from featurestore.errors import ConfigError, DrinFsError, SourceError, StoreError, WriteError
 from featurestore.schema import FIELDS
 from tests import cli_docs, schema_docs
@@ -53,7 +55,10 @@ def test_help_loads_no_library_of_ours() -> None:
 
 
 def test_no_command_loads_torch_before_it_runs() -> None:
-    load = "from cli.main import COMMANDS\nfor name, entry in COMMANDS.items(): entry.load(name)"
+    load = (
+        "from cli.build import STEPS\nfrom cli.main import COMMANDS\n"
+        "for name, entry in [*COMMANDS.items(), *STEPS.items()]: entry.load(name)"
+    )
     assert loaded_by(load).isdisjoint({"torch", "transformers", "lightning", "torchvision"})
 
 
@@ -68,23 +73,31 @@ def test_the_version_is_that_of_the_package(capsys: pytest.CaptureFixture[str]) 
 # help -------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", COMMANDS)
+#: What is typed after ``drin-fs`` → the command, those of groups included.
+PATHS: dict[str, Command] = {
+    **COMMANDS,
+    **{f"build {name}": entry for name, entry in STEPS.items()},
+}
+
+
+@pytest.mark.parametrize("path", PATHS)
 def test_every_command_has_a_summary_an_example_and_says_how_it_exits(
-    name: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    path: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TERMINAL_WIDTH", "100")
-    assert main([name, "--help"]) == 0
+    assert main([*path.split(), "--help"]) == 0
     text = capsys.readouterr().out
-    summary = (COMMANDS[name].load(name).help or "").splitlines()[0]
+    summary = (PATHS[path].load(path.split()[-1]).help or "").splitlines()[0]
     assert re.fullmatch(r"[A-Z].{10,}\.", summary)
     assert summary in text
-    assert re.search(rf"Examples?: *\n +\$ drin-fs {name} ", text)
+    assert re.search(rf"Examples?: *\n +\$ drin-fs {path} ", text)
     assert EXIT_STATUS in text
 
 
-@pytest.mark.parametrize("name", COMMANDS)
-def test_every_option_has_help(name: str) -> None:
-    command = COMMANDS[name].load(name)
+@pytest.mark.parametrize("path", PATHS)
+def test_every_option_has_help(path: str) -> None:
+    name = path.split()[-1]
+    command = PATHS[path].load(name)
     assert command.name == name
     silent = [p.name for p in command.params if isinstance(p, click.Option) and not p.help]
     assert silent == []
@@ -110,7 +123,7 @@ def test_no_arguments_show_the_help() -> None:
     ("arguments", "message", "page"),
     [
         (["inspct"], "no command 'inspct'; did you mean 'inspect'?", "drin-fs --help"),
-        (["zzz"], "no command 'zzz'; commands: sample, ingest,", "drin-fs --help"),
+        (["zzz"], "no command 'zzz'; commands: sample, build,", "drin-fs --help"),
         (["inspect"], "Missing argument 'STORE'", "drin-fs inspect --help"),
         (["inspect", "x", "--jsno"], "No such option", "drin-fs inspect --help"),
         (["inspect", "x", "--top", "-1"], "-1 is not in the range", "drin-fs inspect --help"),

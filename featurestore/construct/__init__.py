@@ -1,0 +1,1 @@
+"""Making a dataset of one's own: titles, candidates, pictures, mentions, splits."""
