@@ -9,6 +9,7 @@ from cli.lazy import Command, LazyGroup
 #: The steps in the order in which a dataset is built.
 STEPS: dict[str, Command] = {
     "titles": Command("cli.build.titles", "Read QIDs and titles out of a Wikidata dump.", "construct"),
+    "candidates": Command("cli.build.candidates", "Find candidate entities for mentions.", "construct"),
 }  # fmt: skip
 
 
