@@ -62,8 +62,9 @@ def mentions(
     "split". Usual names of columns are known, such as image, text, answer or doc_id.
 
     A row that cannot be used is told on stderr with its line, field and what to do next, and goes to
-    DIR/rejected.jsonl. A mention whose picture is missing or cannot be read is kept without it, and goes
-    to DIR/missing-pictures.jsonl. The others are in DIR/mentions.jsonl, pictures in DIR/mentions/KVQAimgs.
+    DIR/rejected.jsonl. A mention whose picture is missing or cannot be read is kept without it, and is
+    listed in DIR/missing-pictures.jsonl. All that are kept are in DIR/mentions.jsonl, their pictures in
+    DIR/mentions/KVQAimgs.
 
     \b
     Examples:

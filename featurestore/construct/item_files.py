@@ -24,11 +24,12 @@ SPLIT_FILES = {split: Path("mentions", f"WIKIMEL_{split}.json") for split in SPL
 
 Item = dict[str, Any]
 
+_encode = json.JSONEncoder(ensure_ascii=False).encode
+
 
 def dump(value: Any) -> str:
     """One line of JSON; bytes that were no text are written as escapes, which JSON allows."""
-    line = json.dumps(value, ensure_ascii=False)
-    return line.encode("utf-8", "backslashreplace").decode()
+    return _encode(value).encode("utf-8", "backslashreplace").decode()
 
 
 class LinesFile:

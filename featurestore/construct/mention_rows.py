@@ -141,7 +141,7 @@ def _span(texts: dict[str, str], values: dict[str, Any]) -> Span | Problem:
     return find_span(texts["sentence"], texts["mention"], numbers[0], numbers[1])
 
 
-def _number(name: str, value: Any) -> int | None | Problem:
+def _number(name: str, value: Any) -> int | Problem | None:
     """A whole number; tables write ``12.0`` where a column has gaps."""
     if value is None or value == "":
         return None

@@ -164,8 +164,13 @@ class Table:
         """Line and cells of each record; bytes that are not UTF-8 become halves of characters."""
         before = csv.field_size_limit(_LONGEST_CELL)
         try:
-            with self.path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
-                yield from self._read(file)
+            with (
+                self.path.open("rb") as raw,
+                TextIOWrapper(raw, "utf-8-sig", "surrogateescape", newline="") as file,
+            ):
+                for line, cells in self._read(file):
+                    self.position = raw.tell()
+                    yield line, cells
         finally:
             csv.field_size_limit(before)
 
@@ -189,7 +194,6 @@ class Table:
                     hint='close its quotation marks and double those inside ("…""…"), or say '
                     "--no-quotes if they are letters",
                 ) from error
-            self.position = file.buffer.tell()
             if cells:
                 found = True
                 yield line, cells
