@@ -12,8 +12,8 @@ every three characters of a word between blanks: ``Khan`` has `` khan ``, `` kh`
 and ``an ``. A gram weighs log(1 + N / titles that hold it). The rule is chosen here, for mentions
 that are mostly parts of names; docs/decisions/title-candidates.md has what it finds on WikiMEL.
 
-Cost: the index holds one row number and one weight for each gram of each title, 8 bytes together. A
-mention costs the lists of its grams and a pass over the N titles, so time grows with N.
+Cost: :mod:`featurestore.postings` for each gram of each title. A mention costs the lists of its grams
+and a pass over the N titles, so time grows with N.
 """
 
 from __future__ import annotations
@@ -21,12 +21,13 @@ from __future__ import annotations
 import re
 import unicodedata
 from array import array
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 
 import numpy as np
 from numpy.typing import NDArray
 
+from featurestore.postings import Occurrences, Postings
 from featurestore.schema import NO_ROW
 
 #: At most so many row numbers are read for a mention, its rarest grams first: a gram that most
@@ -46,10 +47,7 @@ class TitleIndex:
     def __init__(
         self,
         *,
-        gram_ids: dict[str, int],
-        offsets: NDArray[np.int64],
-        rows: NDArray[np.int32],
-        weights: NDArray[np.float32],
+        postings: Postings,
         lengths: NDArray[np.int32],
         equal: dict[str, list[int]],
         equal_but_bracket: dict[str, list[int]],
@@ -57,50 +55,37 @@ class TitleIndex:
         """Keep the parts that ``build`` makes.
 
         Args:
-            gram_ids: gram → g; its titles are ``rows[offsets[g]:offsets[g + 1]]``, ascending.
-            offsets: (grams + 1,).
-            rows: (postings,) the titles of gram 0, of gram 1, …
-            weights: (postings,) of the gram in the title, whose grams make a vector of length 1.
+            postings: the titles of each gram; the weights of a title make a vector of length 1.
             lengths: (N,) characters of each title.
             equal: spelling → the rows whose title it is.
             equal_but_bracket: the same of titles without their trailing bracket.
         """
-        self._gram_ids = gram_ids
-        self._offsets = offsets
-        self._rows = rows
-        self._weights = weights
+        self._postings = postings
         self._lengths = lengths
         self._equal = equal
         self._equal_but_bracket = equal_but_bracket
-        self._gram_weights = _gram_weights(np.diff(offsets), len(lengths))
+        self._gram_weights = _gram_weights(np.diff(postings.offsets), len(lengths))
 
     @classmethod
     def build(cls, titles: Iterable[str]) -> TitleIndex:
         """Index titles; row i of the entity table is the i-th of them."""
-        gram_ids: dict[str, int] = {}
         equal: dict[str, list[int]] = {}
         equal_but_bracket: dict[str, list[int]] = {}
-        held, grams_of, lengths = array("i"), array("i"), array("i")
-        for row, title in enumerate(titles):
-            spelling = _spelling(title)
-            name = bare_name(title)
-            equal.setdefault(spelling, []).append(row)
-            equal_but_bracket.setdefault(name, []).append(row)
-            grams = _grams(name)
-            held.extend(gram_ids.setdefault(gram, len(gram_ids)) for gram in grams)
-            grams_of.append(len(grams))
-            lengths.append(len(title))
-        gram = np.array(held, np.int32)
-        row_of = np.repeat(np.arange(len(lengths), dtype=np.int32), np.array(grams_of, np.int32))
-        sizes = np.bincount(gram, minlength=len(gram_ids))
-        weight = _gram_weights(sizes, len(lengths))[gram]
-        norm = np.sqrt(np.bincount(row_of, weight**2, minlength=len(lengths)))
-        by_gram = np.argsort(gram, kind="stable")
+        lengths = array("i")
+
+        def grams_of_titles() -> Iterator[list[str]]:
+            for row, title in enumerate(titles):
+                name = bare_name(title)
+                equal.setdefault(spelling(title), []).append(row)
+                equal_but_bracket.setdefault(name, []).append(row)
+                lengths.append(len(title))
+                yield _grams(name)
+
+        held = Occurrences.gather(grams_of_titles())
+        weight = _gram_weights(held.sizes, held.count)[held.grams]
+        norm = np.sqrt(np.bincount(held.rows, weight**2, minlength=held.count))
         return cls(
-            gram_ids=gram_ids,
-            offsets=np.concatenate([[0], np.cumsum(sizes)]),
-            rows=row_of[by_gram],
-            weights=(weight / norm[row_of])[by_gram].astype(np.float32),
+            postings=held.inverted(weight / norm[held.rows]),
             lengths=np.array(lengths, np.int32),
             equal=equal,
             equal_but_bracket=equal_but_bracket,
@@ -137,24 +122,14 @@ class TitleIndex:
 
     def _scores(self, mention: str) -> NDArray[np.float64]:
         """(N,) cosine of each title with the mention, raised where they are equal; 0 = no candidate."""
-        spelling = _spelling(mention)
-        grams = self._rarest_first(spelling)
+        name = spelling(mention)
+        grams = self._postings.rarest_first(_grams(name), most=POSTINGS)
         weights = self._gram_weights[grams]
         weights /= np.sqrt(np.sum(weights**2)) or 1.0
-        scores = np.zeros(len(self))
-        for gram, weight in zip(grams, weights, strict=True):
-            span = slice(self._offsets[gram], self._offsets[gram + 1])
-            scores[self._rows[span]] += weight * self._weights[span]  # a title once a gram
-        scores[self._equal_but_bracket.get(spelling, [])] += _EQUAL_BUT_BRACKET
-        scores[self._equal.get(spelling, [])] += _EQUAL
+        scores = self._postings.scores(grams, weights)
+        scores[self._equal_but_bracket.get(name, [])] += _EQUAL_BUT_BRACKET
+        scores[self._equal.get(name, [])] += _EQUAL
         return scores
-
-    def _rarest_first(self, spelling: str) -> list[int]:
-        """The known grams of a name, rarest first, as far as ``POSTINGS`` allows, but at least one."""
-        known = [self._gram_ids[gram] for gram in _grams(spelling) if gram in self._gram_ids]
-        known.sort(key=lambda gram: (self._offsets[gram + 1] - self._offsets[gram], gram))
-        read = np.cumsum([self._offsets[gram + 1] - self._offsets[gram] for gram in known])
-        return known[: max(1, int(np.searchsorted(read, POSTINGS, side="right")))]
 
 
 def _gram_weights(sizes: NDArray[np.int64], titles: int) -> NDArray[np.float64]:
@@ -162,7 +137,7 @@ def _gram_weights(sizes: NDArray[np.int64], titles: int) -> NDArray[np.float64]:
     return np.log1p(titles / sizes)
 
 
-def _spelling(name: str) -> str:
+def spelling(name: str) -> str:
     """What two names have in common if they are equal: case, Unicode form and blanks do not count."""
     folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold())
     return " ".join(folded.replace("_", " ").split())
@@ -173,12 +148,17 @@ def bare_name(title: str) -> str:
 
     Case, Unicode form, underscores, runs of blanks and a trailing bracket do not count.
     """
-    spelling = _spelling(title)
-    return _BRACKET.sub("", spelling) or spelling
+    name = spelling(title)
+    return _BRACKET.sub("", name) or name
+
+
+def words_of(spelling: str) -> list[str]:
+    """The words of a spelling, in order."""
+    return _WORD.findall(spelling)
 
 
 def _grams(spelling: str) -> list[str]:
     """The distinct grams of a spelling, in order: words, and three characters of each, with blanks."""
-    words = (f" {word} " for word in _WORD.findall(spelling))
+    words = (f" {word} " for word in words_of(spelling))
     grams = (chain([word], (word[i : i + 3] for i in range(len(word) - 2))) for word in words)
     return list(dict.fromkeys(chain.from_iterable(grams)))
