@@ -23,7 +23,7 @@ from cli.lazy import EXIT_STATUS, Command, LazyGroup
 
 COMMANDS: dict[str, Command] = {
     "sample": Command("cli.sample", "Write a small made-up dataset to try everything on.", "encode"),
-    "build": Command("cli.build", "Make a dataset of your own: titles, candidates, pictures.", "construct"),
+    "build": Command("cli.build", "Make a dataset of your own: titles, candidates, images.", "construct"),
     "ingest": Command("cli.ingest", "Turn a dataset into one store file.", "encode"),
     "inspect": Command("cli.inspect", "Look into a store: fields, splits, rows, neighbours, errors."),
     "audit": Command("cli.audit", "Look for what makes results wrong or misleading."),
