@@ -76,11 +76,15 @@ def png(width: int, height: int, seed: str) -> bytes:
     colour = hashlib.md5(seed.encode(), usedforsecurity=False).digest()[:3]
 
     def chunk(kind: bytes, data: bytes) -> bytes:
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        return (
+            struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        )
 
     header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
     rows = zlib.compress((b"\0" + colour * width) * height, 1)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
+    return (
+        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
+    )
 
 
 class WikiServer:
@@ -194,9 +198,7 @@ class WikiServer:
             answer["batchcomplete"] = True
         return answer
 
-    def _resolved(
-        self, title: str, query: dict[str, Any], follow: bool
-    ) -> dict[str, Any] | None:
+    def _resolved(self, title: str, query: dict[str, Any], follow: bool) -> dict[str, Any] | None:
         if title.startswith(_INTERWIKI):
             query["interwiki"].append({"title": title, "iw": title[:2]})
             return None
@@ -223,9 +225,11 @@ class WikiServer:
             return {"ns": 6, "title": spelt, "missing": True, **({"known": True} if known else {})}
         if spelt not in self.pages:
             return {"ns": 0, "title": spelt, "missing": True}
-        return {"ns": 0, "title": spelt, "pageid": 1 + list(self.pages).index(spelt)} if len(
-            self.pages
-        ) < 1000 else {"ns": 0, "title": spelt, "pageid": zlib.crc32(spelt.encode())}
+        return (
+            {"ns": 0, "title": spelt, "pageid": 1 + list(self.pages).index(spelt)}
+            if len(self.pages) < 1000
+            else {"ns": 0, "title": spelt, "pageid": zlib.crc32(spelt.encode())}
+        )
 
     def _add_extracts(self, pages: list[dict[str, Any]], asked: dict[str, str]) -> str:
         first = int(asked.get("excontinue", 0))

@@ -10,14 +10,14 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from featurestore.construct import crawl_check, crawl_output
 from featurestore.construct.crawl_input import add_details, add_entities, read_entities
-from featurestore.construct.crawl_layout import LAYOUTS, Layout, LayoutName
+from featurestore.construct.crawl_layout import LAYOUTS, Layout
 from featurestore.construct.crawl_manifest import ENTITY_STATES, FINISHED, CrawlManifest
+from featurestore.construct.crawl_options import CrawlOptions
 from featurestore.construct.crawl_stages import Stages
 from featurestore.construct.crawl_status import CrawlStatus, status_of
 from featurestore.construct.picture_fetch import (
@@ -27,18 +27,11 @@ from featurestore.construct.picture_fetch import (
     found_on_disk,
     link_or_copy,
 )
-from featurestore.construct.wiki_api import WikiApi, check_url, is_loopback, open_client
+from featurestore.construct.wiki_api import WikiApi, open_client
 from featurestore.construct.wiki_errors import RESUME, WikiError
-from featurestore.construct.wiki_manners import (
-    DEFAULT_WIDTH,
-    MOST_BYTES_A_SECOND,
-    THUMBNAIL_WIDTHS,
-    Host,
-    Patience,
-    user_agent,
-)
+from featurestore.construct.wiki_manners import MOST_BYTES_A_SECOND, Host, Patience
 from featurestore.disk import write_errors
-from featurestore.errors import ConfigError, WriteError
+from featurestore.errors import WriteError
 from featurestore.lock import Held, Lock
 from featurestore.progress import Progress, Silent, Stage
 
@@ -47,59 +40,6 @@ _MOST_READY = 200
 
 #: Pictures in a row that fail for now before the run ends: the server is down, not the pictures.
 _MOST_FAILURES = 20
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CrawlOptions:
-    """What is fetched, from where, and how.
-
-    ``api``, ``items_api``: addresses of the ``api.php`` of the wiki and of Wikidata. ``width``: pixels,
-    one of ``THUMBNAIL_WIDTHS``. ``most_bytes``: of one picture. ``threads``: pictures at a time.
-    ``insecure``: allow http. ``non_free``: take pictures that are not free too.
-    """
-
-    contact: str
-    layout: LayoutName = "wikimel"
-    language: str = "en"
-    api: str = ""
-    items_api: str = "https://www.wikidata.org/w/api.php"
-    width: int = DEFAULT_WIDTH
-    most_bytes: int = (
-        10_000_000  # chosen here: thumbnails have 20 to 60 kB, small originals up to 1 MB
-    )
-    threads: int = 2  # the robot policy's limit for picture files
-    non_free: bool = False
-    insecure: bool = False
-
-    def check(self) -> str:
-        """The User-Agent.
-
-        Raises:
-            ConfigError, WikiError: an option cannot work.
-        """
-        if self.width not in THUMBNAIL_WIDTHS:
-            raise ConfigError(
-                f"{self.width} is no width that thumbnails are made in",
-                where="--width",
-                hint="one of " + ", ".join(map(str, THUMBNAIL_WIDTHS)),
-            )
-        for url, where in ((self.wiki_api, "--api"), (self.items_api, "--wikidata-api")):
-            check_url(url, insecure=self.insecure, where=where)
-        return user_agent(self.contact, on_loopback=is_loopback(self.wiki_api))
-
-    @property
-    def wiki_api(self) -> str:
-        return self.api or f"https://{self.language}.wikipedia.org/w/api.php"
-
-    @property
-    def site(self) -> str:
-        """What Wikidata calls the wiki."""
-        return self.language.replace("-", "_") + "wiki"
-
-    def lasting(self) -> dict[str, Any]:
-        """What all runs of one crawl have in common."""
-        names = ("layout", "language", "width", "non_free")
-        return {"api": self.wiki_api} | {name: asdict(self)[name] for name in names}
 
 
 def crawl(

@@ -21,11 +21,9 @@ from featurestore.construct.crawl_layout import Layout
 from featurestore.construct.crawl_manifest import CrawlManifest
 from featurestore.construct.wiki_api import WikiApi
 from featurestore.construct.wiki_errors import ApiError
+from featurestore.construct.wiki_facts import FileFacts, ItemFacts, PageFacts
 from featurestore.construct.wiki_manners import BATCH
 from featurestore.construct.wiki_pages import (
-    FileFacts,
-    ItemFacts,
-    PageFacts,
     ask_files,
     ask_files_of,
     ask_items,

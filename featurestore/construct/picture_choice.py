@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 import re
 
-from featurestore.construct.wiki_pages import FileFacts
+from featurestore.construct.wiki_facts import FileFacts
 
 #: Pictures of a page that are looked at where the first ones fail. Chosen here: two pages of any length
 #: need one more request at most, and pictures named after the page come first.

@@ -1,4 +1,4 @@
-"""What is asked of a wiki about pages, files and items, and what it answers, in named fields.
+"""What is asked of a wiki about pages, files and items.
 
 Answers are data of strangers: whatever is not of the expected type counts as absent.
 """
@@ -13,6 +13,7 @@ from urllib.parse import quote, unquote
 
 from featurestore.construct.html_text import text_of_html
 from featurestore.construct.wiki_api import WikiApi
+from featurestore.construct.wiki_facts import FileFacts, ItemFacts, PageFacts
 from featurestore.construct.wiki_manners import BATCH
 
 #: Bytes of the encoded titles of one request. Chosen here: servers take addresses of 8 kB.
@@ -23,57 +24,6 @@ _ILLEGAL = re.compile("[|#<>\\[\\]{}\x00-\x1f\x7f]")
 
 #: Facts about a file that stand in its description.
 _EXTMETADATA = "LicenseShortName|LicenseUrl|Artist|Credit|NonFree"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PageFacts:
-    """One asked title, and the page that it leads to.
-
-    ``problem``: why there is no page to use, "" where there is one. ``normalised`` and ``redirected``:
-    what the title became on the way, "" where nothing happened. ``lead``: the file that stands for the
-    page. ``brief``: the text above the first heading, in one line.
-    """
-
-    asked: str
-    problem: str = ""
-    normalised: str = ""
-    redirected: str = ""
-    title: str = ""
-    page_id: int = 0
-    qid: str = ""
-    lead: str = ""
-    brief: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FileFacts:
-    """One picture file of a wiki; ``problem``: why there is nothing to fetch."""
-
-    asked: str
-    problem: str = ""
-    mime: str = ""
-    media_type: str = ""
-    width: int = 0
-    height: int = 0
-    url: str = ""  # the original
-    thumb_url: str = ""  # what is fetched
-    page_url: str = ""  # the page that describes it
-    license: str = ""
-    license_url: str = ""
-    author: str = ""
-    credit: str = ""
-    is_free: bool = True
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ItemFacts:
-    """One Wikidata item; ``title``: of its article in the wiki that is asked, "" = it has none."""
-
-    asked: str
-    problem: str = ""
-    title: str = ""
-    label: str = ""
-    description: str = ""
 
 
 def is_legal(title: str) -> bool:

@@ -1,0 +1,31 @@
+"""``drin-fs build``: the commands that make a dataset, loaded when they are asked for."""
+
+from __future__ import annotations
+
+import rich_click as click
+
+from cli.lazy import Command, LazyGroup
+
+#: The steps in the order in which a dataset is built.
+STEPS: dict[str, Command] = {
+    "images": Command("cli.build.images", "Fetch pictures and briefs from Wikipedia.", "construct"),
+}  # fmt: skip
+
+
+class _Steps(LazyGroup):
+    entries = STEPS
+
+
+@click.group(cls=_Steps)
+def build() -> None:
+    """Make a dataset of your own: titles, candidates, images.
+
+    It begins with a Wikidata dump and a list of mentions, and ends with a folder for drin-fs ingest.
+    Each step reads what the one before it wrote; each goes on where it was interrupted.
+
+    \b
+    Examples:
+    $ drin-fs build titles latest-all.json.bz2 -o own/entities/qid-entity.tsv
+    $ drin-fs build mentions mentions.jsonl -o own
+    $ drin-fs build candidates own/mentions own/entities/qid-entity.tsv -o candidates.tsv
+    """  # fmt: skip
