@@ -26,7 +26,9 @@ class Details:
         """Read an entity; what has not the form that Wikidata gives it counts as absent."""
         aliases = _object(entity, "aliases").get(language)
         images = (value for value in _best_values(entity, "P18") if isinstance(value, str))
-        kinds = (value.get("id") for value in _best_values(entity, "P31") if isinstance(value, dict))
+        kinds = (
+            value.get("id") for value in _best_values(entity, "P31") if isinstance(value, dict)
+        )
         return cls(
             qid=qid,
             title=title,
