@@ -25,11 +25,11 @@ class NeededFile:
 
 def needed_files(root: Path) -> list[NeededFile]:
     """What ``root`` lacks before ``drin-fs ingest`` can take it, in the order in which it is made."""
-    folder, entities = quote(str(root)), quote(str(root / "entities"))
+    folder = quote(str(root))
     titles, candidates = quote(str(root / _TITLES)), quote(str(root / _CANDIDATES))
     mentions = quote(str(root / "mentions"))
     splits = [name.as_posix() for name in SPLIT_FILES.values()]
-    images = f"drin-fs build images {titles} -o {entities} --contact YOU"
+    images = f"drin-fs build images {titles} -o {folder} --contact YOU"
     steps = [
         ([_TITLES], "titles", f"drin-fs build titles DUMP -o {titles}", False),
         (splits, "train, valid and test", f"drin-fs build split {folder}", False),
