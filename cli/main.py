@@ -48,6 +48,7 @@ EXTRAS: dict[str, tuple[str, ...]] = {
     "encode": ("torch", "torchvision", "transformers", "PIL", "safetensors"),
     "tune": ("optuna",),
     "construct": ("rapidfuzz", "orjson"),
+    "faiss": ("faiss",),
     "export": ("pyarrow",),
     "web": ("starlette", "uvicorn"),
     "wandb": ("wandb",),

@@ -129,8 +129,8 @@ def neighbours(
     """
     owner = store.table(table)
     name = field or default_field(store, table)
-    if not _comparable(owner, name):
-        fields = ", ".join(f for f in owner.fields if _comparable(owner, f)) or "none"
+    if not comparable(owner, name):
+        fields = ", ".join(f for f in owner.fields if comparable(owner, f)) or "none"
         raise ConfigError(
             f"{table}/{name} does not hold one vector a row",
             where=f"{store.path}::/{table}/{name}",
@@ -172,7 +172,7 @@ def nearest(
         DataError: its vector has no direction.
     """
     query = table.gather(field, [row])[0].astype(np.float32)
-    length = _lengths(query[None])[0]
+    length = row_lengths(query[None])[0]
     if not (np.isfinite(length) and length > 0):
         what = "is zero" if length == 0 else "holds values that are not finite, or too large"
         raise DataError(
@@ -208,16 +208,18 @@ def _cosines(values: np.ndarray, query: np.ndarray) -> np.ndarray:
     """
     vectors = widened(values)
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-        found = np.einsum("nd,d->n", vectors, query) / _lengths(vectors)
+        found = np.einsum("nd,d->n", vectors, query) / row_lengths(vectors)
     return np.where(np.isfinite(found), np.clip(found, -1, 1), -np.inf).astype(np.float32)
 
 
-def _lengths(vectors: np.ndarray) -> np.ndarray:
+def row_lengths(vectors: np.ndarray) -> np.ndarray:
+    """(n,) float32 the L2 norms of (n, W) float32 vectors; not finite where they have no direction."""
     with np.errstate(over="ignore", invalid="ignore"):
         return np.sqrt(np.einsum("nd,nd->n", vectors, vectors))
 
 
-def _comparable(table: Table, field: str) -> bool:
+def comparable(table: Table, field: str) -> bool:
+    """Whether a field that the table has holds one vector a row."""
     stored = table.stored(field)
     return stored.schema.layout == "view" and len(stored.shape) == 2
 

@@ -9,8 +9,9 @@ from cli.lazy import Command, LazyGroup
 #: The steps in the order in which a dataset is built.
 STEPS: dict[str, Command] = {
     "mentions": Command("cli.build.mentions", "Check mentions of your own and lay them out.", "encode"),
-    "images": Command("cli.build.images", "Fetch pictures and briefs from Wikipedia.", "construct"),
     "split": Command("cli.build.split", "Divide mentions into train, valid and test."),
+    "candidates": Command("cli.build.candidates", "Find candidate entities for mentions.", "construct"),
+    "images": Command("cli.build.images", "Fetch pictures and briefs from Wikipedia.", "construct"),
 }  # fmt: skip
 
 
