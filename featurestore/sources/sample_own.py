@@ -67,7 +67,11 @@ def write_own(root: Path, world: World, *, progress: Progress) -> dict[str, int]
         progress=progress,
     )
     _write_wiki(root / "wiki", world, progress)
-    return {"mentions not in their sentence": absent, "golds that are NIL": nil, **photos.troubles()}
+    return {
+        "mentions not in their sentence": absent,
+        "golds that are NIL": nil,
+        **photos.troubles(),
+    }
 
 
 def _write_mentions(root: Path, world: World) -> tuple[int, int]:
