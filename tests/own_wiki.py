@@ -1,6 +1,6 @@
-"""Serves the wiki of ``drin-fs sample DIR --layout own`` on loopback: ``python -m tests.own_wiki DIR/wiki``.
+"""Serves the wiki of ``drin-fs sample DIR --layout own``: ``python -m tests.own_wiki DIR/wiki``.
 
-It says where its API is, and runs until it is interrupted.
+It listens on loopback, says where its API is, and runs until it is interrupted.
 """
 
 from __future__ import annotations
