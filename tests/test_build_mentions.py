@@ -447,6 +447,8 @@ def test_the_command_says_what_is_missing_and_the_command_that_makes_it(
     ]
     assert summary["needed"][1]["command"] == "drin-fs build split own"
     assert "line 2, row: not a line of JSON" in captured.err
+    assert main(["ingest", "own", "-o", "own.h5"]) == 3
+    assert "drin-fs build titles DUMP -o own/entities/qid-entity.tsv" in capsys.readouterr().err
     assert main(["build", "mentions", "in.jsonl", "-o", "own"]) == 1
     assert "--overwrite" in capsys.readouterr().err
     assert main(["build", "mentions", "in.jsonl", "-o", "own2", "--strict"]) == 3

@@ -97,12 +97,14 @@ def is_raw_wikimel(root: Path) -> bool:
 
 def _check_files(root: Path) -> None:
     """The files that cannot be done without are there."""
+    steps = {TITLES: "titles", _CANDIDATES: "candidates"}
     for name in (TITLES, _CANDIDATES, *_MENTIONS.values()):
         if not (root / name).is_file():
             raise SourceError(
                 f"raw WikiMEL needs {name.as_posix()}, which is missing",
                 where=str(root),
-                hint="give the folder that holds candidates/, entities/ and mentions/",
+                hint="give the folder that holds candidates/, entities/ and mentions/, or make the "
+                f"file: drin-fs build {steps.get(name, 'split')} --help",
             )
 
 
