@@ -25,10 +25,11 @@ from cli.render_parts import facts
 )
 @click.option(
     "--layout",
-    type=click.Choice(["raw", "preprocessed", "mimic"]),
+    type=click.Choice(["raw", "preprocessed", "mimic", "own"]),
     default="raw",
     show_default=True,
-    help="Texts and pictures with tiny encoders, .npy features, or texts and pictures as MIMIC has.",
+    help="Texts and pictures with tiny encoders, .npy features, texts and pictures as MIMIC has, or what "
+    "a dataset of your own is built from: mentions, photos, a Wikidata dump.",
 )
 @click.option(
     "--mentions", type=int, default=900, show_default=True, help="Of all splits together."
@@ -74,6 +75,7 @@ def sample(folder: Path, as_json: bool, **numbers: Any) -> None:
     $ drin-fs sample demo/raw
     $ drin-fs sample demo/arrays --dataset wikidiverse --layout preprocessed
     $ drin-fs sample demo/bad --problems
+    $ drin-fs sample demo/own --layout own --mentions 60 --entities 12
     $ drin-fs sample big --layout preprocessed --mentions 20000 --entities 20000 --candidates 100
 
     The same in Python: featurestore.sources.sample.write_sample.
@@ -106,12 +108,16 @@ def _view(summary: dict[str, Any]) -> RenderableType:
 
 def _candidates(summary: dict[str, Any]) -> str:
     number = summary["candidates"]
-    return "no candidates" if summary["layout"] == "mimic" else f"{number} candidates each"
+    has_none = summary["layout"] in ("mimic", "own")
+    return "no candidates" if has_none else f"{number} candidates each"
 
 
 def _next(summary: dict[str, Any]) -> str:
     """The ingest command that fits the sample, ready to paste."""
     root = quote(summary["root"])
+    if summary["layout"] == "own":
+        dump = quote(f"{summary['root']}/wikidata.json.gz")
+        return f"drin-fs build titles {dump} -o titles.tsv  # see docs/own-dataset.md"
     encoders = {name: quote(folder) for name, folder in summary["encoders"].items()}
     parts = [f"drin-fs ingest {root} -o {quote(summary['root'].rstrip('/') + '.h5')}"]
     if encoders:

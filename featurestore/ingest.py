@@ -11,6 +11,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol, cast
 
+from featurestore.construct.item_files import MENTIONS
+from featurestore.construct.needed import needed_files
 from featurestore.errors import ConfigError, SourceError
 from featurestore.options import IngestOptions
 from featurestore.progress import Progress, Silent, Stage
@@ -95,11 +97,13 @@ def recognise(source: Path, dataset: str | None = None) -> tuple[str, str]:
         inside = [f"{source.name}/{p.name}" for p in sorted(source.iterdir()) if p.is_dir()]
         nested = [name for name in inside if layout_of(source.parent / name)]
         hint = (
-            f"did you mean {', '.join(nested)}?"
-            if nested
-            else "expected mentions/, entities/, candidates/ (raw), *_train.npy (preprocessed) or "
+            "expected mentions/, entities/, candidates/ (raw), *_train.npy (preprocessed) or "
             "kb_entity.json and *_train.json (MIMIC)"
         )
+        if nested:
+            hint = f"did you mean {', '.join(nested)}?"
+        elif (source / MENTIONS).is_file():  # begun with build mentions
+            hint = f"it still needs {needed_files(source)[0].command}"
         raise SourceError("neither a raw nor a preprocessed dataset", where=str(source), hint=hint)
     if dataset is not None and dataset != found[0]:
         raise ConfigError(

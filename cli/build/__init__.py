@@ -9,7 +9,10 @@ from cli.lazy import Command, LazyGroup
 #: The steps in the order in which a dataset is built.
 STEPS: dict[str, Command] = {
     "titles": Command("cli.build.titles", "Read QIDs and titles out of a Wikidata dump.", "construct"),
+    "mentions": Command("cli.build.mentions", "Check mentions of your own and lay them out.", "encode"),
+    "split": Command("cli.build.split", "Divide mentions into train, valid and test."),
     "candidates": Command("cli.build.candidates", "Find candidate entities for mentions.", "construct"),
+    "images": Command("cli.build.images", "Fetch pictures and briefs from Wikipedia.", "construct"),
 }  # fmt: skip
 
 
@@ -19,7 +22,7 @@ class _Steps(LazyGroup):
 
 @click.group(cls=_Steps)
 def build() -> None:
-    """Make a dataset of your own: titles, candidates, images.
+    """Make a dataset of your own: titles, mentions, candidates, pictures.
 
     It begins with a Wikidata dump and a list of mentions, and ends with a folder for drin-fs ingest.
     Each step reads what the one before it wrote; each goes on where it was interrupted.
@@ -28,5 +31,6 @@ def build() -> None:
     Examples:
     $ drin-fs build titles latest-all.json.bz2 -o own/entities/qid-entity.tsv
     $ drin-fs build mentions mentions.jsonl -o own
+    $ drin-fs build split own
     $ drin-fs build candidates own/mentions own/entities/qid-entity.tsv -o candidates.tsv
     """  # fmt: skip

@@ -71,18 +71,30 @@ def open_picture(path: Path | None) -> tuple[Image.Image | None, int]:
         SourceError: the file is there but the system does not let us read it, or it is a folder or a
             pipe, which is no property of the picture.
     """
+    picture, status, _ = open_with_format(path)
+    return picture, status
+
+
+def open_with_format(path: Path | None) -> tuple[Image.Image | None, int, str]:
+    """As :func:`open_picture`, and the format by the content: JPEG, PNG, …; "" = none that is opened.
+
+    Raises:
+        SourceError: as :func:`open_picture`.
+    """
     try:
         data = _content(path) if path is not None else None
     except _Unusable as error:
-        return None, STATUS_CODE[error.args[0]]
+        return None, STATUS_CODE[error.args[0]], ""
     if data is None:
-        return None, STATUS_CODE["missing"]
+        return None, STATUS_CODE["missing"], ""
+    name = ""
     try:
         picture = _opened(data)
+        name = picture.format or ""
         with _large if _is_large(picture) else nullcontext():
-            return _decoded(picture)
+            return *_decoded(picture), name
     except _DECODING_ERRORS:
-        return None, STATUS_CODE["broken"]
+        return None, STATUS_CODE["broken"], name
 
 
 def usable_picture(picture: Image.Image) -> tuple[Image.Image | None, int]:

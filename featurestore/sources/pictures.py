@@ -57,6 +57,10 @@ class PictureFolder:
                 return stem + suffix
         return ""
 
+    def named(self, name: str) -> str:
+        """The name, if a file here has it; "" = there is none."""
+        return name if name in self._names else ""
+
 
 def _is_file(entry: os.DirEntry[str]) -> bool:
     """Whether it is a file or a link to one; a link in a circle is not."""

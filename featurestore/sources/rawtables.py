@@ -75,6 +75,32 @@ class RawMentions:
             ValueError: a mention is no part of its sentence (a bug where they were chosen).
         """
         starts = [text.index(mention) for text, mention in zip(sentences, mentions, strict=True)]
+        return cls.at(
+            starts,
+            ids=ids,
+            sentences=sentences,
+            mentions=mentions,
+            gold=gold,
+            candidates=candidates,
+            image_paths=image_paths,
+            split_of_row=split_of_row,
+        )
+
+    @classmethod
+    def at(
+        cls,
+        starts: Sequence[int],
+        *,
+        ids: list[str],
+        sentences: list[str],
+        mentions: list[str],
+        gold: NDArray[np.int32],
+        candidates: NDArray[np.int32],
+        image_paths: list[str],
+        split_of_row: Sequence[str],
+        topics: list[str] | None = None,
+    ) -> RawMentions:
+        """Mentions of which it is known where each begins in its sentence."""
         char_start = np.array(starts, np.int32)
         return cls(
             ids=ids,
@@ -87,6 +113,7 @@ class RawMentions:
             answer=gold_places(candidates, gold),
             image_paths=image_paths,
             splits=split_ranges(split_of_row),
+            topics=topics,
         )
 
     def __len__(self) -> int:

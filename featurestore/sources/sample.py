@@ -24,7 +24,7 @@ from featurestore.sources.sample_preprocessed import write_preprocessed
 from featurestore.sources.sample_world import SPLITS, World
 
 DatasetName = Literal["wikimel", "wikidiverse"]
-LayoutName = Literal["raw", "preprocessed", "mimic"]
+LayoutName = Literal["raw", "preprocessed", "mimic", "own"]
 
 #: Mentions from which on valid has the hundred in which an audit takes "always" for no accident.
 PROBLEMS_NEED = 700
@@ -39,7 +39,7 @@ class SampleSummary:
     root: str
     mentions: dict[str, int]  # split → mentions
     entities: int
-    candidates: int  # of each mention; MIMIC's layout has none, ingest makes them
+    candidates: int  # of each mention; MIMIC's layout and own have none
     names: int  # groups of entities that share a name
     telling: int  # mentions whose sentence alone tells the gold from its namesakes
     troubles: dict[str, int]  # planted on purpose → how often
@@ -81,8 +81,8 @@ def write_sample(
     Args:
         root: a folder that does not exist, or is empty.
         dataset: whose layout and troubles.
-        layout: text and pictures as the dataset's makers or as MIMIC lays them out, or ``.npy``
-            features.
+        layout: text and pictures as the dataset's makers or as MIMIC lays them out, ``.npy`` features,
+            or what a dataset of one's own is built from (:mod:`featurestore.sources.sample_own`).
         mentions: of all splits together, divided 70/15/15.
         entities: rows of the knowledge base.
         candidates: K, of each mention; raw WikiDiverse lists hold at most 10.
@@ -112,7 +112,7 @@ def write_sample(
         candidates=candidates,
         mention_tokens=mention_tokens,
         entity_tokens=entity_tokens,
-        short_lists=dataset == "wikidiverse" and layout != "mimic",
+        short_lists=dataset == "wikidiverse" and layout not in ("mimic", "own"),
         seed=seed,
     )
     widths = Widths(
@@ -209,6 +209,7 @@ def _write_raw(
     try:
         from featurestore.encoders.tiny import write_tiny_encoders
         from featurestore.sources.sample_mimic import write_mimic
+        from featurestore.sources.sample_own import write_own
         from featurestore.sources.sample_wikidiverse import write_wikidiverse
         from featurestore.sources.sample_wikimel import write_wikimel
     except ModuleNotFoundError as error:
@@ -228,6 +229,8 @@ def _write_raw(
     )
     if layout == "mimic":
         return write_mimic(root, world, dataset=dataset, progress=progress), encoders
+    if layout == "own":
+        return write_own(root, world, progress=progress), encoders
     if dataset == "wikidiverse":
         return write_wikidiverse(root, world, progress=progress), encoders
     troubles = write_wikimel(

@@ -11,6 +11,10 @@
 
 ``candidates/{qid2ne,ne2qid}.json`` repeat the titles and are not read, nor are the keys ``id``,
 ``entities`` and ``imgPath`` of a mention. What is optional and absent is said in ``notes``.
+
+Three keys that the release has not, and ``drin-fs build mentions`` writes, are read where they are:
+``span`` ([start, end) in characters, for a mention that is not at its first occurrence), ``picture``
+(the name of its file, "" = none, in place of the image id) and ``topic``.
 """
 
 from __future__ import annotations
@@ -25,7 +29,7 @@ from numpy.typing import NDArray
 
 from featurestore.errors import SourceError
 from featurestore.schema import NO_ROW, SPLITS
-from featurestore.sources.items import text
+from featurestore.sources.items import optional_text, text
 from featurestore.sources.notes import first_of, note_dropped, note_ids
 from featurestore.sources.rawtables import RawDataset, RawMentions, referred_only
 from featurestore.sources.textfiles import json_kind, numbered_lines, read_json_object
@@ -93,12 +97,14 @@ def is_raw_wikimel(root: Path) -> bool:
 
 def _check_files(root: Path) -> None:
     """The files that cannot be done without are there."""
+    steps = {TITLES: "titles", _CANDIDATES: "candidates"}
     for name in (TITLES, _CANDIDATES, *_MENTIONS.values()):
         if not (root / name).is_file():
             raise SourceError(
                 f"raw WikiMEL needs {name.as_posix()}, which is missing",
                 where=str(root),
-                hint="give the folder that holds candidates/, entities/ and mentions/",
+                hint="give the folder that holds candidates/, entities/ and mentions/, or make the "
+                f"file: drin-fs build {steps.get(name, 'split')} --help",
             )
 
 
@@ -115,6 +121,9 @@ class _Mention(NamedTuple):
     sentence: str
     text: str
     gold: str  # QID
+    start: int  # first character of the mention; -1 = it is no part of the sentence
+    picture: str | None  # name of its file, "" = none; None = known by the mention's id
+    topic: str
 
 
 def _read_mentions(root: Path, limit: int | None) -> tuple[list[_Mention], dict[str, list[str]]]:
@@ -134,7 +143,7 @@ def _read_mentions(root: Path, limit: int | None) -> tuple[list[_Mention], dict[
 def _usable(mentions: Iterator[_Mention], dropped: list[str]) -> Iterator[_Mention]:
     """The mentions that are a part of their sentence; the ids of the others go to ``dropped``."""
     for mention in mentions:
-        if mention.text and mention.text in mention.sentence:
+        if mention.text and mention.start >= 0:
             yield mention
         else:
             dropped.append(mention.id)
@@ -153,13 +162,35 @@ def _split_mentions(path: Path, split: str, seen: dict[str, Path]) -> Iterator[_
         seen[mention_id] = path
         if not isinstance(item, dict):
             raise SourceError(f"expected an object, found {json_kind(item)}", where=where)
+        sentence, mention = text(item, "sentence", where), text(item, "mentions", where)
         yield _Mention(
             mention_id,
             split,
-            sentence=text(item, "sentence", where),
-            text=text(item, "mentions", where),
+            sentence=sentence,
+            text=mention,
             gold=text(item, "answer", where),
+            start=_start(item.get("span"), sentence, mention, where),
+            picture=text(item, "picture", where) if "picture" in item else None,
+            topic=optional_text(item, "topic", where),
         )
+
+
+def _start(span: object, sentence: str, mention: str, where: str) -> int:
+    """Where the mention begins: as its span says, or at its first occurrence; -1 = nowhere.
+
+    Raises:
+        SourceError: a span that is not the mention's.
+    """
+    if span is None:
+        return sentence.find(mention)
+    match span:
+        case [int(start), int(end)] if 0 <= start <= end and sentence[start:end] == mention:
+            return start
+    raise SourceError(
+        f"span {span!r} is not where {mention!r} stands in its sentence",
+        where=where,
+        hint="[start, end) in characters, from 0; without one the first occurrence is taken",
+    )
 
 
 def _note_mentions(
@@ -180,16 +211,25 @@ def _mentions(
     gold: NDArray[np.int32],
     notes: list[str],
 ) -> RawMentions:
-    image_ids = [mention.id.split("-", 1)[0] for mention in kept]
-    return RawMentions.by_first_occurrence(
+    topics = [mention.topic for mention in kept]
+    return RawMentions.at(
+        [mention.start for mention in kept],
         ids=[mention.id for mention in kept],
         sentences=[mention.sentence for mention in kept],
         mentions=[mention.text for mention in kept],
         gold=gold,
         candidates=candidates,
-        image_paths=image_paths(root, _MENTION_PICTURES, image_ids, "mentions", notes),
+        image_paths=_image_paths(root, kept, notes),
         split_of_row=[mention.split for mention in kept],
+        topics=topics if any(topics) else None,
     )
+
+
+def _image_paths(root: Path, kept: list[_Mention], notes: list[str]) -> list[str]:
+    """The picture file of each mention: the one it names, or else the one of its image id."""
+    ids = [mention.id.split("-", 1)[0] if mention.picture is None else "" for mention in kept]
+    named = [mention.picture for mention in kept]
+    return image_paths(root, _MENTION_PICTURES, ids, "mentions", notes, names=named)
 
 
 # candidates -------------------------------------------------------------------------------------

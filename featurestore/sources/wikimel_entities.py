@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from featurestore.errors import SourceError
@@ -81,12 +82,26 @@ def _descriptions(root: Path, ids: list[str], notes: list[str]) -> list[str]:
 
 
 def image_paths(
-    root: Path, folder: Path, stems: list[str], what: str, notes: list[str]
+    root: Path,
+    folder: Path,
+    stems: list[str],
+    what: str,
+    notes: list[str],
+    *,
+    names: Sequence[str | None] | None = None,
 ) -> list[str]:
-    """The picture file of each stem, relative to ``root``; "" where there is none."""
+    """The picture file of each stem, relative to ``root``; "" where there is none.
+
+    Args:
+        names: the whole name of each file where it is known; None = found by its stem.
+    """
     pictures = PictureFolder.open(root / folder)
     if not pictures:
         notes.append(f"{folder.as_posix()} is absent or empty")
-    names = [pictures.find(stem) for stem in stems]
-    note_without_picture(notes, what, names.count(""), len(names))
-    return [f"{folder.as_posix()}/{name}" if name else "" for name in names]
+    given = names if names is not None else [None] * len(stems)
+    found = [
+        pictures.find(stem) if name is None else pictures.named(name)
+        for stem, name in zip(stems, given, strict=True)
+    ]
+    note_without_picture(notes, what, found.count(""), len(found))
+    return [f"{folder.as_posix()}/{name}" if name else "" for name in found]

@@ -1,0 +1,88 @@
+"""Make a manifest agree with the files on disk before a crawl goes on."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from featurestore.construct.crawl_layout import Layout
+from featurestore.construct.crawl_manifest import CrawlManifest
+from featurestore.construct.picture_fetch import PART
+from featurestore.errors import WriteError
+
+
+def check_new(folder: Path, layout: Layout) -> None:
+    """A crawl that begins finds no pictures of others where its own will stand.
+
+    Raises:
+        WriteError: there are some; nobody could say where they are from.
+    """
+    pictures = folder / layout.pictures
+    if pictures.is_dir() and any(pictures.iterdir()):
+        raise WriteError(
+            f"{layout.pictures.as_posix()} holds files, but there is no manifest of where they are from",
+            where=str(folder),
+            hint="give another folder, or move them away",
+        )
+
+
+def check_files(manifest: CrawlManifest, folder: Path, layout: Layout) -> int:
+    """Remove unfinished files, and forget pictures whose file is gone or has another size.
+
+    Returns:
+        pictures that are fetched again.
+    """
+    sizes = _sizes(folder / layout.pictures)
+    lost = []
+    query = "SELECT number, file, bytes FROM picture WHERE state = 'done'"
+    for row in manifest.db.execute(query):
+        name = os.path.basename(row["file"])
+        if sizes.get(name) != row["bytes"]:
+            lost.append((row["number"],))
+            if sizes.pop(name, None) is not None:  # nobody knows what it is
+                os.unlink(folder / row["file"])
+    query = "SELECT number, file FROM entity WHERE state = 'done'"
+    gone = [
+        (row["number"],)
+        for row in manifest.db.execute(query)
+        if os.path.basename(row["file"]) not in sizes
+    ]
+    if not lost and not gone:
+        return 0
+    with manifest.transaction():
+        forget = (
+            "UPDATE entity SET state = 'ready', picture = NULL, file = '' WHERE state = 'done' AND "
+        )
+        manifest.db.executemany("UPDATE picture SET state = 'known' WHERE number = ?", lost)
+        manifest.db.executemany(f"{forget} picture = ?", lost)
+        manifest.db.executemany(f"{forget} number = ?", gone)
+    return len(lost)
+
+
+def retry_failed(manifest: CrawlManifest) -> int:
+    """Begin again what failed for reasons that may have passed; what is refused stays so.
+
+    Returns:
+        entities that are begun again.
+    """
+    with manifest.transaction():
+        manifest.db.execute(
+            "UPDATE picture SET state = 'known', reason = '' WHERE state = 'failed'"
+        )
+        return manifest.db.execute(
+            "UPDATE entity SET reason = '', state = CASE WHEN title = '' THEN 'new' "
+            "WHEN page_title = '' THEN 'named' WHEN reason LIKE 'api: %' THEN 'listing' "
+            "ELSE 'ready' END WHERE state = 'failed'"
+        ).rowcount
+
+
+def _sizes(folder: Path) -> dict[str, int]:
+    """Names and sizes of the files of a folder; unfinished ones are removed."""
+    sizes = {}
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.name.startswith(".") and entry.name.endswith(PART):
+                os.unlink(entry)
+            else:
+                sizes[entry.name] = entry.stat().st_size
+    return sizes
