@@ -41,13 +41,13 @@ def crawl_views(status: CrawlStatus) -> list[RenderableType]:
             f"{count(done)} of {count(status.total)} finished ({percent(done, status.total)})",
         ),
         ("briefs", f"{count(status.briefs)} ({percent(status.briefs, status.total)})"),
-        ("pictures", f"{count(status.files)} files, {size(status.bytes)}"),
+        ("pictures", f"{count(status.files)} on disk, {size(status.bytes)}"),
         (
             "titles",
             f"{count(status.redirected)} redirected, {count(status.normalised)} spelt anew",
         ),
         ("requests", f"{count(status.calls)} API calls, {count(status.requests)} pictures"),
-        ("time", f"{_time(status.seconds)} in {count(status.runs)} runs, {_left(status)}"),
+        ("time", f"{_time(status.seconds)} (runs: {count(status.runs)}), {_left(status)}"),
     ]
     return [
         facts(figures),

@@ -9,10 +9,11 @@ from featurestore.construct.crawl_layout import Layout
 from featurestore.construct.crawl_manifest import CrawlManifest
 from featurestore.construct.picture_fetch import PART
 from featurestore.errors import WriteError
+from featurestore.sources.wikimel_entities import TITLES
 
 
-def check_new(folder: Path, layout: Layout) -> None:
-    """A crawl that begins finds no pictures of others where its own will stand.
+def check_new(folder: Path, layout: Layout, entities: Path) -> None:
+    """A crawl that begins finds no files of others where its own will stand, but for its input.
 
     Raises:
         WriteError: there are some; nobody could say where they are from.
@@ -23,6 +24,13 @@ def check_new(folder: Path, layout: Layout) -> None:
             f"{layout.pictures.as_posix()} holds files, but there is no manifest of where they are from",
             where=str(folder),
             hint="give another folder, or move them away",
+        )
+    titles = folder / TITLES
+    if layout.by_qid and titles.exists() and not titles.samefile(entities):
+        raise WriteError(
+            f"{TITLES.as_posix()} is there and is not the list that is read",
+            where=str(folder),
+            hint="give that file as TITLES_OR_QIDS, or another folder",
         )
 
 

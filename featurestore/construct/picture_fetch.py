@@ -75,7 +75,6 @@ class Fetcher:
     Args:
         threads: pictures at a time.
         most_bytes: of one picture; a larger one is not read to its end.
-        deadline: seconds of one attempt, for servers that send a byte now and then.
     """
 
     def __init__(
@@ -86,11 +85,10 @@ class Fetcher:
         patience: Patience,
         threads: int,
         most_bytes: int,
-        deadline: float = 120.0,
     ) -> None:
         self.running = 0
         self._client, self._host, self._patience = client, host, patience
-        self._most_bytes, self._deadline = most_bytes, deadline
+        self._most_bytes = most_bytes
         self._wanted: SimpleQueue[Wanted | None] = SimpleQueue()
         self._done: SimpleQueue[Fetched | BaseException] = SimpleQueue()
         self._threads = [
@@ -165,7 +163,7 @@ class Fetcher:
             raise
 
     def _download(self, url: str, part: Path) -> None:
-        ends = time.monotonic() + self._deadline
+        ends = time.monotonic() + self._patience.picture
         headers = {"Accept": "image/*", "Accept-Encoding": "identity"}
         try:
             with self._client.stream(
