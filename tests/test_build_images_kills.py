@@ -22,15 +22,15 @@ CALLS_OF_A_BATCH = 3
 
 
 def big_wiki() -> WikiServer:
-    """Of ten pages five have a lead picture, one shares its with the next, two have only another picture,
-    one has an icon, one nothing."""
+    """Of ten pages three have a lead picture of their own, four share one of these, one has a picture
+    that it does not lead with, one only an icon, one nothing."""
     wiki = WikiServer()
     for number in range(ENTITIES):
         kind, title = number % 10, f"Thing {number}"
-        lead = f"{title}.jpg" if kind < 6 else f"Thing {number - 1}.jpg" if kind == 6 else ""
+        lead = f"Thing {number - max(0, kind - 2)}.jpg" if kind < 7 else ""
         files = {7: [f"Thing {number} at work.jpg"], 8: [f"Thing {number} icon.png"]}.get(kind, [])
         wiki.add(
-            Page(title=title, qid=f"Q{number + 1}", extract=title, lead=lead, files=[lead] + files)
+            Page(title=title, qid=f"Q{number + 1}", extract=title, lead=lead, files=[lead, *files])
         )
         for name in filter(None, [lead, *files]):
             wiki.add_file(File(name=name))
@@ -49,7 +49,7 @@ def test_a_crawl_that_is_killed_and_resumed_fetches_nothing_twice(tmp_path: Path
     with big_wiki() as wiki:
         for kill in range(1, KILLS + 1):
             crawl = child(entities, folder, wiki)
-            enough = kill * 600 + chance.randrange(300)
+            enough = kill * 350 + chance.randrange(200)
             while sum(wiki.requests.values()) < enough:
                 assert crawl.poll() is None, "the crawl ended by itself"
                 time.sleep(0.002)

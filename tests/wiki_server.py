@@ -225,11 +225,7 @@ class WikiServer:
             return {"ns": 6, "title": spelt, "missing": True, **({"known": True} if known else {})}
         if spelt not in self.pages:
             return {"ns": 0, "title": spelt, "missing": True}
-        return (
-            {"ns": 0, "title": spelt, "pageid": 1 + list(self.pages).index(spelt)}
-            if len(self.pages) < 1000
-            else {"ns": 0, "title": spelt, "pageid": zlib.crc32(spelt.encode())}
-        )
+        return {"ns": 0, "title": spelt, "pageid": zlib.crc32(spelt.encode())}
 
     def _add_extracts(self, pages: list[dict[str, Any]], asked: dict[str, str]) -> str:
         first = int(asked.get("excontinue", 0))
@@ -332,7 +328,7 @@ class _Handler(BaseHTTPRequestHandler):
         """For now; ``after``: seconds, or "date" for a second from now."""
         wait = 1.0 if after == "date" else float(after)
         value = formatdate(time.time() + wait, usegmt=True) if after == "date" else after
-        if after != "date":
+        if after != "date" and wait < 60:  # nobody waits longer: the run ends
             self.wiki.paused_until = time.monotonic() + wait
         self._send(status, b"slow down", "text/plain", {"Retry-After": value})
 

@@ -42,6 +42,7 @@ def write_layout(manifest: CrawlManifest, folder: Path, layout: Layout, *, read:
     Raises:
         OSError: a file cannot be written.
     """
+    (folder / "entities").mkdir(exist_ok=True)
     if layout.by_qid:
         _write_wikimel(manifest, folder, read)
     else:

@@ -28,7 +28,6 @@ SUFFIXES = {"JPEG": ".jpg", "MPO": ".jpg", "PNG": ".png", "TIFF": ".tif"}
 PART = ".part"
 
 _OK, _TOO_SMALL = STATUS_CODE["ok"], STATUS_CODE["too small"]
-_PIECE = 1 << 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,7 +174,7 @@ class Fetcher:
                 announced = response.headers.get("Content-Length", "")
                 self._check_size(int(announced) if announced.isdecimal() else 0)
                 with part.open("wb") as file:
-                    for piece in response.iter_raw(_PIECE):
+                    for piece in response.iter_raw():
                         self._check_size(file.tell() + len(piece))
                         file.write(piece)
                         self._host.spend(len(piece))
