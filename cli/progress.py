@@ -48,6 +48,13 @@ class _Rate(ProgressColumn):
         return Text(_rate(task.completed, task.elapsed or 0.0, task.fields["unit"]))
 
 
+class _Told(ProgressColumn):
+    """The words of the stage."""
+
+    def render(self, task: Task) -> Text:
+        return Text(task.fields["told"])
+
+
 class Bars:
     """One rich bar a stage, with rate and time left."""
 
@@ -64,10 +71,11 @@ class Bars:
             TimeElapsedColumn(table_column=_whole()),
             TextColumn("left"),
             TimeRemainingColumn(table_column=_whole()),
+            _Told(),
             console=self._console,
         )
         with bars:
-            task = bars.add_task(escape(name), total=total, unit=unit)
+            task = bars.add_task(escape(name), total=total, unit=unit, told="")
             yield _Bar(bars, task)
 
     def note(self, text: str) -> None:
@@ -81,6 +89,9 @@ class _Bar:
 
     def advance(self, amount: int) -> None:
         self._bars.advance(self._task, amount)  # type: ignore[arg-type]
+
+    def say(self, text: str) -> None:
+        self._bars.update(self._task, told=text)  # type: ignore[arg-type]
 
 
 class Lines:
@@ -103,7 +114,7 @@ class _Line:
     def __init__(self, console: Console, name: str, total: int, unit: str) -> None:
         self._console = console
         self._name, self._total, self._unit = name, total, unit
-        self._done, self._shown_at = 0, -1
+        self._done, self._shown_at, self._told = 0, -1, ""
         self._started = self._shown = time.monotonic()
 
     def advance(self, amount: int) -> None:
@@ -112,6 +123,9 @@ class _Line:
         if now - self._shown >= LOG_EVERY:
             self._shown = now
             self.show()
+
+    def say(self, text: str) -> None:
+        self._told = text
 
     def end(self) -> None:
         if self._shown_at != self._done or not self._done:
@@ -122,9 +136,11 @@ class _Line:
         spent = time.monotonic() - self._started
         left = (self._total - self._done) * spent / self._done if self._done else 0.0
         tail = f", {left:,.0f} s left" if self._done < self._total else ""
+        tail += f"; {self._told}" if self._told else ""
+        of = f"/{self._total:,}" if self._total or not self._done else ""
         self._console.print(
             Text(
-                f"{self._name}: {self._done:,}/{self._total:,} {self._unit} in {spent:,.1f} s "
+                f"{self._name}: {self._done:,}{of} {self._unit} in {spent:,.1f} s "
                 f"({_rate(self._done, spent, self._unit)}){tail}"
             ),
             soft_wrap=True,

@@ -12,6 +12,7 @@ import gzip
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from importlib import import_module
 from pathlib import Path
 from random import Random
 from typing import Any, BinaryIO
@@ -29,7 +30,23 @@ LANGUAGES = (
 #: here so that an entity with a title has about 18 kB and one without about 5 kB.
 _TITLED, _UNTITLED = (30, 40, 20), (6, 14, 2)
 
-_SYLLABLES = "ba ko ri ta men dul vas ner ola shi pa tor em lin gu sa né ü да 山".split()
+_SYLLABLES = (
+    "ba",
+    "ko",
+    "ri",
+    "ta",
+    "men",
+    "dul",
+    "vas",
+    "ner",
+    "ola",
+    "shi",
+    "pa",
+    "tor",
+    "em",
+    "né",
+    "да",
+)
 
 #: What is done to a line so that nothing can be read from it, in the order in which they come.
 _BREAKS = ("cut", "no id", "bad UTF-8", "not JSON")
@@ -119,7 +136,7 @@ def _open(path: Path) -> Any:
 
 def _open_zstd(path: Path) -> BinaryIO:
     try:
-        import zstandard
+        zstandard = import_module("zstandard")
     except ModuleNotFoundError as error:
         raise ConfigError(
             "writing .zst needs zstandard, which is not installed",
@@ -198,7 +215,9 @@ def _tell(item: dict[str, Any], known: KnownEntity, random: Random, qid: str) ->
         image = {"value": known.image, "type": "string"}
         item["claims"]["P18"] = [_statement(random, qid, "P18", "commonsMedia", image, ())]
     if known.instance_of:
-        kinds = [{"value": {"id": kind}, "type": "wikibase-entityid"} for kind in known.instance_of]
+        kinds: list[dict[str, Any]] = [
+            {"value": {"id": kind}, "type": "wikibase-entityid"} for kind in known.instance_of
+        ]
         item["claims"]["P31"] = [
             _statement(random, qid, "P31", "wikibase-item", kind, ()) for kind in kinds
         ]
@@ -210,8 +229,8 @@ def _claims(random: Random, words: list[str], qid: str, number: int) -> dict[str
     for _ in range(number):
         name = f"P{random.randint(100, 9000)}"
         target = random.randint(1, 2_000_000)
-        value = {"entity-type": "item", "numeric-id": target, "id": f"Q{target}"}
-        data = {"value": value, "type": "wikibase-entityid"}
+        value: dict[str, Any] = {"entity-type": "item", "numeric-id": target, "id": f"Q{target}"}
+        data: dict[str, Any] = {"value": value, "type": "wikibase-entityid"}
         sources = [_phrase(random, words, 5) for _ in range(random.getrandbits(1))]
         made = _statement(random, qid, name, "wikibase-item", data, sources)
         claims.setdefault(name, []).append(made)
@@ -221,7 +240,7 @@ def _claims(random: Random, words: list[str], qid: str, number: int) -> dict[str
 def _statement(
     random: Random, qid: str, name: str, datatype: str, data: dict[str, Any], sources: Any
 ) -> dict[str, Any]:
-    statement = {
+    statement: dict[str, Any] = {
         "mainsnak": _snak(name, datatype, data),
         "type": "statement",
         "id": f"{qid}${random.getrandbits(128):032x}",
@@ -230,7 +249,11 @@ def _statement(
     if sources:
         source = _snak("P1476", "monolingualtext", {"value": sources[0], "type": "string"})
         source |= {"hash": f"{random.getrandbits(160):040x}"}
-        reference = {"hash": source["hash"], "snaks": {"P1476": [source]}, "snaks-order": ["P1476"]}
+        reference: dict[str, Any] = {
+            "hash": source["hash"],
+            "snaks": {"P1476": [source]},
+            "snaks-order": ["P1476"],
+        }
         statement["references"] = [reference]
     return statement
 
