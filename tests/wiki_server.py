@@ -15,6 +15,7 @@ import hashlib
 import json
 import re
 import struct
+import sys
 import threading
 import time
 import unicodedata
@@ -106,7 +107,7 @@ class WikiServer:
         self.too_early = 0
         self._at_once = Counter[str]()
         self._lock = threading.Lock()
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
+        self._server = _Server(("127.0.0.1", 0), _Handler)
         self._server.daemon_threads = True
         self._server.wiki = self  # type: ignore[attr-defined]
         self._thread = threading.Thread(
@@ -287,6 +288,13 @@ class WikiServer:
 
 def _error(code: str, info: str) -> dict[str, Any]:
     return {"error": {"code": code, "info": info}}
+
+
+class _Server(ThreadingHTTPServer):
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A client that hangs up, or is killed, is no error here."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
 
 
 class _Handler(BaseHTTPRequestHandler):
