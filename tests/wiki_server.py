@@ -103,7 +103,7 @@ class WikiServer:
         self.agents: set[str] = set()
         self.most_api_calls_at_once = 0
         self.most_pictures_at_once = 0
-        self.paused_until = 0.0
+        self.paused: dict[str, float] = {}  # address → when it may be asked for again
         self.too_early = 0
         self._at_once = Counter[str]()
         self._lock = threading.Lock()
@@ -153,14 +153,14 @@ class WikiServer:
         self._server.server_close()
         self._thread.join()
 
-    def enter(self, kind: str) -> None:
+    def enter(self, kind: str, address: str) -> None:
         with self._lock:
             self._at_once[kind] += 1
             if kind == "api":
                 self.most_api_calls_at_once = max(self.most_api_calls_at_once, self._at_once[kind])
             else:
                 self.most_pictures_at_once = max(self.most_pictures_at_once, self._at_once[kind])
-            if time.monotonic() < self.paused_until:
+            if time.monotonic() < self.paused.get(address, 0.0):
                 self.too_early += 1
 
     def leave(self, kind: str) -> None:
@@ -312,7 +312,7 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         self.wiki.agents.add(self.headers.get("User-Agent", ""))
         kind = "api" if self.path.startswith("/w/api.php") else "picture"
-        self.wiki.enter(kind)
+        self.wiki.enter(kind, self.path)
         try:
             self._api() if kind == "api" else self._picture()
         except (BrokenPipeError, ConnectionResetError):
@@ -337,7 +337,7 @@ class _Handler(BaseHTTPRequestHandler):
         wait = 1.0 if after == "date" else float(after)
         value = formatdate(time.time() + wait, usegmt=True) if after == "date" else after
         if after != "date" and wait < 60:  # nobody waits longer: the run ends
-            self.wiki.paused_until = time.monotonic() + wait
+            self.wiki.paused[self.path] = time.monotonic() + wait
         self._send(status, b"slow down", "text/plain", {"Retry-After": value})
 
     # API -------------------------------------------------------------------------------------------
