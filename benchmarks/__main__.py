@@ -32,6 +32,7 @@ QUESTIONS = {
     "size": "bytes on disk in every form",
     "scale": "the cost of a gather from ten thousand to ten million entities",
     "order": "mentions in random order or beside those that share candidates: what batches hold",
+    "dump": "titles out of a Wikidata dump, beside ijson",
     "precision": "float32, float16, bfloat16 and int8 views: size, speed, error",
 }
 _SIZES: dict[str, Sizes] = {"full": FULL, "quick": QUICK, "tiny": TINY}

@@ -47,7 +47,7 @@ EXTRAS: dict[str, tuple[str, ...]] = {
     "train": ("torch", "lightning", "torchmetrics", "safetensors", "matplotlib", "tensorboard"),
     "encode": ("torch", "torchvision", "transformers", "PIL", "safetensors"),
     "tune": ("optuna",),
-    "construct": ("rapidfuzz", "orjson", "httpx2", "stamina", "PIL"),
+    "construct": ("rapidfuzz", "orjson", "zstandard", "isal", "httpx2", "stamina", "PIL"),
     "export": ("pyarrow",),
     "web": ("starlette", "uvicorn"),
     "wandb": ("wandb",),

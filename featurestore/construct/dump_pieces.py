@@ -6,27 +6,26 @@ The form is told by the first bytes, not by the name, so that standard input is 
 |---|---|---|---|
 | plain | the file itself | – | the byte |
 | bzip2 | :mod:`featurestore.construct.bz2_blocks` | yes | the block |
-| gzip | rapidgzip, else the standard library | with rapidgzip | the start, reading over it |
+| gzip | isal, else zlib of the standard library | – | the start, reading over it |
 | zstd | zstandard, else ``compression.zstd`` (Python 3.14) | – | the start, reading over it |
 """
 
 from __future__ import annotations
 
-import gzip
 import importlib
 import io
 import os
 import stat
 import sys
-import zlib
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
+from zlib import crc32
 
 from featurestore.construct import bz2_blocks
+from featurestore.construct.gzip_members import GzipMembers, has_isal
 from featurestore.construct.zstd_frames import ZstdFrames
 from featurestore.errors import ConfigError, SourceError
 
@@ -96,13 +95,12 @@ class Dump:
         if self.form == "bzip2":
             return f"bzip2 on {self._threads} threads" if self._threads > 1 else "bzip2"
         if self.form == "gzip":
-            parallel = self.seekable and find_spec("rapidgzip") is not None
-            return f"rapidgzip on {self._threads} threads" if parallel else "gzip"
+            return "isal" if has_isal() else "zlib"
         return "zstandard" if find_spec("zstandard") is not None else "compression.zstd"
 
     def identity(self) -> dict[str, Any]:
         """What an interrupted run compares: that the dump is the same."""
-        start = zlib.crc32(self._first)
+        start = crc32(self._first)
         return {"dump": self.name, "size": self.size, "changed": self.changed_ns, "start": start}
 
     def pieces(self, start: Place = START) -> Iterator[Piece]:
@@ -115,14 +113,7 @@ class Dump:
         reading = self._blocks(start) if self.form == "bzip2" else self._stream(start)
         try:
             yield from reading
-        except (
-            OSError,
-            EOFError,
-            zlib.error,
-            RuntimeError,
-            ValueError,
-            bz2_blocks.Damaged,
-        ) as error:
+        except (OSError, EOFError, ValueError, bz2_blocks.Damaged) as error:
             raise SourceError(
                 f"the dump cannot be read further: {str(error) or type(error).__name__}",
                 where=f"{self.name}, behind byte {self._file.count:,}",
@@ -149,25 +140,20 @@ class Dump:
         if self.form == "plain" and self.seekable:
             self._file.seek(start.offset)
             offset = start.offset
-        with self._decompressing() as (read, done):
-            while data := read(PIECE):
-                place = Place(offset, offset) if self.is_plain_file else START
-                yield Piece(data, place, offset, done())
-                offset += len(data)
+        read = self._decompressing()
+        while data := read(PIECE):
+            place = Place(offset, offset) if self.is_plain_file else START
+            yield Piece(data, place, offset, self._file.count)
+            offset += len(data)
 
-    def _decompressing(self) -> AbstractContextManager[_Reading]:
-        """What reads decompressed bytes, and what counts the bytes of the file meanwhile."""
+    def _decompressing(self) -> Callable[[int], bytes]:
+        """What reads decompressed bytes."""
         if self.form == "plain":
-            return _Open(self._file, lambda: self._file.count)
+            return self._file.read
         if self.form == "gzip":
-            if self.seekable and find_spec("rapidgzip") is not None:
-                return self._rapidgzip()
-            return _Open(gzip.GzipFile(fileobj=self._file, mode="rb"), lambda: self._file.count)
-        return _Open(self._zstd(), lambda: self._file.count)
-
-    def _rapidgzip(self) -> _Open:
-        raw = importlib.import_module("rapidgzip").open(self.path, parallelization=self._threads)
-        return _Open(raw, lambda: raw.tell_compressed() // 8)
+            return GzipMembers(self._file).read
+        read: Callable[[int], bytes] = self._zstd().read
+        return read
 
     def _zstd(self) -> Any:
         if find_spec("zstandard") is not None:
@@ -179,23 +165,6 @@ class Dump:
             where=self.name,
             hint='pip install "drin-fs[construct]", or: zstd -dc DUMP | drin-fs build titles -',
         )
-
-
-_Reading = tuple[Callable[[int], bytes], Callable[[], int]]
-
-
-class _Open(AbstractContextManager[_Reading]):
-    """A decompressing file, closed with the block."""
-
-    def __init__(self, file: Any, done: Callable[[], int]) -> None:
-        self._file = file
-        self._done = done
-
-    def __enter__(self) -> _Reading:
-        return self._file.read, self._done
-
-    def __exit__(self, *error: object) -> None:
-        self._file.close()
 
 
 class _Counted(io.RawIOBase):

@@ -7,15 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from featurestore.construct.dump_pieces import START, Dump, Piece, Place
-from featurestore.construct.entity_lines import Found, LineReader
+from featurestore.construct.entity_lines import LONGEST_LINE, TOO_LONG, Found, LineReader
 
 #: Decompressed bytes of a task (chosen here: a worker has some milliseconds of work with it).
 TASK = 8 << 20
-
-#: The longest line that is read (chosen here: many times the largest entity; it bounds the memory).
-LONGEST_LINE = 64 << 20
-
-_TOO_LONG = "longer than 64 MiB"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +44,7 @@ class Task:
         found = Found()
         for offset, beginning in self.too_long:
             found.entities += 1
-            found.breaks(_TOO_LONG, offset, beginning)
+            found.breaks(TOO_LONG, offset, beginning)
         if self.path:
             _read_part(Path(self.path), self.offset, self.size, reader, found)
         else:
@@ -88,13 +83,8 @@ def _read_part(path: Path, offset: int, size: int, reader: LineReader, found: Fo
             return
         reader.read(data, offset - before, found, start, last)
         tail = data[last:]
-        tail += file.readline(LONGEST_LINE + 1 - len(tail))
-        line_offset = offset - before + last
-        if len(tail) > LONGEST_LINE:
-            found.entities += 1
-            found.breaks(_TOO_LONG, line_offset, tail)
-        else:
-            reader.read(tail, line_offset, found)
+        tail += file.readline(max(LONGEST_LINE + 1 - len(tail), 1))
+        reader.read(tail, offset - before + last, found)
 
 
 def _blocks(pieces: Iterator[Piece], begin: Mark) -> Iterator[Task]:

@@ -28,6 +28,11 @@ from featurestore.construct.entity_details import Details
 #: The largest number of an item that Wikibase allows.
 MOST_QID = 2**31 - 1
 
+#: The longest line that is read (chosen here: many times the largest entity; it bounds the memory).
+LONGEST_LINE = 64 << 20
+
+TOO_LONG = "longer than 64 MiB"
+
 #: Broken lines that are shown, of each kind.
 EXAMPLES = 3
 
@@ -84,6 +89,11 @@ class Reading:
     check_all: bool = False
 
     @property
+    def is_quick(self) -> bool:
+        """Whether little of a line is parsed."""
+        return not (self.details or self.check_all)
+
+    @property
     def site(self) -> str:
         return f"{self.language.replace('-', '_')}wiki"
 
@@ -119,6 +129,10 @@ class LineReader:
         return start
 
     def _line(self, block: bytes, start: int, end: int, offset: int, found: Found) -> None:
+        if end - start > LONGEST_LINE:
+            found.entities += 1
+            found.breaks(TOO_LONG, start + offset, block[start : start + 200])
+            return
         last = end - 1 if block[end - 1 : end] == b"," else end
         head = None if self._reading.check_all else _HEAD.match(block, start, last)
         if head:

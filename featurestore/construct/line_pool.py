@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import signal
 import threading
+import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from itertools import chain
 from multiprocessing import get_context, parent_process
 from multiprocessing.connection import wait
 
@@ -16,24 +18,44 @@ from featurestore.construct.dump_tasks import Task
 from featurestore.construct.entity_lines import Found, LineReader, Reading
 from featurestore.errors import DrinFsError
 
+#: Seconds that this process works alone before it starts others (chosen here: what ends by then would
+#: not have gained what they take to start).
+ALONE_SECONDS = 2.0
+
 _reader: LineReader | None = None  # of a worker process
 
 
-def done(tasks: Iterator[Task], reading: Reading, *, jobs: int) -> Iterator[tuple[Task, Found]]:
+def done(
+    tasks: Iterator[Task], reading: Reading, *, jobs: int
+) -> Generator[tuple[Task, Found], None, None]:
     """Each task and what it found.
 
     Args:
-        jobs: processes; 1 = this one. More are started anew (``spawn``), so that a script that calls
-            this must guard its own start with ``if __name__ == "__main__"``.
+        jobs: processes; 1 = this one. Others are started for what is worth it: a large dump of which
+            they read parts of the file themselves, or of whose lines much is parsed. They are
+            started anew (``spawn``), so that a script that calls this must guard its own start with
+            ``if __name__ == "__main__"``.
 
     Raises:
         DrinFsError: a process was ended, by the system for instance where memory is short.
     """
-    if jobs == 1:
-        reader = LineReader(reading)
-        for task in tasks:
-            yield task, task.work(reader)
-        return
+    reader = LineReader(reading)
+    begun = time.monotonic()
+    for task in tasks:
+        # lines at hand of which little is parsed cost more to hand over than to read
+        if (
+            jobs > 1
+            and time.monotonic() - begun >= ALONE_SECONDS
+            and not (task.data and reading.is_quick)
+        ):
+            yield from _shared(chain([task], tasks), reading, jobs)
+            return
+        yield task, task.work(reader)
+
+
+def _shared(
+    tasks: Iterator[Task], reading: Reading, jobs: int
+) -> Generator[tuple[Task, Found], None, None]:
     pool = ProcessPoolExecutor(
         jobs, mp_context=get_context("spawn"), initializer=_begin, initargs=(reading,)
     )

@@ -11,6 +11,7 @@ import bz2
 import gzip
 import json
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
@@ -123,18 +124,24 @@ def write_made_up_dump(
     )
 
 
-def _open(path: Path) -> Any:
-    """A binary file to write, compressed as its suffix says; no time stands in it."""
-    if path.suffix == ".gz":
-        return gzip.GzipFile(path, "wb", compresslevel=6, mtime=0)
-    if path.suffix == ".bz2":
-        return bz2.open(path, "wb")
-    if path.suffix == ".zst":
-        return _open_zstd(path)
-    return path.open("wb")
+@contextmanager
+def _open(path: Path) -> Iterator[Any]:
+    """A binary file to write, compressed as its suffix says; neither name nor time stands in it."""
+    with path.open("wb") as raw:
+        if path.suffix == ".gz":
+            with gzip.GzipFile("", "wb", 6, raw, mtime=0) as file:
+                yield file
+        elif path.suffix == ".bz2":
+            with bz2.open(raw, "wb") as packed:
+                yield packed
+        elif path.suffix == ".zst":
+            with _zstd(raw, path) as frame:
+                yield frame
+        else:
+            yield raw
 
 
-def _open_zstd(path: Path) -> BinaryIO:
+def _zstd(raw: BinaryIO, path: Path) -> Any:
     try:
         zstandard = import_module("zstandard")
     except ModuleNotFoundError as error:
@@ -143,8 +150,7 @@ def _open_zstd(path: Path) -> BinaryIO:
             where=str(path),
             hint='pip install "drin-fs[construct]"',
         ) from error
-    file: BinaryIO = zstandard.open(path, "wb")
-    return file
+    return zstandard.ZstdCompressor().stream_writer(raw, closefd=False)
 
 
 def _lines(
@@ -182,7 +188,7 @@ def _item(random: Random, words: list[str], qid: str, known: KnownEntity | None)
     )
     spoken = LANGUAGES[:languages] if known else random.sample(LANGUAGES[1:], languages)
     label = (known.label or known.title) if known else _phrase(random, words)
-    item = {
+    item: dict[str, Any] = {
         "type": "item",
         "id": qid,
         "labels": {each: _text(each, label) for each in spoken},
@@ -229,8 +235,8 @@ def _claims(random: Random, words: list[str], qid: str, number: int) -> dict[str
     for _ in range(number):
         name = f"P{random.randint(100, 9000)}"
         target = random.randint(1, 2_000_000)
-        value: dict[str, Any] = {"entity-type": "item", "numeric-id": target, "id": f"Q{target}"}
-        data: dict[str, Any] = {"value": value, "type": "wikibase-entityid"}
+        value = {"entity-type": "item", "numeric-id": target, "id": f"Q{target}"}
+        data = {"value": value, "type": "wikibase-entityid"}
         sources = [_phrase(random, words, 5) for _ in range(random.getrandbits(1))]
         made = _statement(random, qid, name, "wikibase-item", data, sources)
         claims.setdefault(name, []).append(made)

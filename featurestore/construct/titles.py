@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +23,8 @@ from featurestore.target import check_target
 CHECKPOINT_SECONDS = 10.0
 
 _MB = 1_000_000
+
+_LANGUAGE = re.compile("[a-z][a-z0-9_-]*")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,11 +78,16 @@ def build_titles(
     Raises:
         SourceError: no such dump, it is damaged, or holds no title.
         WriteError: a target exists, cannot be written, or was begun otherwise.
-        ConfigError: the two targets are one file, or nothing installed decompresses the dump.
+        ConfigError: no such language, the two targets are one file, or nothing that is installed
+            decompresses the dump.
     """
     progress = progress or Silent()
     if details is not None and details.absolute() == target.absolute():
         raise ConfigError("titles and details are the same file", where=str(target))
+    if not _LANGUAGE.fullmatch(language):
+        raise ConfigError(
+            f"{language!r} is no code of a language", hint="--language takes en, de, zh-min-nan, …"
+        )
     reading = Reading(language=language, details=details is not None, check_all=check_all)
     source = Dump(dump, threads=jobs)
     try:
@@ -158,10 +166,12 @@ class _Run:
         self._progress.note(f"reads {self._source.name}: {self._source.reader}")
         saved = time.monotonic()
         total = self._source.size // _MB
-        with self._progress.stage("titles", total, "MB") as stage:
-            for task, found in done(
-                tasks(self._source, state.mark), self._reading, jobs=self._jobs
-            ):
+        cut = tasks(self._source, state.mark)
+        with (
+            self._progress.stage("titles", total, "MB") as stage,
+            closing(done(cut, self._reading, jobs=self._jobs)) as results,
+        ):
+            for task, found in results:
                 self._keep(found, seen)
                 state.mark = task.end
                 self._show(stage, task)
