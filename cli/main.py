@@ -47,7 +47,7 @@ EXTRAS: dict[str, tuple[str, ...]] = {
     "train": ("torch", "lightning", "torchmetrics", "safetensors", "matplotlib", "tensorboard"),
     "encode": ("torch", "torchvision", "transformers", "PIL", "safetensors"),
     "tune": ("optuna",),
-    "construct": ("rapidfuzz", "orjson", "zstandard", "isal"),
+    "construct": ("rapidfuzz", "orjson", "zstandard", "isal", "httpx2", "stamina", "PIL"),
     "faiss": ("faiss",),
     "export": ("pyarrow",),
     "web": ("starlette", "uvicorn"),

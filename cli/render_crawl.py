@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from rich import box
 from rich.console import RenderableType
-from rich.table import Table
 
 from cli.console import count, percent, plain_text, size
-from cli.render_parts import facts
+from cli.render_parts import facts, grid
 from featurestore.construct.crawl_status import CrawlStatus, StateCount
 
 #: States as they are shown, in this order.
@@ -41,18 +39,19 @@ def crawl_views(status: CrawlStatus) -> list[RenderableType]:
             f"{count(done)} of {count(status.total)} finished ({percent(done, status.total)})",
         ),
         ("briefs", f"{count(status.briefs)} ({percent(status.briefs, status.total)})"),
-        ("pictures", f"{count(status.files)} files, {size(status.bytes)}"),
+        ("pictures", f"{count(status.files)} on disk, {size(status.bytes)}"),
         (
             "titles",
             f"{count(status.redirected)} redirected, {count(status.normalised)} spelt anew",
         ),
         ("requests", f"{count(status.calls)} API calls, {count(status.requests)} pictures"),
-        ("time", f"{_time(status.seconds)} in {count(status.runs)} runs, {_left(status)}"),
+        ("time", f"{_time(status.seconds)} (runs: {count(status.runs)}), {_left(status)}"),
     ]
     return [
         facts(figures),
         "",
         _states("entities", status.entities, _ENTITIES, status.total),
+        "",
         _states("pictures", status.pictures, _PICTURES, sum(p.count for p in status.pictures)),
     ]
 
@@ -60,11 +59,7 @@ def crawl_views(status: CrawlStatus) -> list[RenderableType]:
 def _states(
     title: str, states: tuple[StateCount, ...], names: dict[str, str], total: int
 ) -> RenderableType:
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, title=title, title_justify="left")
-    table.add_column("state", no_wrap=True)
-    table.add_column("reason", overflow="fold")
-    table.add_column("count", justify="right", no_wrap=True)
-    table.add_column("share", justify="right", no_wrap=True)
+    table = grid(title, "state", "reason", "count", "share", right=("count", "share"))
     order = list(names)
     for each in sorted(states, key=lambda each: order.index(each.state)):
         table.add_row(

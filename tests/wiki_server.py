@@ -15,6 +15,7 @@ import hashlib
 import json
 import re
 import struct
+import sys
 import threading
 import time
 import unicodedata
@@ -102,11 +103,11 @@ class WikiServer:
         self.agents: set[str] = set()
         self.most_api_calls_at_once = 0
         self.most_pictures_at_once = 0
-        self.paused_until = 0.0
+        self.paused: dict[str, float] = {}  # address → when it may be asked for again
         self.too_early = 0
         self._at_once = Counter[str]()
         self._lock = threading.Lock()
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
+        self._server = _Server(("127.0.0.1", 0), _Handler)
         self._server.daemon_threads = True
         self._server.wiki = self  # type: ignore[attr-defined]
         self._thread = threading.Thread(
@@ -152,14 +153,14 @@ class WikiServer:
         self._server.server_close()
         self._thread.join()
 
-    def enter(self, kind: str) -> None:
+    def enter(self, kind: str, address: str) -> None:
         with self._lock:
             self._at_once[kind] += 1
             if kind == "api":
                 self.most_api_calls_at_once = max(self.most_api_calls_at_once, self._at_once[kind])
             else:
                 self.most_pictures_at_once = max(self.most_pictures_at_once, self._at_once[kind])
-            if time.monotonic() < self.paused_until:
+            if time.monotonic() < self.paused.get(address, 0.0):
                 self.too_early += 1
 
     def leave(self, kind: str) -> None:
@@ -225,11 +226,7 @@ class WikiServer:
             return {"ns": 6, "title": spelt, "missing": True, **({"known": True} if known else {})}
         if spelt not in self.pages:
             return {"ns": 0, "title": spelt, "missing": True}
-        return (
-            {"ns": 0, "title": spelt, "pageid": 1 + list(self.pages).index(spelt)}
-            if len(self.pages) < 1000
-            else {"ns": 0, "title": spelt, "pageid": zlib.crc32(spelt.encode())}
-        )
+        return {"ns": 0, "title": spelt, "pageid": zlib.crc32(spelt.encode())}
 
     def _add_extracts(self, pages: list[dict[str, Any]], asked: dict[str, str]) -> str:
         first = int(asked.get("excontinue", 0))
@@ -293,6 +290,13 @@ def _error(code: str, info: str) -> dict[str, Any]:
     return {"error": {"code": code, "info": info}}
 
 
+class _Server(ThreadingHTTPServer):
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A client that hangs up, or is killed, is no error here."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
+
+
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
@@ -308,7 +312,7 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         self.wiki.agents.add(self.headers.get("User-Agent", ""))
         kind = "api" if self.path.startswith("/w/api.php") else "picture"
-        self.wiki.enter(kind)
+        self.wiki.enter(kind, self.path)
         try:
             self._api() if kind == "api" else self._picture()
         except (BrokenPipeError, ConnectionResetError):
@@ -332,8 +336,8 @@ class _Handler(BaseHTTPRequestHandler):
         """For now; ``after``: seconds, or "date" for a second from now."""
         wait = 1.0 if after == "date" else float(after)
         value = formatdate(time.time() + wait, usegmt=True) if after == "date" else after
-        if after != "date":
-            self.wiki.paused_until = time.monotonic() + wait
+        if after != "date" and wait < 60:  # nobody waits longer: the run ends
+            self.wiki.paused[self.path] = time.monotonic() + wait
         self._send(status, b"slow down", "text/plain", {"Retry-After": value})
 
     # API -------------------------------------------------------------------------------------------

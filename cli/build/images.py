@@ -112,7 +112,7 @@ def images(
     as_json: bool,
     **options: Any,
 ) -> None:
-    """Fetch a picture and a brief for every entity from Wikipedia, as it asks to be used.
+    """Fetch a picture and a brief for every entity from Wikipedia, politely.
 
     TITLES_OR_QIDS is a file with one entity a line: QID TAB title (the qid-entity.tsv of build titles), a
     QID, or a title. Of each page the picture that stands for it is fetched, else the best of the others;

@@ -13,6 +13,8 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
+import httpx2
+
 from featurestore.construct import crawl_check, crawl_output
 from featurestore.construct.crawl_input import add_details, add_entities, read_entities
 from featurestore.construct.crawl_layout import LAYOUTS, Layout
@@ -76,7 +78,7 @@ def crawl(
     with write_errors(folder / "manifest", when_full=RESUME):
         (folder / layout.pictures).mkdir(parents=True, exist_ok=True)
         with _locked(folder), closing(CrawlManifest(folder)) as manifest:
-            _prepare(manifest, folder, layout, options)
+            _prepare(manifest, folder, layout, options, entities)
             if (
                 again := 0
                 if manifest.created
@@ -91,14 +93,16 @@ def crawl(
                 progress.note(f"begun again: {crawl_check.retry_failed(manifest)}")
             crawler = _Crawl(manifest, folder, layout, options, patience or Patience(), progress)
             crawler.run(agent)
-            crawl_output.write_layout(manifest, folder, layout)
+            crawl_output.write_layout(manifest, folder, layout, read=entities)
             return status_of(manifest)
 
 
-def _prepare(manifest: CrawlManifest, folder: Path, layout: Layout, options: CrawlOptions) -> None:
+def _prepare(
+    manifest: CrawlManifest, folder: Path, layout: Layout, options: CrawlOptions, entities: Path
+) -> None:
     if manifest.created:
         try:
-            crawl_check.check_new(folder, layout)
+            crawl_check.check_new(folder, layout, entities)
         except WriteError:
             manifest.path.unlink()
             raise
@@ -144,8 +148,8 @@ class _Crawl:
         options = self._options
         unfinished = [state for state in ENTITY_STATES if state not in FINISHED]
         with (
-            open_client(agent, connections=1, insecure=options.insecure) as asking,
-            open_client(agent, connections=options.threads, insecure=options.insecure) as fetching,
+            self._client(agent, 1) as asking,
+            self._client(agent, options.threads) as fetching,
             self._progress.stage("entities", self._manifest.count(unfinished), "entities") as stage,
         ):
             self._stage = stage
@@ -170,6 +174,14 @@ class _Crawl:
             finally:
                 self._fetcher.close()
         self._manifest.end_run(self._run)
+
+    def _client(self, agent: str, connections: int) -> httpx2.Client:
+        return open_client(
+            agent,
+            connections=connections,
+            insecure=self._options.insecure,
+            patience=self._patience,
+        )
 
     def _host(self, what: str) -> Host:
         tell = self._progress.note

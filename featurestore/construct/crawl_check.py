@@ -9,10 +9,11 @@ from featurestore.construct.crawl_layout import Layout
 from featurestore.construct.crawl_manifest import CrawlManifest
 from featurestore.construct.picture_fetch import PART
 from featurestore.errors import WriteError
+from featurestore.sources.wikimel_entities import TITLES
 
 
-def check_new(folder: Path, layout: Layout) -> None:
-    """A crawl that begins finds no pictures of others where its own will stand.
+def check_new(folder: Path, layout: Layout, entities: Path) -> None:
+    """A crawl that begins finds no files of others where its own will stand, but for its input.
 
     Raises:
         WriteError: there are some; nobody could say where they are from.
@@ -24,6 +25,13 @@ def check_new(folder: Path, layout: Layout) -> None:
             where=str(folder),
             hint="give another folder, or move them away",
         )
+    titles = folder / TITLES
+    if layout.by_qid and titles.exists() and not titles.samefile(entities):
+        raise WriteError(
+            f"{TITLES.as_posix()} is there and is not the list that is read",
+            where=str(folder),
+            hint="give that file as TITLES_OR_QIDS, or another folder",
+        )
 
 
 def check_files(manifest: CrawlManifest, folder: Path, layout: Layout) -> int:
@@ -32,21 +40,20 @@ def check_files(manifest: CrawlManifest, folder: Path, layout: Layout) -> int:
     Returns:
         pictures that are fetched again.
     """
-    sizes = _sizes(folder / layout.pictures)
-    lost = []
+    _remove_parts(folder / layout.pictures)
+    lost, gone = [], []
     query = "SELECT number, file, bytes FROM picture WHERE state = 'done'"
     for row in manifest.db.execute(query):
-        name = os.path.basename(row["file"])
-        if sizes.get(name) != row["bytes"]:
+        if _size(folder / row["file"]) != row["bytes"]:
             lost.append((row["number"],))
-            if sizes.pop(name, None) is not None:  # nobody knows what it is
-                os.unlink(folder / row["file"])
-    query = "SELECT number, file FROM entity WHERE state = 'done'"
-    gone = [
-        (row["number"],)
-        for row in manifest.db.execute(query)
-        if os.path.basename(row["file"]) not in sizes
-    ]
+            (folder / row["file"]).unlink(missing_ok=True)  # nobody knows what it is
+    query = (
+        "SELECT entity.number, entity.file FROM entity JOIN picture ON picture.number = picture "
+        "WHERE entity.state = 'done' AND entity.file <> picture.file"
+    )
+    for row in manifest.db.execute(query):
+        if _size(folder / row["file"]) is None:
+            gone.append((row["number"],))
     if not lost and not gone:
         return 0
     with manifest.transaction():
@@ -76,13 +83,17 @@ def retry_failed(manifest: CrawlManifest) -> int:
         ).rowcount
 
 
-def _sizes(folder: Path) -> dict[str, int]:
-    """Names and sizes of the files of a folder; unfinished ones are removed."""
-    sizes = {}
+def _remove_parts(folder: Path) -> None:
+    """Remove unfinished files."""
     with os.scandir(folder) as entries:
         for entry in entries:
             if entry.name.startswith(".") and entry.name.endswith(PART):
                 os.unlink(entry)
-            else:
-                sizes[entry.name] = entry.stat().st_size
-    return sizes
+
+
+def _size(path: Path) -> int | None:
+    """Bytes of a file; None = it is not there."""
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return None

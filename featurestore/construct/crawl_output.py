@@ -14,6 +14,7 @@ from typing import TextIO
 from featurestore.construct.crawl_layout import Layout
 from featurestore.construct.crawl_manifest import CrawlManifest
 from featurestore.schema import SPLITS
+from featurestore.sources.wikimel_entities import TITLES
 
 ATTRIBUTION = "attribution.tsv"
 REDIRECTS = "redirects.tsv"
@@ -29,38 +30,44 @@ _ENTITIES = (
 )
 
 
-def write_layout(manifest: CrawlManifest, folder: Path, layout: Layout) -> None:
+def write_layout(manifest: CrawlManifest, folder: Path, layout: Layout, *, read: Path) -> None:
     """Write the layout's text files, ``attribution.tsv`` and ``redirects.tsv``, each whole or not at all.
 
     An entity without a picture or a brief is listed like the others; one without any title, or in the
     layout with QIDs without one, is not.
 
+    Args:
+        read: the list of entities; it is not replaced where it is one of these files.
+
     Raises:
         OSError: a file cannot be written.
     """
+    (folder / "entities").mkdir(exist_ok=True)
     if layout.by_qid:
-        _write_wikimel(manifest, folder)
+        _write_wikimel(manifest, folder, read)
     else:
         _write_wikidiverse(manifest, folder)
     _write_attribution(manifest, folder)
     _write_redirects(manifest, folder)
 
 
-def _write_wikimel(manifest: CrawlManifest, folder: Path) -> None:
+def _write_wikimel(manifest: CrawlManifest, folder: Path, read: Path) -> None:
     entities, candidates = folder / "entities", folder / "candidates"
     candidates.mkdir(exist_ok=True)
 
     def listed() -> Iterator[sqlite3.Row]:
         return (row for row in manifest.db.execute(_ENTITIES) if row["qid"] and row["shown"])
 
-    with written(entities / "qid-entity.tsv") as file:
-        file.writelines(f"{row['qid']}\t{one_line(row['shown'])}\n" for row in listed())
+    titles = folder / TITLES
+    if not (titles.exists() and titles.samefile(read)):
+        with written(titles) as file:
+            file.writelines(f"{row['qid']}\t{one_line(row['shown'])}\n" for row in listed())
     with written(entities / "qid2brief.json") as file:
         _write_object(file, ((row["qid"], row["said"]) for row in listed() if row["said"]))
     with written(candidates / "qid2ne.json") as file:
         _write_object(file, ((row["qid"], one_line(row["shown"])) for row in listed()))
-    titles = "SELECT DISTINCT qid, title AS shown FROM entity WHERE qid <> '' AND title <> ''"
-    query = f"{titles} GROUP BY title ORDER BY min(number)"
+    distinct = "SELECT DISTINCT qid, title AS shown FROM entity WHERE qid <> '' AND title <> ''"
+    query = f"{distinct} GROUP BY title ORDER BY min(number)"
     with written(candidates / "ne2qid.json") as file:
         _write_object(file, ((one_line(r["shown"]), r["qid"]) for r in manifest.db.execute(query)))
 

@@ -28,7 +28,6 @@ SUFFIXES = {"JPEG": ".jpg", "MPO": ".jpg", "PNG": ".png", "TIFF": ".tif"}
 PART = ".part"
 
 _OK, _TOO_SMALL = STATUS_CODE["ok"], STATUS_CODE["too small"]
-_PIECE = 1 << 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +74,6 @@ class Fetcher:
     Args:
         threads: pictures at a time.
         most_bytes: of one picture; a larger one is not read to its end.
-        deadline: seconds of one attempt, for servers that send a byte now and then.
     """
 
     def __init__(
@@ -86,11 +84,10 @@ class Fetcher:
         patience: Patience,
         threads: int,
         most_bytes: int,
-        deadline: float = 120.0,
     ) -> None:
         self.running = 0
         self._client, self._host, self._patience = client, host, patience
-        self._most_bytes, self._deadline = most_bytes, deadline
+        self._most_bytes = most_bytes
         self._wanted: SimpleQueue[Wanted | None] = SimpleQueue()
         self._done: SimpleQueue[Fetched | BaseException] = SimpleQueue()
         self._threads = [
@@ -165,7 +162,7 @@ class Fetcher:
             raise
 
     def _download(self, url: str, part: Path) -> None:
-        ends = time.monotonic() + self._deadline
+        ends = time.monotonic() + self._patience.picture
         headers = {"Accept": "image/*", "Accept-Encoding": "identity"}
         try:
             with self._client.stream(
@@ -177,7 +174,7 @@ class Fetcher:
                 announced = response.headers.get("Content-Length", "")
                 self._check_size(int(announced) if announced.isdecimal() else 0)
                 with part.open("wb") as file:
-                    for piece in response.iter_raw(_PIECE):
+                    for piece in response.iter_raw():
                         self._check_size(file.tell() + len(piece))
                         file.write(piece)
                         self._host.spend(len(piece))

@@ -32,6 +32,9 @@ _PASSING = ("maxlag", "ratelimited", "readonly", "internal_api_error", "db-error
 #: Status codes that pass.
 PASSING_STATUS = (408, 425, 429, 500, 502, 503, 504)
 
+# a retry is no news; what the server asks for is told by Host
+stamina.instrumentation.set_on_retry_hooks(())
+
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
@@ -56,19 +59,24 @@ def is_loopback(url: str) -> bool:
     return (urlsplit(url).hostname or "") in _LOOPBACK
 
 
-def open_client(agent: str, *, connections: int, insecure: bool) -> httpx2.Client:
+def open_client(
+    agent: str, *, connections: int, insecure: bool, patience: Patience
+) -> httpx2.Client:
     """A client with the User-Agent, time limits, and no other scheme than https even after a redirect.
 
     Args:
         insecure: allow http.
     """
 
+    allowed = ("https", "http") if insecure else ("https",)
+
     def check(request: httpx2.Request) -> None:
-        check_url(str(request.url), insecure=insecure, where="a request")
+        if request.url.scheme not in allowed:
+            raise httpx2.UnsupportedProtocol(f"{request.url.scheme} is not allowed")
 
     return httpx2.Client(
         headers={"User-Agent": agent},
-        timeout=httpx2.Timeout(30.0, connect=10.0),  # chosen here: an API answer takes 0.1 to 3 s
+        timeout=httpx2.Timeout(patience.answer, pool=None),
         limits=httpx2.Limits(max_connections=connections, max_keepalive_connections=connections),
         max_redirects=5,
         event_hooks={"request": [check]},

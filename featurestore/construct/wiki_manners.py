@@ -110,8 +110,8 @@ def retry_after(value: str | None, *, now: datetime | None = None) -> float | No
 class Patience:
     """How requests that did not succeed are tried again.
 
-    The waits double from ``first`` to ``longest`` seconds, each with up to ``jitter`` seconds at random
-    on top, unless the server says how long to wait.
+    All in seconds but ``attempts``. The waits double from ``first`` to ``longest``, each with up to
+    ``jitter`` at random on top, unless the server says how long to wait.
     """
 
     attempts: int = 8  # chosen here: about four minutes in all, as long as a restart takes
@@ -119,6 +119,8 @@ class Patience:
     longest: float = 60.0
     jitter: float = 1.0
     lag: float = 5.0  # at least, where replicas lag (Manual:Maxlag)
+    answer: float = 30.0  # nothing comes for so long (chosen here: answers take 0.1 to 3 s)
+    picture: float = 120.0  # all of one picture, for servers that send a byte now and then
     most: float = 900.0  # a server that asks for a longer wait ends the run, which can go on later
 
 
