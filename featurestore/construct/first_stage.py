@@ -2,8 +2,8 @@
 
 ``ngram`` is :class:`featurestore.candidates.TitleIndex`, which ``link`` and MIMIC's layout use too:
 three letters and words, cosine of TF-IDF. ``bm25`` knows whole words only: quicker, and blind to
-another spelling. Only the names that share something with the mention are looked at, so that the
-time for one hardly grows with the table.
+another spelling. Only the names that share something with the mention are compared, but the best of
+them are chosen out of one number a name of the table.
 """
 
 from __future__ import annotations
