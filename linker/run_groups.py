@@ -6,7 +6,6 @@ groups[0].name, [run.summary["seed"] for run in groups[0].runs]      # drin, [0,
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from collections.abc import Iterable, Sequence
@@ -96,7 +95,14 @@ def _identity(run: RecordedRun) -> str:
     }
     rules = {key: run.summary.get(key) for key in ("protocol", "tie_rule", "denominator")}
     store = run.environment["store"]["fingerprint"]
-    return json.dumps([run.model, config, rules, store], sort_keys=True, default=str)
+    return repr([run.model, _ordered(config), _ordered(rules), store])
+
+
+def _ordered(value: Any) -> Any:
+    """Equal for equal values in whatever order their keys stand, of whatever types these are."""
+    if isinstance(value, dict):
+        return sorted((repr(key), _ordered(each)) for key, each in value.items())
+    return [_ordered(each) for each in value] if isinstance(value, list) else repr(value)
 
 
 def _name(runs: Sequence[RecordedRun]) -> str:

@@ -65,3 +65,12 @@ def test_other_scores_rules_and_stores_are_other_groups(store: Path, tmp_path: P
     other = planted_store(tmp_path / "other.h5", seed=1)
     recorded_run(tmp_path / "c", other, {})
     assert len(group_runs(map(RecordedRun, runs_below([tmp_path])))) == 3
+
+
+def test_keys_of_any_type_and_order_are_read(store: Path, tmp_path: Path) -> None:
+    """A configuration that was damaged is still one, and equal to its like."""
+    for seed, config in enumerate(
+        ("{1.5: a, b: [c, {2: d, e: f}]}", "{b: [c, {e: f, 2: d}], 1.5: a}")
+    ):
+        _run(tmp_path / f"seed-{seed}", store, seed=seed, config=f"model: {config}\n")
+    assert len(group_runs(map(RecordedRun, runs_below([tmp_path])))) == 1
