@@ -247,6 +247,7 @@ def train(
             resume=resume,
             overwrite=overwrite,
             profile=profile,
+            loggers=loggers,
             progress=progress_on(stderr()),
         )
         _show_seeds(summaries, as_json=as_json)

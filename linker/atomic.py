@@ -35,6 +35,16 @@ def replacing(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def write_text(path: Path, text: str) -> None:
+    """Write a small file whole, as UTF-8, or not at all.
+
+    Raises:
+        WriteError: as :func:`replacing`.
+    """
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
 @contextmanager
 def run_write_errors(path: Path) -> Iterator[None]:
     """Turn what the operating system says of writing into an error that says how to go on.

@@ -29,11 +29,12 @@ from queue import Empty
 from typing import Any
 
 from featurestore.errors import ConfigError
+from linker.atomic import write_text
 from linker.folder_lock import alone_in
 from linker.grid_file import Grid
 from linker.grid_jobs import Jobs
 from linker.grid_plan import plan_grid
-from linker.grid_state import DONE, RunState, StateFile, Unwatched, Watcher, write_text
+from linker.grid_state import DONE, RunState, StateFile, Unwatched, Watcher
 from linker.run_folder import RunFolder
 
 #: Seconds between two looks while no run says anything.

@@ -12,8 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, Protocol, TypeAlias
 
-from featurestore.errors import WriteError
-from linker.atomic import replacing
+from linker.atomic import write_text
 from linker.grid_plan import PlannedRun
 from linker.run_folder import RunFolder
 
@@ -186,23 +185,4 @@ class StateFile:
             "runs": [run.as_json(self.folder) for run in runs] + self._others,
         }
         text = json.dumps(values, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-        with replacing(self.path) as temporary:
-            temporary.write_text(text, encoding="utf-8")
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a small file of the grid's folder, whole or not at all.
-
-    Raises:
-        WriteError: it cannot be written.
-    """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise WriteError(
-            f"cannot make the folder ({error.strerror or error})",
-            where=str(path.parent),
-            hint="name another folder with -o",
-        ) from error
-    with replacing(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+        write_text(self.path, text)

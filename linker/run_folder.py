@@ -40,7 +40,7 @@ from pydantic import BaseModel, ValidationError
 from featurestore.arrayfile import ArrayFile
 from featurestore.errors import ConfigError, DataError
 from featurestore.progress import Progress
-from linker.atomic import replacing, run_write_errors, unfinished
+from linker.atomic import replacing, run_write_errors, unfinished, write_text
 from linker.folder_lock import alone_in
 from linker.ranks import Ranks, ScoreSink
 from linker.run_files import Environment, Summary, levels
@@ -173,13 +173,13 @@ class RunFolder:
     # writing -----------------------------------------------------------------------------------
 
     def write_environment(self, environment: Mapping[str, Any]) -> None:
-        _write(self.environment, json.dumps(environment, indent=2) + "\n")
+        write_text(self.environment, json.dumps(environment, indent=2) + "\n")
 
     def write_config(self, text: str) -> None:
-        _write(self.config, text)
+        write_text(self.config, text)
 
     def write_summary(self, summary: Mapping[str, Any]) -> None:
-        _write(self.summary, json.dumps(summary, indent=2, allow_nan=False) + "\n")
+        write_text(self.summary, json.dumps(summary, indent=2, allow_nan=False) + "\n")
 
     def card_is_ours(self) -> bool:
         """Whether the model card may be replaced: there is none, or drin-fs wrote it."""
@@ -192,17 +192,17 @@ class RunFolder:
         return CARD_MARK in text.splitlines()
 
     def write_card(self, text: str) -> None:
-        _write(self.card, text)
+        write_text(self.card, text)
 
     def write_profile(self, profile: Mapping[str, Any]) -> None:
-        _write(self.profile, json.dumps(profile, indent=2) + "\n")
+        write_text(self.profile, json.dumps(profile, indent=2) + "\n")
 
     def write_loggers(self, states: Mapping[str, Any]) -> None:
-        _write(self.loggers, json.dumps(states, indent=2) + "\n")
+        write_text(self.loggers, json.dumps(states, indent=2) + "\n")
 
     def write_metrics(self, history: Sequence[Mapping[str, Any]]) -> None:
         """One line an epoch; written anew each time, so that it never disagrees with ``last``."""
-        _write(self.metrics, _csv(history[0].keys(), (row.values() for row in history)))
+        write_text(self.metrics, _csv(history[0].keys(), (row.values() for row in history)))
 
     def write_ranks(self, split: str, *, ids: Sequence[str], ranks: Ranks) -> None:
         """One line a mention; ranks are empty where the gold was not retrieved."""
@@ -212,7 +212,7 @@ class RunFolder:
             (mention, int(found), *(f"{r:g}" if np.isfinite(r) else "" for r in place))
             for mention, found, *place in zip(ids, ranks.retrieved, *columns, strict=True)
         )
-        _write(self.ranks(split), _csv(header, rows))
+        write_text(self.ranks(split), _csv(header, rows))
 
     @contextmanager
     def writing_scores(self, split: str, *, mentions: int, candidates: int) -> Iterator[ScoreSink]:
@@ -304,8 +304,3 @@ def _csv(header: Iterable[str], rows: Iterable[Iterable[Any]]) -> str:
     writer.writerow(header)
     writer.writerows(rows)
     return text.getvalue()
-
-
-def _write(path: Path, text: str) -> None:
-    with replacing(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")

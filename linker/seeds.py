@@ -14,6 +14,7 @@ from featurestore.progress import Progress, Silent
 from linker.baseline import check_learns
 from linker.config import TrainConfig
 from linker.job import prepare_job
+from linker.loggers import LoggerName
 from linker.run_condition import condition_of
 from linker.run_folder import RunFolder
 from linker.train import train
@@ -75,6 +76,7 @@ def train_seeds(
     resume: bool = False,
     overwrite: bool = False,
     profile: bool = False,
+    loggers: Sequence[LoggerName] = (),
     progress: Progress | None = None,
 ) -> dict[Path, dict[str, Any]]:
     """Train one seed after the other in this process; folder → what :func:`linker.train.train` returns.
@@ -86,7 +88,7 @@ def train_seeds(
         run: the folder that the folders of the seeds lie in.
         resume: continue what was begun; as ``train`` does, for each seed.
         overwrite: replace every run that is there, finished or not.
-        profile: as ``train``, for each seed that is trained.
+        profile, loggers: as ``train``, for each seed that is trained.
 
     Raises:
         ConfigError: the folder is a run itself; or as ``train``, whose errors end the list: what was
@@ -117,6 +119,7 @@ def train_seeds(
             resume=resume,
             overwrite=overwrite,
             profile=profile,
+            loggers=loggers,
             progress=progress,
         )
     return summaries

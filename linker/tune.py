@@ -22,7 +22,7 @@ from optuna.study import Study
 import featurestore
 from featurestore.errors import ConfigError
 from featurestore.progress import Progress, Silent, Stage
-from linker.atomic import replacing
+from linker.atomic import write_text
 from linker.config import TrainConfig
 from linker.folder_lock import alone_in
 from linker.job import prepare_job
@@ -211,9 +211,5 @@ def _write_best(tuned: Tuned, work: Work) -> None:
         return
     text = RunFolder(work.runs / tuned.best.run).config.read_text(encoding="utf-8")
     count = sum(trial.state != "interrupted" for trial in tuned.trials)
-    with replacing(work.runs / "best.yaml") as temporary:
-        temporary.write_text(
-            f"# The best of {count} trials: {tuned.best.run}, by {work.metric} of the "
-            f"validation split.\n{text}",
-            encoding="utf-8",
-        )
+    head = f"# The best of {count} trials: {tuned.best.run}, by {work.metric} of the validation split.\n"
+    write_text(work.runs / "best.yaml", head + text)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -122,3 +123,18 @@ def test_a_folder_tells_which_options_are_others(store: Path, tmp_path: Path) ->
         "other",
         "the folder holds a run with other options: loss.margin 0.5 → 0.25, seed 1 → 0",
     )
+
+
+def test_every_seed_is_sent_to_the_loggers(
+    store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent: dict[int, Any] = {}
+
+    def instead(store: Any, config: Any, *, loggers: Any, **others: Any) -> dict[str, Any]:
+        sent[config.seed] = loggers
+        return {}
+
+    monkeypatch.setattr("linker.seeds.train", instead)
+    command = ["train", str(store), "-o", str(tmp_path / "runs"), *QUICK, "--json"]
+    assert main([*command, "--seeds", "0,3", "--logger", "wandb"]) == 0
+    assert sent == {0: ("wandb",), 3: ("wandb",)}

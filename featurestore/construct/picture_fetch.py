@@ -8,7 +8,7 @@ import shutil
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from queue import Empty, SimpleQueue
 
@@ -215,17 +215,8 @@ def keep(part: Path, wanted: Wanted, *, requests: int) -> Fetched:
     if name not in SUFFIXES:
         picture.save(part, "PNG")
     path = wanted.stem.with_name(wanted.stem.name + SUFFIXES.get(name, ".png"))
-    data = part.read_bytes()
     os.replace(part, path)
-    return Fetched(
-        number=wanted.number,
-        state="done",
-        path=path,
-        format=name,
-        bytes=len(data),
-        sha256=hashlib.sha256(data).hexdigest(),
-        requests=requests,
-    )
+    return replace(_kept(wanted, path, name), requests=requests)
 
 
 def found_on_disk(wanted: Wanted) -> Fetched | None:
@@ -237,16 +228,21 @@ def found_on_disk(wanted: Wanted) -> Fetched | None:
             if picture is None:
                 path.unlink()
                 return None
-            data = path.read_bytes()
-            return Fetched(
-                number=wanted.number,
-                state="done",
-                path=path,
-                format=name,
-                bytes=len(data),
-                sha256=hashlib.sha256(data).hexdigest(),
-            )
+            return _kept(wanted, path, name)
     return None
+
+
+def _kept(wanted: Wanted, path: Path, name: str) -> Fetched:
+    """A picture that stands in its place."""
+    data = path.read_bytes()
+    return Fetched(
+        number=wanted.number,
+        state="done",
+        path=path,
+        format=name,
+        bytes=len(data),
+        sha256=hashlib.sha256(data).hexdigest(),
+    )
 
 
 def _what_it_is(part: Path) -> str:
