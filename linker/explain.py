@@ -27,7 +27,7 @@ from featurestore.schema import NO_ROW
 from linker.batch import Batch
 from linker.config import TrainConfig
 from linker.config_text import read_config
-from linker.data import BatchLoader, BatchReader
+from linker.data import BatchReader
 from linker.edge_summary import PARTS, EdgeSummary, EdgeSums, all_groupings
 from linker.edge_weights import EdgeWeights
 from linker.job import Job, prepare_job
@@ -35,6 +35,7 @@ from linker.mention_groups import mention_groupings
 from linker.models import model_class
 from linker.models.drin import Drin
 from linker.models.drin_graph import ENDS, Edge, GraphLayer
+from linker.module import tabulate
 from linker.online_network import OnlineNetwork
 from linker.pointers import candidate_rows
 from linker.ranks import rank_scores
@@ -112,7 +113,7 @@ class EdgeReader:
             reproducible(job.config.seed, job.device),
             torch.inference_mode(),
         ):
-            _tabulate(self._network, loader, rows)
+            tabulate(self._network, loader)
             for batch in loader:
                 with _watching(model) as seen:
                     scores = self._network(batch.to(job.device).float()).float().numpy()
@@ -247,10 +248,3 @@ def _in_arrays(
         means[:, :, EDGES.index(edge)] = channels.mean(dim=2).numpy()
         deviations[:, :, EDGES.index(edge)] = channels.std(dim=2, correction=0).numpy()
     return means, deviations
-
-
-def _tabulate(network: nn.Module, loader: BatchLoader, rows: range) -> None:
-    """Let a text encoder inside the network read the entities of the pass, each once."""
-    reader = loader.reader
-    if isinstance(network, OnlineNetwork) and reader.texts is not None:
-        network.text.tabulate(reader.texts, reader.entities_of(rows))

@@ -118,7 +118,7 @@ class LinkerModule(pl.LightningModule):
     def on_train_start(self) -> None:
         """A frozen text encoder reads every entity once, before the first batch."""
         if isinstance(self.network, OnlineNetwork) and not self.network.text.finetune:
-            self._tabulate(self.trainer.train_dataloader)
+            tabulate(self.network, self.trainer.train_dataloader)
 
     def on_train_epoch_start(self) -> None:
         self.loss_sum, self.trained = 0.0, 0
@@ -156,14 +156,14 @@ class LinkerModule(pl.LightningModule):
 
     def on_validation_epoch_start(self) -> None:
         self._ranks = []
-        self._tabulate(self.trainer.val_dataloaders)
+        tabulate(self.network, self.trainer.val_dataloaders)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         self._rank(batch, batch_idx, self.trainer.val_dataloaders)
 
     def on_test_epoch_start(self) -> None:
         self._ranks = []
-        self._tabulate(self.trainer.test_dataloaders)
+        tabulate(self.network, self.trainer.test_dataloaders)
 
     def test_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """The scores (B, K) of the retrieved candidates, for a callback that records them."""
@@ -195,14 +195,6 @@ class LinkerModule(pl.LightningModule):
         self._ranks.append(ranks)
         return scores[:, : batch.retrieved]
 
-    def _tabulate(self, loader: Any) -> None:
-        """Let a text encoder inside training read the entities of a pass that leaves it as it is."""
-        assert isinstance(loader, BatchLoader)
-        reader = loader.reader
-        if isinstance(self.network, OnlineNetwork) and reader.texts is not None:
-            rows = reader.entities_of(loader.requests.rows)
-            self.network.text.tabulate(reader.texts, rows)
-
     def _diverged(self, what: str, batch: Batch, batch_idx: int, loader: Any) -> TrainingDiverged:
         assert isinstance(loader, BatchLoader)
         return diagnosed(
@@ -211,6 +203,14 @@ class LinkerModule(pl.LightningModule):
             reader=loader.reader,
             network=self.network,
         )
+
+
+def tabulate(network: nn.Module, loader: Any) -> None:
+    """Let a text encoder inside a network read the entities of a pass that leaves it as it is."""
+    assert isinstance(loader, BatchLoader)
+    reader = loader.reader
+    if isinstance(network, OnlineNetwork) and reader.texts is not None:
+        network.text.tabulate(reader.texts, reader.entities_of(loader.requests.rows))
 
 
 class HandOverScores(pl.Callback):
