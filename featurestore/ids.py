@@ -8,7 +8,7 @@ one comparison with the id itself, so that colliding hashes are harmless.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from hashlib import blake2b
 
 import numpy as np
@@ -16,22 +16,55 @@ import numpy as np
 from featurestore.chunks import TextColumn
 from featurestore.errors import UnknownId
 
+#: Ids that are hashed at once, and hashes that are sorted at once (chosen here: some megabytes, and some
+#: hundred).
+_HASHED, _SORTED = 1 << 16, 1 << 22
+
 #: Ids that are compared letter by letter with an unknown one, and characters of it that are (chosen
 #: here: some milliseconds).
 _COMPARED, _LONGEST = 1000, 200
 
 
 def hash_ids(ids: Sequence[str]) -> np.ndarray:
-    """(n,) uint64 hashes of ids."""
-    digests = b"".join([blake2b(text.encode(), digest_size=8).digest() for text in ids])
-    return np.frombuffer(digests, "<u8").astype(np.uint64)
+    """(n,) uint64 hashes of ids, which need not be in memory: they are asked for in slices."""
+    hashes = np.empty(len(ids), np.uint64)
+    for first in range(0, len(ids), _HASHED):
+        some = ids[first : first + _HASHED]
+        digests = b"".join([blake2b(text.encode(), digest_size=8).digest() for text in some])
+        hashes[first : first + len(some)] = np.frombuffer(digests, "<u8")
+    return hashes
 
 
 def build_index(ids: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-    """(hash, row): (n,) uint64 ascending, and the (n,) int32 row of each."""
+    """(hash, row): (n,) uint64 ascending, and the (n,) int32 row of each.
+
+    Beside these 12 bytes an id, the unsorted hashes are held, 8 bytes, and one range of them while it is
+    sorted: a sort of all would take 8 bytes an id more.
+    """
     hashes = hash_ids(ids)
-    order = np.argsort(hashes, kind="stable")
-    return hashes[order], order.astype(np.int32)
+    ascending, rows = np.empty(len(ids), np.uint64), np.empty(len(ids), np.int32)
+    done = 0
+    for some in _rows_by_range(hashes):
+        order = some[np.argsort(hashes[some], kind="stable")]
+        ascending[done : done + len(order)] = hashes[order]
+        rows[done : done + len(order)] = order
+        done += len(order)
+    return ascending, rows
+
+
+def _rows_by_range(hashes: np.ndarray) -> Iterator[np.ndarray]:
+    """The rows whose hashes begin with the same bits, ascending; those of lower hashes first."""
+    bits = max(0, (len(hashes) - 1) // _SORTED).bit_length()
+    if not bits:
+        yield np.arange(len(hashes))
+        return
+    for beginning in range(1 << bits):
+        yield np.concatenate(
+            [
+                first + np.flatnonzero(hashes[first : first + _SORTED] >> (64 - bits) == beginning)
+                for first in range(0, len(hashes), _SORTED)
+            ]
+        )
 
 
 class IdIndex:

@@ -41,6 +41,10 @@ Result = TypeVar("Result")
 #: Vectors derived in one task (chosen here: handing it out takes as long as deriving one).
 _TASK = 16
 
+#: Texts that are encoded at once, and bytes of an array that are copied at once (chosen here: some
+#: megabytes, where texts are articles).
+_TEXTS, _COPIED = 4096, 4 << 20
+
 #: Share of its size that a compressed record keeps: at best, and likely (chosen here: texts are a third
 #: of their padded length, and features compress to nine tenths).
 _BEST, _LIKELY = 0.05, 0.5
@@ -173,20 +177,25 @@ class StoreWriter:
     def table(self, name: str, ids: Sequence[str]) -> None:
         """Create a table with its ids and their index.
 
+        Args:
+            ids: asked for in slices, several times; they need not be in memory.
+
         Raises:
             SourceError: an id occurs twice.
         """
+        self._contents.begin(name, len(ids), self._index(name, ids))
+        self.text(f"{name}/id", ids)
+
+    def _index(self, name: str, ids: Sequence[str]) -> tuple[Extent, Extent]:
         hashes, rows = build_index(ids)
         _refuse_duplicates(name, ids, hashes, rows)
-        index = (
+        self._digest.update(f"{name}:{len(ids)}".encode())
+        self._digest.update(bytes_of(hashes))
+        self._digest.update(bytes_of(rows))
+        return (
             self._whole(f"{name}/id_index/hash", hashes),
             self._whole(f"{name}/id_index/row", rows),
         )
-        self._contents.begin(name, len(ids), index)
-        self._digest.update(f"{name}:{len(ids)}".encode())
-        self._digest.update(hashes.tobytes())
-        self._digest.update(rows.tobytes())
-        self.text(f"{name}/id", ids)
 
     @property
     def kept_in(self) -> Path:
@@ -203,14 +212,25 @@ class StoreWriter:
         self._digest.update(json.dumps(plain).encode())
 
     def text(self, path: str, values: Sequence[str]) -> None:
-        """Write a whole text field."""
+        """Write a whole text field.
+
+        Args:
+            values: asked for in slices, twice; they need not be in memory.
+        """
         field = self._schema(path, len(values))
         if self.salvage is not None:
             values = self.salvage.text(path) or values
-        encoded = [value.encode() for value in values]
-        offsets = np.zeros(len(encoded) + 1, np.int64)
-        np.cumsum([len(part) for part in encoded], out=offsets[1:])
-        data = self._whole(f"{path}/bytes", np.frombuffer(b"".join(encoded), np.uint8))
+        offsets = np.zeros(len(values) + 1, np.int64)
+        for first, encoded in _encoded(values):
+            offsets[first + 1 : first + 1 + len(encoded)] = [len(part) for part in encoded]
+        np.cumsum(offsets, out=offsets)
+        data = Extent(
+            self._work.reserve(f"{path}/bytes", int(offsets[-1])),
+            (int(offsets[-1]),),
+            np.dtype(np.uint8),
+        )
+        for first, encoded in _encoded(values):
+            self._work.file.write(data.offset + int(offsets[first]), b"".join(encoded))
         places = self._whole(f"{path}/offsets", offsets)
         self._contents.add(
             StoredField(
@@ -229,7 +249,10 @@ class StoreWriter:
     def _whole(self, name: str, values: np.ndarray) -> Extent:
         """Write an array that is made again after an interruption, to the same place."""
         offset = self._work.reserve(name, values.nbytes)
-        self._work.file.write(offset, bytes_of(np.array(values)))  # a copy: the caller may go on
+        data = bytes_of(values)
+        for first in range(0, len(data), _COPIED):
+            piece = bytes(data[first : first + _COPIED])  # a copy: the caller may go on
+            self._work.file.write(offset + first, piece)
         return Extent(offset, values.shape, values.dtype)
 
     def feature(self, path: str, shape: tuple[int, ...]) -> FeatureWriter:
@@ -392,6 +415,12 @@ class StoreWriter:
         sync_path(self.target.parent)
         self._parts.publish()
         self._claim.discard()
+
+
+def _encoded(values: Sequence[str]) -> Iterator[tuple[int, list[bytes]]]:
+    """UTF-8 of some texts at a time, with the number of the first."""
+    for first in range(0, len(values), _TEXTS):
+        yield first, [value.encode() for value in values[first : first + _TEXTS]]
 
 
 def _each(derive: Callable[..., Result], items: Sequence[tuple[Any, ...]]) -> list[Result]:
