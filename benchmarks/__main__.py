@@ -31,6 +31,8 @@ QUESTIONS = {
     "ingest": "writing a store from .npy arrays",
     "size": "bytes on disk in every form",
     "scale": "the cost of a gather from ten thousand to ten million entities",
+    "costs": "a mention and an entity in each stage: what python -m benchmarks.plan computes with",
+    "index": "a hundred million ids and a table of candidates: written, opened, searched",
     "order": "mentions in random order or beside those that share candidates: what batches hold",
     "dump": "titles out of a Wikidata dump, beside ijson",
     "precision": "float32, float16, bfloat16 and int8 views: size, speed, error",

@@ -12,6 +12,9 @@ import numpy as np
 
 from featurestore.catalog import Extent
 
+#: A larger share of a file left in memory is not cold.
+_WARM = 0.02
+
 
 class StaysWarm(Exception):
     """The system does not let go of the file: nothing cold can be measured."""
@@ -56,3 +59,23 @@ def resident_bytes(path: Path, extents: Iterable[Extent]) -> int:
         last = extent.offset + extent.nbytes - 1
         wanted[extent.offset // mmap.PAGESIZE : last // mmap.PAGESIZE + 1] = True
     return int((pages[wanted] & 1).sum()) * mmap.PAGESIZE
+
+
+def read_in(path: Path) -> None:
+    """Bring a file into the page cache."""
+    with path.open("rb") as file:
+        while file.read(8 << 20):
+            pass
+
+
+def empty(path: Path) -> None:
+    """Drop a file from the page cache, and make sure that it is gone.
+
+    Raises:
+        StaysWarm: it is not.
+    """
+    drop(path)
+    size = path.stat().st_size
+    left = resident_bytes(path, [Extent(0, (size,), np.dtype(np.uint8))])
+    if left > max(_WARM * size, 1 << 16):
+        raise StaysWarm(f"{left / size:.0%} of the store stay in the page cache when dropped")

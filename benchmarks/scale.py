@@ -20,9 +20,8 @@ from benchmarks.bare_store import BareSizes, write_bare_store
 from benchmarks.data import TINY, Workspace
 from benchmarks.gather_run import FIELDS, Run, digest, drawn
 from benchmarks.memory_limit import NotPermitted, limited_group
-from benchmarks.page_cache import StaysWarm, drop, resident_bytes
+from benchmarks.page_cache import StaysWarm, empty, read_in
 from benchmarks.report import Cell, Report, Row
-from featurestore.catalog import Extent
 
 COLUMNS = (
     *("store MB", "open ms", "ids ms", "gather ms", "cold ms"),
@@ -30,9 +29,6 @@ COLUMNS = (
 )
 
 LIMITED = "a store larger than the memory it may use"
-
-#: A larger share of the store left in memory is not cold.
-_WARM = 0.02
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,11 +97,11 @@ def _row(workspace: Workspace, plan: _Plan, entities: int, left_out: dict[str, s
     sizes = _sizes(entities, text_width=plan.width, image_width=plan.width)
     with _bare_store(workspace, sizes) as store:
         arguments = _arguments(store, rows=plan.rows, batches=plan.batches, ids=plan.ids)
-        _read_file(store)
+        read_in(store)
         warm = _checked(store, _process([sys.executable, *arguments]), plan.rows)
         cold, cold_speed = None, None
         try:
-            _empty(store)
+            empty(store)
             found = _process([sys.executable, *arguments])
             cold, cold_speed = found.batches[0] * 1e3, _speed(found, 1)
         except StaysWarm as reason:
@@ -140,22 +136,6 @@ def _bare_store(workspace: Workspace, sizes: BareSizes) -> Iterator[Path]:
         yield write_bare_store(path, sizes, progress=workspace.progress)
     finally:
         path.unlink(missing_ok=True)
-
-
-def _read_file(path: Path) -> None:
-    """Bring a file into the page cache."""
-    with path.open("rb") as file:
-        while file.read(8 << 20):
-            pass
-
-
-def _empty(path: Path) -> None:
-    """Drop a file from the page cache, and make sure that it is gone."""
-    drop(path)
-    size = path.stat().st_size
-    left = resident_bytes(path, [Extent(0, (size,), np.dtype(np.uint8))])
-    if left > max(_WARM * size, 1 << 16):
-        raise StaysWarm(f"{left / size:.0%} of the store stay in the page cache when dropped")
 
 
 # a process ------------------------------------------------------------------------------------------
@@ -215,7 +195,7 @@ def _limited(
     sizes = _sizes(plan.large, text_width=plan.text_width, image_width=plan.image_width)
     try:
         with limited_group(plan.limit) as group, _bare_store(workspace, sizes) as store:
-            _empty(store)  # what others have read is charged to them
+            empty(store)  # what others have read is charged to them
             arguments = _arguments(store, rows=plan.rows, batches=plan.large_batches, ids=plan.ids)
             found = _process(group.command(arguments))
             peak, size = group.peak, store.stat().st_size
