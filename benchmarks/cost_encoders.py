@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -48,7 +49,7 @@ _KEPT = {"mention": 128, "entity": 64}
 class Shapes:
     """Of the models, and how much goes through them in a round."""
 
-    texts: int = 256
+    texts: int = 64
     pictures: int = 8
     detected: int = 2
     opened: int = 48
@@ -109,7 +110,7 @@ def encoder_costs(folder: Path, shapes: Shapes) -> Iterator[Taken]:
     yield _each(Cost.CLIP_PICTURE, shapes, len(pictures), lambda: clip.encode_images(pictures))
     for cost, made in ((Cost.CLIP_ENTITY, entity_texts), (Cost.CLIP_MENTION, sentences)):
         texts = sorted(made(words, shapes.texts), key=len)
-        yield _each(cost, shapes, len(texts), lambda texts=texts: clip.encode_texts(texts))
+        yield _each(cost, shapes, len(texts), partial(clip.encode_texts, texts))
     held = (anonymous_memory() or 0) - before
     yield Taken(
         cost=Cost.ENCODERS, size=held or None, of="BERT-base, ResNet-152, Faster R-CNN, CLIP"
@@ -139,13 +140,12 @@ def _texts(
     for cost, (table, texts) in zip(costs, made.items(), strict=True):
         keep = _KEPT[table]
         tokens = sum(map(len, encoder.tokenizer.ids(texts))) / len(texts)
-        taken = _each(
-            cost,
-            shapes,
-            len(texts),
-            lambda texts=texts, keep=keep: list(encoder.encode(texts, keep=keep)),
-        )
+        taken = _each(cost, shapes, len(texts), _encoding(encoder, texts, keep))
         yield Taken(cost=cost, seconds=taken.seconds, of=f"{taken.of}, {tokens:.1f} tokens a text")
+
+
+def _encoding(encoder: TextEncoder, texts: list[str], keep: int) -> Callable[[], object]:
+    return lambda: list(encoder.encode(texts, keep=keep))
 
 
 def _bert(shapes: Shapes) -> TextEncoder:

@@ -7,6 +7,7 @@ import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from statistics import median
 
@@ -78,7 +79,7 @@ def stage_costs(folder: Path, amounts: Amounts) -> Iterator[Taken]:
     yield from _writing(folder, amounts)
     yield from _copying(folder, amounts)
     ids = Numbered("Q", amounts.ids)
-    build = [timed(lambda _: build_index(ids)) for _ in range(amounts.rounds)]
+    build = [_seconds(partial(build_index, ids)) for _ in range(amounts.rounds)]
     yield Taken(cost=Cost.IDS, seconds=median(build) / amounts.ids, of=f"{amounts.ids:,} ids")
     yield from _candidates(amounts)
 
@@ -121,8 +122,8 @@ def _writing(folder: Path, amounts: Amounts) -> Iterator[Taken]:
     for _ in range(amounts.rounds):
         with StoreWriter.create(target) as writer:
             for cost, act in _writes(writer, amounts).items():
-                taken.setdefault(cost, []).append(timed(lambda _, act=act: act()))
-            seconds = timed(lambda _, w=writer: w.publish(dataset="costs", provenance={}))
+                taken.setdefault(cost, []).append(_seconds(act))
+            seconds = _seconds(partial(writer.publish, dataset="costs", provenance={}))
         publishing.append(seconds / target.stat().st_size)
         sizes = _record_sizes(target)
         target.unlink()
@@ -135,6 +136,10 @@ def _writing(folder: Path, amounts: Amounts) -> Iterator[Taken]:
             of=f"{count:,} rows, float16, LZ4; bytes: of its compressed records",
         )
     yield Taken(cost=Cost.PUBLISH, seconds=median(publishing) * 1e9, of="what was just written")
+
+
+def _seconds(act: Callable[[], object]) -> float:
+    return timed(lambda _: act())
 
 
 def _writes(writer: StoreWriter, amounts: Amounts) -> dict[Cost, Callable[[], None]]:
@@ -217,7 +222,7 @@ def _copying(folder: Path, amounts: Amounts) -> Iterator[Taken]:
             written.flush()
             os.fsync(written.fileno())
 
-    taken = [timed(lambda _: copy()) for _ in range(amounts.rounds)]
+    taken = [_seconds(copy) for _ in range(amounts.rounds)]
     remove(source)
     remove(target)
     yield Taken(

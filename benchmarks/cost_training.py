@@ -137,7 +137,7 @@ def _evaluation(store: Store, sizes: Sizes) -> Taken:
 
 def _ranking(cost: Cost, store: Store, changes: dict[str, Any], sizes: Sizes) -> Taken:
     job = _job(store, sizes, **changes)
-    network = job.module().network
+    network = job.match.build()
     started = time.perf_counter()
     rank_all_entities(job, network, "test", progress=Silent())
     spent = time.perf_counter() - started

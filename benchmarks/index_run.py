@@ -13,6 +13,7 @@ import json
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -48,14 +49,14 @@ def search(path: Path, *, ids: int, batch: int, rounds: int) -> Search:
         for _ in range(rounds + 1):
             rows = random.integers(0, len(store.entities), ids)
             asked = [f"Q{row}" for row in rows.tolist()]
-            found = acts.timed("find", lambda asked=asked: store.entities.find(asked))
+            found = acts.timed("find", partial(store.entities.find, asked))
             check_agrees("the store", {"rows of ids": found}, {"rows of ids": rows})
             rows = random.integers(0, len(store.entities), ids)
-            texts = acts.timed("ids", lambda rows=rows: store.entities.ids(rows))
+            texts = acts.timed("ids", partial(store.entities.ids, rows))
             if texts != [f"Q{row}" for row in rows.tolist()]:
                 raise RuntimeError("the store has other ids than were written")
             mentions = random.integers(0, len(store.mentions), batch)
-            acts.timed("candidates", lambda mentions=mentions: _candidates(store, mentions))
+            acts.timed("candidates", partial(_candidates, store, mentions))
         _check_candidates(store)
     return Search(
         seconds=acts.seconds,

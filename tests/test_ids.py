@@ -58,6 +58,29 @@ def test_an_index_is_sorted_by_hash() -> None:
     assert sorted(rows.tolist()) == list(range(500))
 
 
+@pytest.mark.parametrize("together", [20, 64, 499, 500])
+def test_an_index_sorted_range_by_range_is_that_sorted_at_once(
+    together: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ids = [f"Q{i}" for i in range(500)]
+    at_once = build_index(ids)
+    monkeypatch.setattr(ids_module, "_SORTED", together)
+    monkeypatch.setattr(ids_module, "_HASHED", 7)
+    for found, expected in zip(build_index(ids), at_once, strict=True):
+        assert found.dtype == expected.dtype
+        assert found.tolist() == expected.tolist()
+
+
+def test_equal_hashes_keep_the_order_of_their_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ids_module, "_SORTED", 4)
+    monkeypatch.setattr(
+        ids_module, "hash_ids", lambda texts: np.array([len(t) << 62 for t in texts], np.uint64)
+    )
+    hashes, rows = build_index(["bb", "a", "cc", "d", "ee", "f"])
+    assert (hashes >> 62).tolist() == [1, 1, 1, 2, 2, 2]
+    assert rows.tolist() == [1, 3, 5, 0, 2, 4]
+
+
 def test_an_unknown_id_names_the_nearest_ones() -> None:
     with pytest.raises(UnknownId) as caught:
         index_of(["Berlin", "Bern", "Rome"]).rows(["Rome", "Berlni", "Nowhere"])

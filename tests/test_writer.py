@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 
 import featurestore
 from featurestore import ids as ids_module
+from featurestore import writer as writer_module
 from featurestore.codecs import COMPRESSIONS, Compression
 from featurestore.errors import SourceError, WriteError
 from featurestore.target import check_target, remove_leftovers
@@ -188,6 +189,40 @@ def test_an_id_that_occurs_twice_is_refused(tmp_path: Path) -> None:
     ):
         writer.table("entities", ["a", "b", "c", "b"])
     assert caught.value.where == "entities[1] and entities[3]"
+
+
+class MadeWhenAsked(Sequence[str]):
+    """Texts that are nowhere in memory, empty ones and other letters among them."""
+
+    def __len__(self) -> int:
+        return 20
+
+    def __getitem__(self, place: Any) -> Any:
+        found = range(20)[place]
+        made = [
+            f"Zürich {row}" * (row % 3) for row in ([found] if isinstance(found, int) else found)
+        ]
+        return made[0] if isinstance(found, int) else made
+
+
+def test_texts_are_written_some_at_a_time_from_whatever_makes_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    texts = MadeWhenAsked()
+    for name, together, copied in (("one.h5", 4096, 1 << 20), ("other.h5", 3, 8)):
+        monkeypatch.setattr(writer_module, "_TEXTS", together)
+        monkeypatch.setattr(writer_module, "_COPIED", copied)
+        with writing(tmp_path / name, entities=20) as writer:
+            writer.text("entities/title", texts)
+            publish(writer)
+    with (
+        featurestore.open(tmp_path / "one.h5") as one,
+        featurestore.open(tmp_path / "other.h5") as two,
+    ):
+        assert one.entities.gather("title", np.arange(20)) == list(texts)
+        assert list(two.entities.texts("title")) == list(texts)
+        assert one.fingerprint == two.fingerprint
+        assert two.entities.find([f"Q{row}" for row in range(20)]).tolist() == list(range(20))
 
 
 @given(st.lists(st.sampled_from("abcd"), max_size=7), st.integers(1, 3))
