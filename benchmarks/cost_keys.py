@@ -26,6 +26,7 @@ class Cost(StrEnum):
     WRITE_MENTION_PICTURE = "derive and write: a mention's regions and views"
     IDS = "ids and their index: an entity"
     PUBLISH = "publish, checksums: a GB"
+    READ_DISK = "read from disk, one byte after the other: a GB"
     COPY = "copy and sync, as assembling does: a GB"
     FUZZY = "candidates, fuzzy: a mention and a title"
     NGRAM = "candidates, ngram: a mention and a title"

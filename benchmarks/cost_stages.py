@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -24,7 +23,9 @@ from benchmarks.cost_texts import (
 )
 from benchmarks.files import remove
 from benchmarks.index_store import Numbered
-from benchmarks.steps import Step, watched
+from benchmarks.page_cache import StaysWarm, empty, read_in
+from benchmarks.read_run import Reading
+from benchmarks.steps import core_seconds
 from benchmarks.timing import timed
 from featurestore import Store
 from featurestore.construct.candidates import Finder
@@ -33,7 +34,6 @@ from featurestore.construct.fuzzy import FuzzyTitles
 from featurestore.construct.title_table import TitleTable
 from featurestore.derive import EntityText, MentionImages, MentionText
 from featurestore.ids import build_index
-from featurestore.sources.wikimel import RawWikimel
 from featurestore.writer import StoreWriter
 
 _OF_ENTITIES = (Cost.WRITE_ENTITY_TEXT, Cost.WRITE_ENTITY_PICTURE)
@@ -79,7 +79,7 @@ def stage_costs(folder: Path, amounts: Amounts) -> Iterator[Taken]:
     yield from _writing(folder, amounts)
     yield from _copying(folder, amounts)
     ids = Numbered("Q", amounts.ids)
-    build = [_seconds(partial(build_index, ids)) for _ in range(amounts.rounds)]
+    build = [core_seconds(partial(build_index, ids)) for _ in range(amounts.rounds)]
     yield Taken(cost=Cost.IDS, seconds=median(build) / amounts.ids, of=f"{amounts.ids:,} ids")
     yield from _candidates(amounts)
 
@@ -96,15 +96,11 @@ def _reading(folder: Path, amounts: Amounts) -> Iterator[Taken]:
     ):
         remove(folder)
         write_raw(folder, entities=entities, mentions=mentions, candidates=min(100, few))
-        steps: dict[str, Step] = {}
-        for turn in range(amounts.rounds):
-            gc.collect()
-            with watched(steps, str(turn)):
-                RawWikimel.open(folder)
+        found = Reading.of(folder, rounds=amounts.rounds)
         yield Taken(
             cost=cost,
-            seconds=median(step.seconds for step in steps.values()) / amounts.read,
-            size=steps["0"].anonymous / amounts.read or None,
+            seconds=median(found.seconds) / amounts.read,
+            size=found.anonymous / amounts.read or None,
             of=f"{amounts.read:,} rows, JSON and TSV; bytes: at its peak",
         )
     remove(folder)
@@ -122,8 +118,8 @@ def _writing(folder: Path, amounts: Amounts) -> Iterator[Taken]:
     for _ in range(amounts.rounds):
         with StoreWriter.create(target) as writer:
             for cost, act in _writes(writer, amounts).items():
-                taken.setdefault(cost, []).append(_seconds(act))
-            seconds = _seconds(partial(writer.publish, dataset="costs", provenance={}))
+                taken.setdefault(cost, []).append(core_seconds(act))
+            seconds = timed(partial(_publish, writer))
         publishing.append(seconds / target.stat().st_size)
         sizes = _record_sizes(target)
         target.unlink()
@@ -138,8 +134,8 @@ def _writing(folder: Path, amounts: Amounts) -> Iterator[Taken]:
     yield Taken(cost=Cost.PUBLISH, seconds=median(publishing) * 1e9, of="what was just written")
 
 
-def _seconds(act: Callable[[], object]) -> float:
-    return timed(lambda _: act())
+def _publish(writer: StoreWriter, _: int) -> None:
+    writer.publish(dataset="costs", provenance={})
 
 
 def _writes(writer: StoreWriter, amounts: Amounts) -> dict[Cost, Callable[[], None]]:
@@ -222,7 +218,15 @@ def _copying(folder: Path, amounts: Amounts) -> Iterator[Taken]:
             written.flush()
             os.fsync(written.fileno())
 
-    taken = [_seconds(copy) for _ in range(amounts.rounds)]
+    taken = [timed(lambda _: copy()) for _ in range(amounts.rounds)]
+    reading, where = [], "a file that was dropped from the page cache"
+    for _ in range(amounts.rounds):
+        try:
+            empty(source)
+        except StaysWarm:
+            where = "from memory: the file cannot be dropped from it"
+        reading.append(timed(lambda _: read_in(source)))
+    yield Taken(cost=Cost.READ_DISK, seconds=median(reading) / amounts.copied * 1e9, of=where)
     remove(source)
     remove(target)
     yield Taken(
@@ -244,9 +248,9 @@ def _candidates(amounts: Amounts) -> Iterator[Taken]:
     k = min(100, len(few.titles))
     fuzzy = FuzzyTitles(few, k=k, scorer="WRatio", processor="default")
     yield _sought(Cost.FUZZY, fuzzy, sought, len(few.titles))
-    started = time.perf_counter()
+    started = time.process_time()
     ngram = pooled_titles(many, "ngram", k=k, pool=k, scorer=None)
-    spent = time.perf_counter() - started
+    spent = time.process_time() - started
     yield Taken(cost=Cost.NGRAM_INDEX, seconds=spent / len(names), of=f"{len(names):,} titles")
     yield _sought(Cost.NGRAM, ngram, sought, len(names))
     bm25 = pooled_titles(many, "bm25", k=k, pool=k, scorer=None)
@@ -254,13 +258,11 @@ def _candidates(amounts: Amounts) -> Iterator[Taken]:
 
 
 def _sought(cost: Cost, finder: Finder, mentions: Sequence[str], names: int) -> Taken:
-    started = time.perf_counter()
-    finder.find(mentions)
-    spent = time.perf_counter() - started
+    spent = core_seconds(partial(finder.find, mentions))
     return Taken(
         cost=cost,
         seconds=spent / len(mentions) / names,
-        of=f"{len(mentions)} mentions among {names:,} titles, one thread",
+        of=f"{len(mentions)} mentions among {names:,} titles",
     )
 
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -18,7 +17,7 @@ from benchmarks.bare_store import BareSizes, write_bare_store
 from benchmarks.cost_encoders import Taken
 from benchmarks.cost_keys import Cost
 from benchmarks.memory import peak_memory
-from benchmarks.timing import Act, timed
+from benchmarks.steps import core_seconds
 from featurestore import Store
 from featurestore.progress import Progress, Silent
 from linker.batch import Batch
@@ -86,7 +85,7 @@ def _steps(store: Store, sizes: Sizes) -> Iterator[Taken]:
     job = _job(store, sizes, model="drin")
     reader, rows = job.loader("train").reader, np.arange(sizes.batch)
     reader[rows]
-    taken = [timed(lambda _: reader[rows]) for _ in range(3 * sizes.rounds)]
+    taken = [core_seconds(lambda: reader[rows]) for _ in range(3 * sizes.rounds)]
     yield Taken(
         cost=Cost.READ_BATCH,
         seconds=median(taken) / sizes.batch,
@@ -95,26 +94,26 @@ def _steps(store: Store, sizes: Sizes) -> Iterator[Taken]:
     precisions: dict[Cost, Precision] = {Cost.TRAIN: "32", Cost.TRAIN_BF16: "bf16-mixed"}
     for cost, precision in precisions.items():
         step = _step(job, reader[rows], precision)
-        step(0)
-        taken = [timed(step, turn) for turn in range(sizes.rounds)]
+        step()
+        taken = [core_seconds(step) for _ in range(sizes.rounds)]
         units = "" if precision == "32" else f", bfloat16 {machine.bfloat16_units()}"
         yield Taken(
             cost=cost,
             seconds=median(taken) / sizes.batch,
-            of=f"batches of {sizes.batch}, {torch.get_num_threads()} threads{units}",
+            of=f"batches of {sizes.batch}{units}",
         )
 
 
-def _step(job: Job, batch: Batch, precision: Precision) -> Act:
+def _step(job: Job, batch: Batch, precision: Precision) -> Callable[[], None]:
     """Forward, loss, backward and optimiser on one batch."""
     module = job.module()
     module.train()
     optimizer = module.configure_optimizers()
 
-    def act(turn: int) -> None:
+    def act() -> None:
         optimizer.zero_grad()
         with autocast(job.device, precision):
-            loss = module.training_step(batch, turn)
+            loss = module.training_step(batch, 0)
         loss.backward()
         optimizer.step()
 
@@ -127,7 +126,7 @@ def _evaluation(store: Store, sizes: Sizes) -> Taken:
     module = job.module()
     with quiet_lightning():
         job.score(module, "valid")
-        taken = [timed(lambda _: job.score(module, "valid")) for _ in range(sizes.rounds)]
+        taken = [core_seconds(lambda: job.score(module, "valid")) for _ in range(sizes.rounds)]
     return Taken(
         cost=Cost.EVALUATE,
         seconds=median(taken) / sizes.batch,
@@ -138,9 +137,7 @@ def _evaluation(store: Store, sizes: Sizes) -> Taken:
 def _ranking(cost: Cost, store: Store, changes: dict[str, Any], sizes: Sizes) -> Taken:
     job = _job(store, sizes, **changes)
     network = job.match.build()
-    started = time.perf_counter()
-    rank_all_entities(job, network, "test", progress=Silent())
-    spent = time.perf_counter() - started
+    spent = core_seconds(lambda: rank_all_entities(job, network, "test", progress=Silent()))
     pairs = sizes.batch * len(store.entities)
     return Taken(
         cost=cost,

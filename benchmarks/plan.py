@@ -109,7 +109,7 @@ class Plan:
         return Sheet(title="disk and memory, GB", columns=columns, rows=rows)
 
     def _breaks(self) -> Sheet:
-        rows = []
+        rows: list[tuple[str, list[Cell]]] = []
         for data in self.datasets:
             stages = self.stages(data)
             for count in self.workers:
@@ -170,7 +170,7 @@ class Plan:
 def cost_sheet(path: Path) -> Sheet:
     """The table of the costs themselves."""
     saved = load([path])["costs"]
-    columns = ("ms", "bytes", "measured on")
+    columns = ("µs", "bytes", "measured on")
     rows = [(row["name"], [row[name] for name in columns]) for row in saved.rows]
     return Sheet(title="what one costs", columns=columns, rows=rows)
 

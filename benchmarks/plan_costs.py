@@ -17,10 +17,14 @@ _AGAIN = "make one with: python -m benchmarks costs --json FILE"
 
 @dataclass(frozen=True, kw_only=True)
 class Costs:
-    """Seconds and bytes of one of each; ``memory``: bytes of the machine that they were measured on."""
+    """Seconds and bytes of one of each; ``cores`` and ``memory`` (bytes) of the measured machine.
+
+    Seconds are those of one core, or from start to end where a disk is waited for.
+    """
 
     seconds: Mapping[Cost, float]
     sizes: Mapping[Cost, float]
+    cores: int
     memory: float
     machine: str
 
@@ -37,7 +41,7 @@ class Costs:
             raise ConfigError("no file of costs", where=str(path), hint=_AGAIN) from error
         known = {str(cost): cost for cost in Cost}
         rows = {known[row["name"]]: row for row in saved.rows if row["name"] in known}
-        seconds = {cost: _number(row, "ms") / 1e3 for cost, row in rows.items() if row.get("ms")}
+        seconds = {cost: _number(row, "µs") / 1e6 for cost, row in rows.items() if row.get("µs")}
         sizes = {cost: _number(row, "bytes") for cost, row in rows.items() if row.get("bytes")}
         absent = [cost for cost in Cost if cost not in {*seconds, *sizes, *OPTIONAL}]
         if absent:
@@ -48,6 +52,7 @@ class Costs:
         return cls(
             seconds=seconds,
             sizes=sizes,
+            cores=int(machine["cores"]),
             memory=float(machine["memory_gb"]) * 1e9,
             machine=f"{machine['processor']}, {machine['cores']} cores, "
             f"{machine['memory_gb']:.0f} GB",

@@ -53,40 +53,38 @@ def stages_of(data: Dataset, costs: Costs, choices: Choices) -> list[Stage]:
 
 
 def _ingest(data: Dataset, costs: Costs, choices: Choices) -> Iterator[Stage]:
+    """Encoders, decoding and writing share the cores; a store beyond memory is read from disk again."""
     n, m, of, fast = data.entities, data.mentions, costs.of, choices.encode
     entity, mention = Cost.BERT_ENTITY, Cost.BERT_MENTION
     if choices.minilm:
         entity, mention = Cost.MINILM_ENTITY, Cost.MINILM_MENTION
     reading = n * of(Cost.READ_ENTITY) + m * of(Cost.READ_MENTION)
     yield Stage(work="ingest", name="read the source", seconds=reading, divides=False)
+    fast *= costs.cores
     clip = n * of(Cost.CLIP_ENTITY) + m * of(Cost.CLIP_MENTION)
     clip += data.pictures * of(Cost.CLIP_PICTURE)
     writing = n * (of(Cost.WRITE_ENTITY_TEXT) + of(Cost.WRITE_ENTITY_PICTURE))
     writing += m * (of(Cost.WRITE_MENTION_TEXT) + of(Cost.WRITE_MENTION_PICTURE))
     for name, seconds in (
         ("encode texts", (n * of(entity) + m * of(mention)) / fast),
-        ("open pictures", data.pictures * of(Cost.OPEN_PICTURE)),
+        ("open pictures", data.pictures * of(Cost.OPEN_PICTURE) / costs.cores),
         ("detect objects", data.pictures * of(Cost.DETECTOR) / fast),
         ("run ResNet", data.encoded_pictures * of(Cost.RESNET) / fast),
         ("run CLIP", clip / fast),
-        ("derive views and write", writing),
+        ("derive views and write", writing / costs.cores),
     ):
         yield Stage(work="ingest", name=name, seconds=seconds)
-    size = store_bytes(data, costs) / 1e9
-    yield Stage(
-        work="ingest",
-        name="assemble",
-        seconds=size * of(Cost.COPY),
-        divides=False,
-        with_others=True,
-    )
+    size = store_bytes(data, costs)
+    cold = of(Cost.READ_DISK) if size > costs.memory else 0.0
+    copying, publishing = (size / 1e9 * (of(cost) + cold) for cost in (Cost.COPY, Cost.PUBLISH))
+    yield Stage(work="ingest", name="assemble", seconds=copying, divides=False, with_others=True)
     ids = (n + m) * of(Cost.IDS)
     yield Stage(work="ingest", name="index ids", seconds=ids, divides=False)
-    yield Stage(work="ingest", name="publish", seconds=size * of(Cost.PUBLISH), divides=False)
+    yield Stage(work="ingest", name="publish", seconds=publishing, divides=False)
 
 
 def _candidates(data: Dataset, costs: Costs) -> Iterator[Stage]:
-    """By grams; every worker has an index of its own."""
+    """By grams, on one core; every worker has an index of its own."""
     n, m = data.entities, data.mentions
     indexing = n * costs.of(Cost.NGRAM_INDEX)
     yield Stage(work="candidates", name="index titles", seconds=indexing, divides=False)
@@ -95,9 +93,10 @@ def _candidates(data: Dataset, costs: Costs) -> Iterator[Stage]:
 
 def _models(data: Dataset, costs: Costs, choices: Choices) -> Iterator[Stage]:
     """Batches are read while the step before runs."""
-    step = max(costs.of(Cost.TRAIN) / choices.train, costs.of(Cost.READ_BATCH))
+    fast = costs.cores * choices.train
+    step = max(costs.of(Cost.TRAIN) / fast, costs.of(Cost.READ_BATCH) / costs.cores)
     yield Stage(work="an epoch", name="train", seconds=data.mentions * step)
-    pairs = data.tested * data.entities / choices.train
+    pairs = data.tested * data.entities / fast
     yield Stage(work="full-kb, text", name="rank", seconds=pairs * costs.of(Cost.FULL_KB_TEXT))
     yield Stage(work="full-kb, DRIN", name="rank", seconds=pairs * costs.of(Cost.FULL_KB_DRIN))
 

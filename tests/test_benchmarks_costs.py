@@ -34,7 +34,7 @@ def test_every_cost_is_measured_and_a_plan_can_be_made_of_them(
     report = costs.measure(workspace)
     names = {row.name for row in report.rows}
     assert names == {str(cost) for cost in set(Cost) - OPTIONAL}
-    assert all(row.figures["ms"] or row.figures["bytes"] for row in report.rows)
+    assert all(row.figures["µs"] or row.figures["bytes"] for row in report.rows)
     machine = {"processor": "", "cores": 1, "memory_gb": 1.0}
     save(tmp_path / "costs.json", {"costs": report}, sizes="tiny", machine=machine)
     read = Costs.read(tmp_path / "costs.json")
@@ -50,7 +50,7 @@ def test_costs_are_listed_by_stage_and_those_not_measured_left_out() -> None:
     ]
     report = costs.report(taken, rounds=3)
     assert [row.name for row in report.rows] == [Cost.READ_ENTITY, Cost.TRAIN]
-    assert report.rows[0].figures == {"ms": 2.0, "bytes": 900.0, "measured on": ""}
+    assert report.rows[0].figures == {"µs": 2e3, "bytes": 900.0, "measured on": ""}
     assert set(report.left_out) == OPTIONAL
 
 
