@@ -122,6 +122,7 @@ class Plan:
         choices, means = self.choices, self.means
         return [
             f"computed from costs measured on {self.costs.machine}; a worker is such a machine",
+            "what cores and workers share divides evenly: none waits for another, and nothing travels",
             f"encoders {choices.encode:g} times, training and ranking {choices.train:g} times as fast as "
             f"measured; text encoder {'MiniLM-L6' if choices.minilm else 'BERT-base'}; every text is "
             "encoded, and a picture for every row",
@@ -278,6 +279,12 @@ def _show(sheets: Sequence[Sheet], lines: Sequence[str]) -> None:
         table = grid(sheet.title, "", *sheet.columns, right=numbers)
         for name, cells in sheet.rows:
             table.add_row(plain_text(name), *(plain_text(shown(cell)) for cell in cells))
+        for place, column in enumerate(
+            table.columns
+        ):  # narrow terminals wrap words, and no numbers
+            column.no_wrap = False
+            if place and sheet.columns[place - 1] in numbers:
+                column.min_width = max(len(shown(cells[place - 1])) for _, cells in sheet.rows)
         show(table, "")
     show(*(plain_text(line, "dim") for line in lines))
 
