@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
+from benchmarks import index
 from benchmarks.cost_keys import OPTIONAL, Cost
-from benchmarks.plan import COSTS, Plan, cost_sheet, main, markdown
+from benchmarks.plan import COSTS, Plan, Sheet, cost_sheet, main, markdown
 from benchmarks.plan_costs import Costs
 from benchmarks.plan_limits import Limit, Means, first_limits, limits_of
 from benchmarks.plan_sizes import DATASETS, Dataset
@@ -25,6 +26,7 @@ from benchmarks.plan_stages import (
     store_bytes,
     wall_seconds,
 )
+from benchmarks.saved import load
 from featurestore.errors import ConfigError
 
 DOCS = Path(__file__).resolve().parents[1] / "docs" / "scaling.md"
@@ -264,8 +266,14 @@ def test_the_docs_have_the_tables_of_the_saved_costs() -> None:
         means=Means(memory=128e9, disk=20e12, hours=168),
     )
     page = DOCS.read_text(encoding="utf-8")
-    for sheet in (cost_sheet(COSTS), *plan.sheets(), fast.sheets()[-1]):
+    for sheet in (cost_sheet(COSTS), index_sheet(), *plan.sheets(), fast.sheets()[-1]):
         assert markdown(sheet) in page, f"python -m benchmarks.plan --markdown: {sheet.title}"
+
+
+def index_sheet() -> Sheet:
+    saved = load([COSTS.with_name("index-2-cores.json")])["index"]
+    rows = [(row["name"], [row.get(column) for column in index.COLUMNS]) for row in saved.rows]
+    return Sheet(title="python -m benchmarks index", columns=index.COLUMNS, rows=rows)
 
 
 def test_only_what_a_package_brings_may_be_absent() -> None:
