@@ -12,6 +12,7 @@ STEPS: dict[str, Command] = {
     "mentions": Command("cli.build.mentions", "Check mentions of your own and lay them out.", "encode"),
     "split": Command("cli.build.split", "Divide mentions into train, valid and test."),
     "candidates": Command("cli.build.candidates", "Find candidate entities for mentions.", "construct"),
+    "entities": Command("cli.build.entities", "Cut all titles down to the entities that are needed."),
     "images": Command("cli.build.images", "Fetch pictures and briefs from Wikipedia.", "construct"),
 }  # fmt: skip
 
@@ -33,4 +34,5 @@ def build() -> None:
     $ drin-fs build mentions mentions.jsonl -o own
     $ drin-fs build split own
     $ drin-fs build candidates own/mentions own/entities/qid-entity.tsv -o candidates.tsv
+    $ drin-fs build images own/entities/qid-entity.tsv -o own --contact https://your.page/about
     """  # fmt: skip

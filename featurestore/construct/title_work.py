@@ -27,7 +27,7 @@ from featurestore.disk import sync_path, write_errors
 from featurestore.errors import WriteError
 from featurestore.lock import Held, Lock
 from featurestore.resume import differences
-from featurestore.target import replace_file
+from featurestore.target import make_folder, replace_file
 
 _FULL = "make room, then run the same command again: it goes on"
 
@@ -110,6 +110,7 @@ class TitleWork:
         main = targets["titles"]
         self.folder = main.with_name(f".{main.name}.titles")
         self._checkpoint = self.folder / "checkpoint.json"
+        make_folder(main.parent)
         try:
             self._lock = Lock(main.with_name(f".{main.name}.lock"))
         except Held as error:
@@ -205,6 +206,7 @@ class TitleWork:
         for name, target in reversed(list(self._targets.items())):  # the table last
             made = self.folder / name
             if made.exists():
+                make_folder(target.parent)
                 with write_errors(target, when_full=_FULL):
                     os.replace(made, target)
                     sync_path(target.parent)
