@@ -17,8 +17,8 @@ from tests.wiki_server import File, Page, WikiServer
 ENTITIES, KILLS = 5000, 4
 THREADS = CrawlOptions(contact="").threads
 
-#: API calls of one batch of pages: 50 titles, 20 intros an answer.
-CALLS_OF_A_BATCH = 3
+#: API calls of one batch of pages: 50 titles, 20 intros an answer, and the items of all.
+CALLS_OF_A_BATCH = 4
 
 
 def big_wiki() -> WikiServer:
