@@ -235,7 +235,10 @@ def test_wikidata_is_asked_for_its_pictures_where_no_details_are_given(
     own = [wiki.thumb(f"Best of {number}.jpg") for number in range(3)]
     assert set(wiki.requests) == {*own, wiki.thumb("Thing 3.jpg")}
     asked = [call.parameters["ids"] for call in wiki.calls if "ids" in call.parameters]
-    assert asked == ["Q1", "Q2|Q3"]  # the title of Q1 came with its picture, Q3 is known by its page
+    assert asked == [
+        "Q1",
+        "Q2|Q3",
+    ]  # the title of Q1 came with its picture, Q3 is known by its page
 
 
 def test_a_wiki_of_ones_own_is_not_taken_to_have_the_items_of_wikidata(

@@ -17,9 +17,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import zstandard
 from rich.console import Group
-
-pytest.importorskip("orjson")
 
 from cli.build.titles import left_out, view
 from cli.main import main
@@ -72,9 +71,8 @@ def dump(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def zstd(data: bytes) -> bytes:
-    module = pytest.importorskip("zstandard")
     half = len(data) // 2  # two frames
-    return module.compress(data[:half]) + module.compress(data[half:])
+    return zstandard.compress(data[:half]) + zstandard.compress(data[half:])
 
 
 def two_streams(data: bytes) -> bytes:
