@@ -10,6 +10,7 @@ What a file holds beyond its size in the checkpoint is cut off when the work goe
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -208,7 +209,7 @@ class TitleWork:
             if made.exists():
                 make_folder(target.parent)
                 with write_errors(target, when_full=_FULL):
-                    os.replace(made, target)
+                    _move(made, target)
                     sync_path(target.parent)
         self.discard()
 
@@ -226,3 +227,20 @@ class TitleWork:
             self.discard()
         self._lock.release()
         return kept
+
+
+def _move(made: Path, target: Path) -> None:
+    """Put a file in its place, which may be on another disk: it is there whole, or not at all."""
+    try:
+        os.replace(made, target)
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+        part = target.with_name(f".{target.name}.{os.getpid()}.part")
+        try:
+            shutil.copyfile(made, part)
+            sync_path(part)
+            os.replace(part, target)
+        finally:
+            part.unlink(missing_ok=True)
+        made.unlink()
