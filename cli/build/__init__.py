@@ -26,13 +26,15 @@ def build() -> None:
     """Make a dataset of your own: titles, mentions, candidates, pictures.
 
     It begins with a Wikidata dump and a list of mentions, and ends with a folder for drin-fs ingest.
-    Each step reads what the one before it wrote; each goes on where it was interrupted.
+    Each step reads what the ones before it wrote. Long ones (titles, candidates, images) go on where they
+    were interrupted; the others leave nothing half-written.
 
     \b
     Examples:
-    $ drin-fs build titles latest-all.json.bz2 -o own/entities/qid-entity.tsv
+    $ drin-fs build titles latest-all.json.bz2 -o titles.tsv
     $ drin-fs build mentions mentions.jsonl -o own
     $ drin-fs build split own
-    $ drin-fs build candidates own/mentions own/entities/qid-entity.tsv -o candidates.tsv
+    $ drin-fs build candidates own/mentions titles.tsv -o candidates.tsv --method ngram
+    $ drin-fs build entities own/mentions candidates.tsv titles.tsv -o own/entities/qid-entity.tsv
     $ drin-fs build images own/entities/qid-entity.tsv -o own --contact https://your.page/about
     """  # fmt: skip
