@@ -39,9 +39,9 @@ def entities(
     overwrite: bool,
     as_json: bool,
 ) -> None:
-    """Cut all titles down to the entities that mentions can mean: their candidates and golds.
+    """Cut all titles down to the entities that mentions can mean.
 
-    MENTIONS and CANDIDATES are what build candidates read and wrote, TITLES the table that it searched,
+    These are their candidates and their golds. MENTIONS and CANDIDATES are what build candidates read and wrote, TITLES the table that it searched,
     such as that of a whole Wikidata dump. The output is qid-entity.tsv of a raw WikiMEL folder: what
     build images crawls and drin-fs ingest stores.
 
