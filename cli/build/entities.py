@@ -41,9 +41,9 @@ def entities(
 ) -> None:
     """Cut all titles down to the entities that mentions can mean.
 
-    These are their candidates and their golds. MENTIONS and CANDIDATES are what build candidates read and wrote, TITLES the table that it searched,
-    such as that of a whole Wikidata dump. The output is qid-entity.tsv of a raw WikiMEL folder: what
-    build images crawls and drin-fs ingest stores.
+    These are their candidates and their golds. MENTIONS and CANDIDATES are what build candidates read
+    and wrote, TITLES the table that it searched, such as that of a whole Wikidata dump. The output is
+    qid-entity.tsv of a raw WikiMEL folder: what build images crawls and drin-fs ingest stores.
 
     \b
     Examples:
