@@ -12,13 +12,18 @@ from featurestore.errors import WriteError
 from featurestore.lock import is_running
 
 
-def check_target(target: Path, *, overwrite: bool) -> None:
+def check_target(target: Path, *, overwrite: bool, makes_folder: bool = False) -> None:
     """Refuse a target that exists or whose folder does not, before any work is done.
+
+    Args:
+        makes_folder: the folder need not be there: :func:`make_folder` makes it before the first write.
 
     Raises:
         WriteError: says which, and what to do.
     """
-    if not target.parent.is_dir():
+    if makes_folder:
+        _check_folder(target.parent)
+    elif not target.parent.is_dir():
         raise WriteError(
             "the target folder does not exist", where=str(target.parent), hint="create it"
         )
@@ -34,6 +39,23 @@ def check_target(target: Path, *, overwrite: bool) -> None:
         raise WriteError(
             "the target exists", where=str(target), hint="pass --overwrite to replace it"
         )
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder and those that it stands in, where they are missing.
+
+    Raises:
+        WriteError: a file is in the way, no permission, or an I/O error.
+    """
+    _check_folder(folder)
+    with write_errors(folder, when_full="make room, or name a folder on another disk"):
+        folder.mkdir(parents=True, exist_ok=True)
+
+
+def _check_folder(folder: Path) -> None:
+    there = next(part for part in (folder, *folder.parents) if part.exists())
+    if not there.is_dir():
+        raise WriteError("a file, not a folder", where=str(there), hint="name another folder")
 
 
 def replace_file(target: Path, data: bytes) -> None:

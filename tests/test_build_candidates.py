@@ -160,6 +160,48 @@ def test_dense_uses_the_vectors_of_the_store(tmp_path: Path) -> None:
         build_candidates(mentions, titles, tmp_path / "d.tsv", store=tiny.path)
 
 
+def test_dense_finds_by_name_what_it_has_no_vector_of_and_says_so(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    vectors = np.eye(8, 6, dtype=np.float32)
+    spans = np.tile(vectors[3], (10, 1))
+    spans[1] = 0
+    tiny = write_tiny_store(
+        tmp_path / "s.h5", change={"entities/text_mean": vectors, "mentions/text_span": spans}
+    )
+    mentions = tmp_path / "valid.jsonl"
+    lines = [("m0-0", "Paris"), ("m99", "Paris"), ("m1-0", "Obama"), ("m98", "zzz")]
+    mentions.write_text("".join(f'{{"id": "{i}", "mention": "{m}"}}\n' for i, m in lines))
+    titles = write_titles(
+        tmp_path, {"Q100": "Rome", "Q101": "Barack Obama", "Q103": "Oslo", "Q102": "Paris"}
+    )
+    dense = ["--k", "1", "--method", "dense", "--store", str(tiny.path)]
+    command = ["build", "candidates", str(mentions), str(titles), "-o", str(tmp_path / "c.tsv")]
+    assert main([*command, *dense]) == 0
+    assert lists(tmp_path / "c.tsv") == {
+        "m0-0": ["Q103"], "m99": ["Q102"], "m1-0": ["Q101"], "m98": ["Q100"],
+    }  # fmt: skip
+    told = " ".join(capsys.readouterr().out.split())
+    assert "by name 2 mentions not in the store" in told
+    assert "1 mentions of a vector without direction" in told
+    mentions.write_text('{"id": "m99", "mention": "Paris"}\n')
+    assert main([*command, *dense, "--overwrite"]) == 3
+    assert "vectors of none of the 1 mentions: m99" in capsys.readouterr().err
+
+
+def test_the_folder_of_the_file_is_made_when_there_is_something_to_write(
+    small: tuple[Path, Path, Path], tmp_path: Path
+) -> None:
+    output = tmp_path / "own" / "candidates" / "top100" / "candidates-answer.tsv"
+    with pytest.raises(SourceError, match="there is no file of titles"):
+        build_candidates(small[0], tmp_path / "absent", output)
+    assert not (tmp_path / "own").exists()
+    build_candidates(*small[:2], output)
+    assert len(lists(output)) == 4
+    with pytest.raises(WriteError, match="a file, not a folder"):
+        build_candidates(*small[:2], output / "c.tsv")
+
+
 # dividing and interrupting --------------------------------------------------------------------------
 
 

@@ -223,6 +223,80 @@ def test_the_picture_that_wikidata_names_comes_first(wiki: WikiServer, crawls: C
     assert not [call for call in wiki.calls if call.parameters["action"] == "wbgetentities"]
 
 
+def test_wikidata_is_asked_for_its_pictures_where_no_details_are_given(
+    wiki: WikiServer, crawls: Crawls
+) -> None:
+    for number in range(4):
+        with_picture(wiki, f"Thing {number}", f"Q{number + 1}", image=f"best_of {number}.jpg")
+        wiki.add_file(File(name=f"Best of {number}.jpg"))
+    details = crawls.root / "details.jsonl"
+    details.write_text('{"qid": "Q4", "title": "Thing 3", "image": ""}\n')
+    crawls("Q1\nQ2\tThing 1\nThing 2\nQ4\n", details=details)
+    own = [wiki.thumb(f"Best of {number}.jpg") for number in range(3)]
+    assert set(wiki.requests) == {*own, wiki.thumb("Thing 3.jpg")}
+    asked = [call.parameters["ids"] for call in wiki.calls if "ids" in call.parameters]
+    assert asked == [
+        "Q1",
+        "Q2|Q3",
+    ]  # the title of Q1 came with its picture, Q3 is known by its page
+
+
+def test_a_wiki_of_ones_own_is_not_taken_to_have_the_items_of_wikidata(
+    wiki: WikiServer, crawls: Crawls
+) -> None:
+    with_picture(wiki, "Ada", "Q1", image="Ada of Wikidata.jpg")
+    crawls("Q1\tAda\n", options=replace(crawls.options, items_api=""))
+    assert list(wiki.requests) == [wiki.thumb("Ada.jpg")]
+
+
+def test_what_the_api_could_not_tell_of_an_item_or_a_picture_is_asked_again(
+    wiki: WikiServer, crawls: Crawls
+) -> None:
+    for number in range(4):
+        with_picture(wiki, f"Thing {number}", f"Q{number + 1}")
+    wiki.pages["Thing 2"].lead = "Thing 1.jpg"
+    lines = "".join(f"Q{n + 1}\tThing {n}\n" for n in range(4))
+    wiki.poison = "File:Thing 1.jpg"
+    assert [each.count for each in crawls(lines).entities if each.state == "failed"] == [2]
+    assert crawls.outcomes()["Q2"] == crawls.outcomes()["Q3"] == "api: invalidsomething"
+    before = len(wiki.calls)
+    assert crawls(lines).files == 2  # without --retry-failed nobody is asked
+    assert len(wiki.calls) == before
+    wiki.poison = ""
+    assert crawls(lines, retry=True).files == 3
+    assert {row["state"] for row in crawls.entities()} == {"done"}
+    assert set(wiki.requests.values()) == {1}
+    asked = [call.parameters.get("titles", "") for call in wiki.calls[before:]]
+    assert not any("Thing 0" in titles or "Thing 3" in titles for titles in asked)
+
+
+def test_a_batch_of_items_that_is_refused_fails_one_item_for_now(
+    wiki: WikiServer, crawls: Crawls
+) -> None:
+    for number in range(3):
+        with_picture(wiki, f"Thing {number}", f"Q{number + 1}", image=f"Best {number}.jpg")
+        wiki.add_file(File(name=f"Best {number}.jpg"))
+    wiki.poison = "Q2"
+    lines = "Q1\tThing 0\nQ2\tThing 1\nQ3\tThing 2\n"
+    assert crawls(lines).files == 2
+    assert crawls.outcomes()["Q2"] == "api: invalidsomething"
+    wiki.poison = ""
+    assert crawls(lines, retry=True).files == 3
+    assert set(wiki.requests) == {wiki.thumb(f"Best {number}.jpg") for number in range(3)}
+
+
+def test_a_manifest_of_the_version_before_goes_on(wiki: WikiServer, crawls: Crawls) -> None:
+    with_picture(wiki, "Ada", "Q1")
+    with_picture(wiki, "Bea", "Q2")
+    crawls("Q1\tAda\n")
+    with closing(sqlite3.connect(crawls.folder / "manifest.sqlite")) as db:
+        db.execute("ALTER TABLE entity DROP COLUMN item_known")
+        db.execute("PRAGMA user_version = 1")
+    assert crawl_status(crawls.folder).files == 1
+    assert crawls("Q1\tAda\nQ2\tBea\n").files == 2
+    assert set(wiki.requests.values()) == {1}
+
+
 def test_icons_maps_drawings_sounds_and_strips_are_passed_over(
     wiki: WikiServer, crawls: Crawls
 ) -> None:

@@ -107,7 +107,9 @@ def test_a_lead_may_be_oblong_but_not_tiny() -> None:
 
     strip = facts(width=2000, height=300)
     assert (refused(strip, True), refused(strip, False)) == ("", "too oblong")
-    assert refused(facts(width=300, height=99), True) == "too small"
+    small = facts(width=300, height=99)
+    assert (refused(small, True), refused(small, False)) == ("", "too small")
+    assert refused(facts(width=300, height=49), True) == "too small"
     assert refused(facts(kind="VIDEO"), True) == "not a picture"
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import tracemalloc
 from pathlib import Path
 
@@ -190,14 +189,16 @@ def test_dense_compares_with_every_entity_in_the_order_of_the_titles(
         ]  # fmt: skip
 
 
-def test_dense_says_which_mention_the_store_lacks_and_which_fields_do_not_fit(
+def test_dense_says_which_mentions_have_no_vector_and_which_fields_do_not_fit(
     vectors: TinyStore, tmp_path: Path
 ) -> None:
     with featurestore.open(vectors.path) as store:
         fields = DenseFields.of(store, "text_span:text_mean")
         dense = DenseEntities(store, ["Q100"], k=1, fields=fields)
-        with pytest.raises(SourceError, match="1 mentions are not in the store: m99"):
-            dense.find(["m0-0", "m99"])
+        assert dense.find(["m0-0", "m99"]).tolist() == [[0], [NO_ROW]]
+        assert dense.without_vector(["m0-0", "m99", "m1-0", "m2-0"], block=3) == {
+            "m99": "not in the store", "m2-0": "of a vector without direction",
+        }  # fmt: skip
         with pytest.raises(SourceError, match="none of the entities"):
             DenseEntities(store, ["Q1"], k=1, fields=fields)
         with pytest.raises(ConfigError, match="6 values, entities/image_pooled has not"):
@@ -206,7 +207,6 @@ def test_dense_says_which_mention_the_store_lacks_and_which_fields_do_not_fit(
             DenseFields.of(store, "image_regions")
 
 
-@pytest.mark.skipif(importlib.util.find_spec("faiss") is None, reason="faiss is an extra")
 @pytest.mark.parametrize("kind", ["hnsw", "ivf"])
 def test_an_index_finds_what_all_comparisons_find_where_there_are_few(
     vectors: TinyStore, kind: str

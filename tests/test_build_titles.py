@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bz2
+import errno
 import gzip
 import io
 import json
@@ -17,9 +18,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import zstandard
 from rich.console import Group
-
-pytest.importorskip("orjson")
 
 from cli.build.titles import left_out, view
 from cli.main import main
@@ -72,9 +72,8 @@ def dump(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def zstd(data: bytes) -> bytes:
-    module = pytest.importorskip("zstandard")
     half = len(data) // 2  # two frames
-    return module.compress(data[:half]) + module.compress(data[half:])
+    return zstandard.compress(data[:half]) + zstandard.compress(data[half:])
 
 
 def two_streams(data: bytes) -> bytes:
@@ -194,6 +193,26 @@ def test_a_line_too_long_is_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 
 # damaged dumps --------------------------------------------------------------------------------------
+
+
+def test_the_details_may_stand_on_another_disk_in_folders_that_are_made(
+    dump: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    replace = os.replace
+
+    def on_two_disks(source: Path, target: Path) -> None:
+        if ("other" in Path(source).parts) != ("other" in Path(target).parts):
+            raise OSError(errno.EXDEV, "Invalid cross-device link")
+        replace(source, target)
+
+    titles, details = tmp_path / "a" / "b" / "t.tsv", tmp_path / "other" / "c" / "d.jsonl"
+    with pytest.raises(SourceError):
+        build_titles(str(tmp_path / "absent.json"), titles, details=details)
+    assert list(tmp_path.iterdir()) == []
+    monkeypatch.setattr(os, "replace", on_two_disks)
+    built = build_titles(str(dump), titles, details=details)
+    assert len(details.read_text().splitlines()) == built.titles
+    assert [*details.parent.iterdir(), *titles.parent.iterdir()] == [details, titles]
 
 
 @pytest.mark.parametrize("name", ["gz", "bz2", "zst"])

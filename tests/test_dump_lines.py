@@ -9,8 +9,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-pytest.importorskip("orjson")
-
 from featurestore.construct.entity_details import Details
 from featurestore.construct.entity_lines import EXAMPLES, Found, LineReader, Reading
 

@@ -111,6 +111,7 @@ PICTURES = (
     Case("503, Retry-After a second from now as a date", fault="503 date", times=1, pictures=2),
     Case("500 twice", fault="500", times=2, pictures=3),
     Case("500 without end", "failed: http 500", fault="500", pictures=4),
+    Case("403", "failed: http 403", fault="403"),
     Case("404", _OTHER, fault="404"),
     Case("410", _OTHER, fault="410"),
     Case("connection cut half-way, once", fault="cut", times=1, pictures=2),
@@ -182,7 +183,7 @@ def run(case: Case, folder: Path) -> Outcome:
             assert not _crawl(wiki, entities, folder / "out"), "the next run did not go on"
         first, *others = _entities(folder / "out")
         outcome = _outcome(first, wiki)
-        needed = 4 if outcome == _OTHER else 2  # pages and files, of the other pictures too
+        needed = 5 if outcome == _OTHER else 3  # pages, items and files, of other pictures too
         return Outcome(
             outcome=_ENDS if ended and outcome == "lead picture" else outcome,
             pictures=sum(n for path, n in wiki.requests.items() if _is_lead(path)),

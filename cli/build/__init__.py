@@ -12,6 +12,7 @@ STEPS: dict[str, Command] = {
     "mentions": Command("cli.build.mentions", "Check mentions of your own and lay them out.", "encode"),
     "split": Command("cli.build.split", "Divide mentions into train, valid and test."),
     "candidates": Command("cli.build.candidates", "Find candidate entities for mentions.", "construct"),
+    "entities": Command("cli.build.entities", "Cut all titles down to the entities that are needed."),
     "images": Command("cli.build.images", "Fetch pictures and briefs from Wikipedia.", "construct"),
 }  # fmt: skip
 
@@ -25,12 +26,15 @@ def build() -> None:
     """Make a dataset of your own: titles, mentions, candidates, pictures.
 
     It begins with a Wikidata dump and a list of mentions, and ends with a folder for drin-fs ingest.
-    Each step reads what the one before it wrote; each goes on where it was interrupted.
+    Each step reads what the ones before it wrote. Long ones (titles, candidates, images) go on where they
+    were interrupted; the others leave nothing half-written.
 
     \b
     Examples:
-    $ drin-fs build titles latest-all.json.bz2 -o own/entities/qid-entity.tsv
+    $ drin-fs build titles latest-all.json.bz2 -o titles.tsv
     $ drin-fs build mentions mentions.jsonl -o own
     $ drin-fs build split own
-    $ drin-fs build candidates own/mentions own/entities/qid-entity.tsv -o candidates.tsv
+    $ drin-fs build candidates own/mentions titles.tsv -o candidates.tsv --method ngram
+    $ drin-fs build entities own/mentions candidates.tsv titles.tsv -o own/entities/qid-entity.tsv
+    $ drin-fs build images own/entities/qid-entity.tsv -o own --contact https://your.page/about
     """  # fmt: skip

@@ -93,10 +93,9 @@ if TYPE_CHECKING:
 @click.option("--api", default="", metavar="URL", help="api.php of another wiki than Wikipedia.")
 @click.option(
     "--wikidata-api",
-    default="https://www.wikidata.org/w/api.php",
-    show_default=True,
+    default="",
     metavar="URL",
-    help="api.php that knows the QIDs.",
+    help="api.php that knows the QIDs and their pictures (P18), if not Wikidata's.",
 )
 @click.option("--insecure-http", is_flag=True, help="Allow http addresses, for a wiki of your own.")
 @click.option("--json", "as_json", is_flag=True, help="Print where the crawl stands as JSON.")

@@ -21,6 +21,8 @@ def candidate_views(summary: CandidatesSummary) -> list[RenderableType]:
         ("mentions", f"{count(summary.mentions)} × {count(summary.k)} candidates"),
         ("entities", _entities(summary)),
     ]
+    for number, (why, mentions) in enumerate(summary.by_name.items()):
+        lines.append(("" if number else "by name", f"{count(mentions)} mentions {why}"))
     if summary.filled:
         text = "mentions found fewer; the first entities of the titles follow"
         lines.append(("filled up", f"{count(summary.filled)} {text}"))

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from featurestore.disk import sync_path, write_errors
 from featurestore.errors import WriteError
 from featurestore.lock import Held, Lock
+from featurestore.target import make_folder
 
 _WHEN_FULL = "make room; the same command then goes on where it stopped"
 
@@ -91,6 +92,7 @@ def block_folder(
     Raises:
         WriteError: another process is at work on the target, or the disk does not take what is written.
     """
+    make_folder(target.parent)
     with write_errors(target, when_full=_WHEN_FULL):
         try:
             lock = Lock(target.with_name(f".{target.name}.lock"))

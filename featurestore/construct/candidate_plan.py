@@ -8,6 +8,7 @@ from importlib.metadata import version
 from xxhash import xxh3_128
 
 from featurestore.construct.candidate_options import CandidateOptions
+from featurestore.construct.finders import BY_NAME
 from featurestore.construct.title_table import TitleTable
 from featurestore.store import Store
 
@@ -30,6 +31,7 @@ def plan_of(
             "store": store.fingerprint,
             "field": options.dense_field,
             "index": options.index,
+            "without a vector": BY_NAME,
             "version": version("numpy" if options.index == "exact" else "faiss-cpu"),
         }
     return {

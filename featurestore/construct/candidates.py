@@ -10,12 +10,11 @@ the first entities of the table that it did not find follow; ``filled`` counts t
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import perf_counter
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +23,7 @@ import featurestore.store
 from featurestore.construct.blocks import BlockFolder, block_folder, each_done
 from featurestore.construct.candidate_options import CandidateOptions
 from featurestore.construct.candidate_plan import plan_of
+from featurestore.construct.finders import Readied, by_names, by_vectors
 from featurestore.construct.mention_texts import MentionText, read_mention_texts
 from featurestore.construct.recall import Recall, RecallCount
 from featurestore.construct.title_table import TitleTable
@@ -37,19 +37,13 @@ from featurestore.target import check_target
 _BLOCK_PAIRS, _BLOCK_MENTIONS = 5_000_000, 512
 
 
-class Finder(Protocol):
-    """A method."""
-
-    def find(self, queries: Sequence[str]) -> NDArray[np.int32]:
-        """(n, k) entities of mentions, best first, ``NO_ROW`` behind the last."""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CandidatesSummary:
     """What was found.
 
     ``k``: QIDs a mention. ``queries``: distinct texts (or, with ``dense``, mentions) that were sought;
-    ``resumed`` of them by an earlier run. ``skipped``: what was not used → how often. ``filled``:
+    ``resumed`` of them by an earlier run. ``skipped``: what was not used → how often. ``by_name``: why
+    ``dense`` has no vector of a mention → mentions that were sought by their names. ``filled``:
     mentions with fewer candidates than k of their own. ``splits``: by name. ``seconds``: stage → time;
     ``per_second``: mentions that the search of this run did in a second.
     """
@@ -65,6 +59,7 @@ class CandidatesSummary:
     names: int
     filled: int
     skipped: dict[str, int]
+    by_name: dict[str, int]
     splits: dict[str, Recall]
     overall: Recall
     seconds: dict[str, float] = field(default_factory=dict)
@@ -100,7 +95,7 @@ def build_candidates(
         WriteError: the output exists, cannot be written, or is being written by another run.
     """
     chosen, show = options or CandidateOptions(), progress or Silent()
-    check_target(output, overwrite=overwrite)
+    check_target(output, overwrite=overwrite, makes_folder=True)
     _check_store(chosen, store)
     watch = _Watch()
     table = TitleTable.read(titles, aliases=aliases, redirects=redirects)
@@ -134,7 +129,8 @@ def build_candidates(
         entities=len(table),
         names=len(table.names),
         filled=tally.filled,
-        skipped={**table.skipped, **search.skipped, **tally.skipped},
+        skipped={**table.skipped, **search.ready.skipped, **tally.skipped},
+        by_name=search.ready.by_name,
         splits={name: count.recall() for name, count in tally.splits.items()},
         overall=sum(tally.splits.values(), RecallCount.none(search.k)).recall(),
         seconds=watch.seconds,
@@ -179,9 +175,8 @@ class _Search:
     queries: list[str]
     query_of: NDArray[np.int64]
     blocks: list[range]
-    finder: Finder
+    ready: Readied
     k: int
-    skipped: dict[str, int]
 
     @classmethod
     def of(
@@ -197,16 +192,19 @@ class _Search:
         size = max(1, min(_BLOCK_MENTIONS, _BLOCK_PAIRS // len(table.names)))
         if options.method != "fuzzy":
             size = _BLOCK_MENTIONS
-        skipped: dict[str, int] = {}
+        if store is None:
+            ready = by_names(table, options, k=k)
+        else:
+            texts = {mention.id: mention.text for mention in mentions}
+            ready = by_vectors(table, options, k=k, store=store, texts=texts)
         if k < options.k:
-            skipped["candidates of each mention beyond all entities"] = options.k - k
+            ready.skipped["candidates of each mention beyond all entities"] = options.k - k
         return cls(
             queries=list(places),
             query_of=np.array([places[key] for key in keys]),
             blocks=[range(at, min(at + size, len(places))) for at in range(0, len(places), size)],
-            finder=_finder(table, options, store, k, skipped),
+            ready=ready,
             k=k,
-            skipped=skipped,
         )
 
     def run(self, folder: BlockFolder, progress: Progress, *, jobs: int) -> _Searched:
@@ -227,42 +225,11 @@ class _Search:
         return _Searched(mentions=done, resumed=resumed)
 
     def _block(self, number: int) -> NDArray[np.int32]:
-        return self.finder.find(self.queries[_slice(self.blocks[number])])
+        return self.ready.finder.find(self.queries[_slice(self.blocks[number])])
 
 
 def _slice(block: range) -> slice:
     return slice(block.start, block.stop)
-
-
-def _finder(
-    table: TitleTable,
-    options: CandidateOptions,
-    store: featurestore.store.Store | None,
-    k: int,
-    skipped: dict[str, int],
-) -> Finder:
-    if store is not None:
-        from featurestore.construct.dense import DenseEntities, DenseFields
-        from featurestore.construct.dense_index import IndexedEntities
-
-        fields = DenseFields.of(store, options.dense_field)
-        entities = DenseEntities(store, table.qids, k=k, fields=fields)
-        if len(entities) < len(table):
-            skipped["entities that are not in the store"] = len(table) - len(entities)
-        if options.index == "exact":
-            return entities
-        return IndexedEntities(entities, kind=options.index, k=k)
-    from featurestore.construct.first_stage import pooled_titles
-    from featurestore.construct.fuzzy import FuzzyScorer, FuzzyTitles
-
-    if options.method == "fuzzy":
-        return FuzzyTitles(
-            table, k=k, scorer=options.scorer_used or "", processor=options.processor
-        )
-    scorer = None
-    if options.scorer_used is not None:
-        scorer = FuzzyScorer(scorer=options.scorer_used, processor=options.processor)
-    return pooled_titles(table, options.method, k=k, pool=max(k, options.pool), scorer=scorer)
 
 
 # writing ----------------------------------------------------------------------------------------

@@ -158,10 +158,11 @@ class _Crawl:
                 options.wiki_api, client=asking, host=host, patience=self._patience
             )
             self._items = WikiApi(
-                options.items_api, client=asking, host=host, patience=self._patience
+                options.wikidata_api, client=asking, host=host, patience=self._patience
             )
             self._stages = Stages(
-                self._manifest, wiki=self._wiki, items=self._items, layout=self._layout,
+                self._manifest, wiki=self._wiki, items=self._items,
+                asks_items=options.asks_items, layout=self._layout,
                 width=options.width, non_free=options.non_free, site=options.site,
                 language=options.language, finished=self._finished,
             )  # fmt: skip

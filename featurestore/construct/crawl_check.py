@@ -74,12 +74,12 @@ def retry_failed(manifest: CrawlManifest) -> int:
     """
     with manifest.transaction():
         manifest.db.execute(
-            "UPDATE picture SET state = 'known', reason = '' WHERE state = 'failed'"
+            "UPDATE picture SET reason = '', "
+            "state = CASE WHEN thumb_url = '' THEN 'named' ELSE 'known' END WHERE state = 'failed'"
         )
         return manifest.db.execute(
             "UPDATE entity SET reason = '', state = CASE WHEN title = '' THEN 'new' "
-            "WHEN page_title = '' THEN 'named' WHEN reason LIKE 'api: %' THEN 'listing' "
-            "ELSE 'ready' END WHERE state = 'failed'"
+            "WHEN reason LIKE 'api: %' THEN 'named' ELSE 'ready' END WHERE state = 'failed'"
         ).rowcount
 
 

@@ -94,7 +94,7 @@ def add_details(manifest: CrawlManifest, path: Path) -> int:
     while block := list(islice(rows, _ROWS)):
         with manifest.transaction():
             known += manifest.db.executemany(
-                "UPDATE entity SET image = ?, label = ?, description = ?, "
+                "UPDATE entity SET image = ?, label = ?, description = ?, item_known = 1, "
                 "state = CASE WHEN state = 'new' AND ?4 <> '' THEN 'named' ELSE state END, "
                 "title = CASE WHEN title = '' THEN ?4 ELSE title END WHERE key = ?",
                 block,

@@ -18,8 +18,11 @@ from typing import Any
 
 from featurestore.errors import ConfigError, SourceError
 
-#: Changes when the tables below do; another version is refused.
-SCHEMA_VERSION = 1
+#: Changes when the tables below do; version 1 is brought up to date, others are refused.
+SCHEMA_VERSION = 2
+
+#: Version 1 did not know which items had been asked about.
+_FROM_1 = "ALTER TABLE entity ADD COLUMN item_known INTEGER NOT NULL DEFAULT 0"
 
 NAME = "manifest.sqlite"
 
@@ -41,7 +44,8 @@ CREATE TABLE entity (
     title       TEXT NOT NULL DEFAULT '',   -- as given, or the article of the QID
     label       TEXT NOT NULL DEFAULT '',
     description TEXT NOT NULL DEFAULT '',
-    image       TEXT NOT NULL DEFAULT '',   -- P18, from --details
+    image       TEXT NOT NULL DEFAULT '',   -- P18
+    item_known  INTEGER NOT NULL DEFAULT 0, -- --details or Wikidata told the columns above
     state       TEXT NOT NULL DEFAULT 'new',
     reason      TEXT NOT NULL DEFAULT '',   -- of 'bare' and 'failed'
     normalised  TEXT NOT NULL DEFAULT '',
@@ -149,6 +153,11 @@ class CrawlManifest:
                     self.db.execute(statement)
                 self.db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
             self.created = True
+        elif version == 1:
+            if not read_only:
+                with self.transaction():
+                    self.db.execute(_FROM_1)
+                    self.db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
         elif version != SCHEMA_VERSION:
             raise SourceError(
                 f"the manifest has version {version}, this drin-fs reads {SCHEMA_VERSION}",

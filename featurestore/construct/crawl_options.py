@@ -15,7 +15,9 @@ from featurestore.errors import ConfigError
 class CrawlOptions:
     """What is fetched, from where, and how.
 
-    ``api``, ``items_api``: addresses of the ``api.php`` of the wiki and of Wikidata. ``width``: pixels,
+    ``api``, ``items_api``: addresses of the ``api.php`` of the wiki and of Wikidata; "" = Wikipedia's
+    and Wikidata's. A wiki of one's own is not taken to have Wikidata's items, so with ``api`` alone
+    only titles of QIDs are looked up there, and no pictures. ``width``: pixels,
     one of ``THUMBNAIL_WIDTHS``. ``most_bytes``: of one picture. ``threads``: pictures at a time.
     ``insecure``: allow http. ``non_free``: take pictures that are not free too.
     """
@@ -24,7 +26,7 @@ class CrawlOptions:
     layout: LayoutName = "wikimel"
     language: str = "en"
     api: str = ""
-    items_api: str = "https://www.wikidata.org/w/api.php"
+    items_api: str = ""
     width: int = DEFAULT_WIDTH
     most_bytes: int = (
         10_000_000  # chosen here: thumbnails have 20 to 60 kB, small originals up to 1 MB
@@ -45,13 +47,22 @@ class CrawlOptions:
                 where="--width",
                 hint="one of " + ", ".join(map(str, THUMBNAIL_WIDTHS)),
             )
-        for url, where in ((self.wiki_api, "--api"), (self.items_api, "--wikidata-api")):
+        for url, where in ((self.wiki_api, "--api"), (self.wikidata_api, "--wikidata-api")):
             check_url(url, insecure=self.insecure, where=where)
         return user_agent(self.contact, on_loopback=is_loopback(self.wiki_api))
 
     @property
     def wiki_api(self) -> str:
         return self.api or f"https://{self.language}.wikipedia.org/w/api.php"
+
+    @property
+    def wikidata_api(self) -> str:
+        return self.items_api or "https://www.wikidata.org/w/api.php"
+
+    @property
+    def asks_items(self) -> bool:
+        """Whether the items of the wiki's pages are known to be those of ``wikidata_api``."""
+        return bool(self.items_api) or not self.api
 
     @property
     def site(self) -> str:

@@ -13,14 +13,14 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Sequence
-from typing import TypeVar
 
 from featurestore.construct import picture_choice as rule
 from featurestore.construct.crawl_input import file_name
 from featurestore.construct.crawl_layout import Layout
 from featurestore.construct.crawl_manifest import CrawlManifest
+from featurestore.construct.crawl_rows import ending, facts_of, picture_state, said_of
+from featurestore.construct.halving import API, answers
 from featurestore.construct.wiki_api import WikiApi
-from featurestore.construct.wiki_errors import ApiError
 from featurestore.construct.wiki_facts import FileFacts, ItemFacts, PageFacts
 from featurestore.construct.wiki_manners import BATCH
 from featurestore.construct.wiki_pages import (
@@ -32,12 +32,11 @@ from featurestore.construct.wiki_pages import (
     is_legal,
 )
 
-Answer = TypeVar("Answer")
-
 
 class Stages:
     """The steps of a crawl that ask an API.
 
+    ``asks_items``: ask for the pictures (P18) of items too, not only for the titles of QIDs.
     ``finished``: is called for every entity that has reached its end.
     """
 
@@ -47,6 +46,7 @@ class Stages:
         *,
         wiki: WikiApi,
         items: WikiApi,
+        asks_items: bool,
         layout: Layout,
         width: int,
         non_free: bool,
@@ -55,6 +55,7 @@ class Stages:
         finished: Callable[[], None],
     ) -> None:
         self._manifest, self._wiki, self._items, self._layout = manifest, wiki, items, layout
+        self._asks_items = asks_items
         self._width, self._non_free = width, non_free
         self._site, self._language = site, language
         self._finished = finished
@@ -88,24 +89,14 @@ class Stages:
 
     def _resolve(self, rows: list[sqlite3.Row]) -> None:
         """QIDs → titles."""
-        found = self._asked(
-            [row["qid"] for row in rows],
-            lambda part: ask_items(self._items, part, site=self._site, language=self._language),
-            lambda qid, code: ItemFacts(asked=qid, problem=code),
-        )
+        found = self._about([row["qid"] for row in rows])
         with self._manifest.transaction():
             for row, item in zip(rows, found, strict=True):
                 self._manifest.update(
-                    "entity",
-                    row["number"],
-                    {
-                        "title": item.title,
-                        "label": item.label or row["label"],
-                        "description": item.description or row["description"],
-                    },
+                    "entity", row["number"], {"title": item.title} | said_of(row, item)
                 )
                 if item.problem:
-                    self.end(row, *_ending(item.problem))
+                    self.end(row, *ending(item.problem))
                 else:
                     self._manifest.set_state(row["number"], "named")
 
@@ -115,20 +106,44 @@ class Stages:
         legal = [row for row in rows if is_legal(row["title"])]
         first = next(batches(row["title"] for row in legal), [])
         legal = legal[: len(first)]
-        found = self._asked(
+        found = answers(
             [row["title"] for row in legal],
             lambda part: ask_pages(self._wiki, part, non_free=self._non_free),
             lambda title, code: PageFacts(asked=title, problem=code),
         )
+        items = self._items_of(legal, found)
         with self._manifest.transaction():
             for row in illegal:
                 self.end(row, "bare", "invalid title")
             for row, page in zip(legal, found, strict=True):
-                self._keep_page(row, page)
+                self._keep_page(row, page, items.get(row["qid"] or page.qid))
 
-    def _keep_page(self, row: sqlite3.Row, page: PageFacts) -> None:
+    def _items_of(self, rows: list[sqlite3.Row], pages: list[PageFacts]) -> dict[str, ItemFacts]:
+        """The items of pages of which neither ``--details`` nor Wikidata has told anything yet."""
+        unknown = [
+            qid
+            for row, page in zip(rows, pages, strict=True)
+            if (qid := row["qid"] or page.qid) and not row["item_known"] and not page.problem
+        ]
+        if not self._asks_items:
+            return {}
+        return {item.asked: item for item in self._about(list(dict.fromkeys(unknown)))}
+
+    def _about(self, qids: list[str]) -> list[ItemFacts]:
+        """What Wikidata says of items."""
+        return answers(
+            qids,
+            lambda part: ask_items(self._items, part, site=self._site, language=self._language),
+            lambda qid, code: ItemFacts(asked=qid, problem=code),
+        )
+
+    def _keep_page(self, row: sqlite3.Row, page: PageFacts, item: ItemFacts | None) -> None:
+        said = said_of(row, item) if item else {"image": row["image"]}
         qid = row["qid"] or page.qid
-        problem = page.problem or self._other_entity(row, page) or self._unplaceable(row, qid)
+        unknown = item.problem if item and item.problem.startswith(API) else ""
+        problem = (
+            page.problem or self._other_entity(row, page) or self._unplaceable(row, qid) or unknown
+        )
         values = {
             "normalised": page.normalised,
             "redirected": page.redirected,
@@ -136,12 +151,13 @@ class Stages:
             "page_id": page.page_id,
             "qid": row["qid"] if problem else qid,
             "brief": "" if problem else page.brief,
+            **said,
         }
         self._manifest.update("entity", row["number"], values)
         if problem:
-            self.end(row, *_ending(problem))
+            self.end(row, *ending(problem))
             return
-        leads = [file_name(name) for name in (row["image"], page.lead) if name]
+        leads = [file_name(name) for name in (said["image"], page.lead) if name]
         leads = [name for name in leads if not rule.refused_by_name(name, is_lead=True)]
         self._manifest.choose(row["number"], leads, is_lead=True)
         self._manifest.set_state(row["number"], "lead" if leads else "listing")
@@ -173,12 +189,12 @@ class Stages:
         def ask(part: Sequence[str]) -> list[tuple[str, list[str] | str]]:
             return list(ask_files_of(self._wiki, part).items())
 
-        found.update(self._asked(titles, ask, lambda title, code: (title, code)))
+        found.update(answers(titles, ask, lambda title, code: (title, code)))
         with self._manifest.transaction():
             for row in rows:
                 names = found[row["page_title"]]
                 if isinstance(names, str):
-                    self.end(row, *_ending(names))
+                    self.end(row, *ending(names))
                     continue
                 chosen = rule.worth_asking([file_name(n) for n in names], row["page_title"])
                 self._manifest.choose(row["number"], chosen, is_lead=False)
@@ -189,22 +205,22 @@ class Stages:
         """Size, type, address and licence of picture files; as many as fit in one request."""
         names = next(batches(f"File:{row['name']}" for row in rows), [])
         rows = rows[: len(names)]
-        found = self._asked(
+        found = answers(
             [row["name"] for row in rows],
             lambda part: ask_files(self._wiki, part, width=self._width),
             lambda name, code: FileFacts(asked=name, problem=code),
         )
         with self._manifest.transaction():
             for row, facts in zip(rows, found, strict=True):
-                self._keep_facts(row["number"], facts)
+                self._keepfacts_of(row["number"], facts)
             for row in rows:
                 for entity in self._manifest.deciding(row["number"]):
                     self.decide(entity["number"])
 
-    def _keep_facts(self, number: int, facts: FileFacts) -> None:
+    def _keepfacts_of(self, number: int, facts: FileFacts) -> None:
         problem = facts.problem
         values = {
-            "state": "refused" if problem else "known",
+            "state": picture_state(problem),
             "reason": problem,
             "mime": facts.mime,
             "media_type": facts.media_type,
@@ -231,9 +247,12 @@ class Stages:
             return
         fit: list[tuple[float, int]] = []
         for each in choices:
-            facts = _facts(each)
+            facts = facts_of(each)
             is_lead = bool(each["is_lead"])
-            unfit = rule.refused_by_facts(facts, is_lead=is_lead, non_free=self._non_free)
+            undescribed = each["state"] == "failed" and not each["thumb_url"]
+            unfit = ""
+            if not undescribed:
+                unfit = rule.refused_by_facts(facts, is_lead=is_lead, non_free=self._non_free)
             value = 0.0 if is_lead else rule.score(facts, entity["page_title"])
             self._manifest.judge(number, each["number"], unfit=unfit, score=value)
             if not unfit and not is_lead:
@@ -258,43 +277,3 @@ class Stages:
             return
         none = not self._manifest.choices(entity["number"])
         self.end(entity, "bare", "no picture on the page" if none else "no picture fits")
-
-    # batches that the API refuses --------------------------------------------------------------------
-
-    def _asked(
-        self,
-        names: Sequence[str],
-        ask: Callable[[Sequence[str]], list[Answer]],
-        failed: Callable[[str, str], Answer],
-    ) -> list[Answer]:
-        """The answers about names; what makes the API refuse a batch is found by halving it."""
-        if not names:
-            return []
-        try:
-            return ask(names)
-        except ApiError as error:
-            if len(names) == 1:
-                return [failed(names[0], f"api: {error.code}")]
-        middle = len(names) // 2
-        return [
-            *self._asked(names[:middle], ask, failed),
-            *self._asked(names[middle:], ask, failed),
-        ]
-
-
-def _ending(problem: str) -> tuple[str, str]:
-    """State and reason: what the API could not do may be done later, other problems stay."""
-    return ("failed" if problem.startswith("api: ") else "bare"), problem
-
-
-def _facts(row: sqlite3.Row) -> FileFacts:
-    """What the manifest knows of a picture, as the rule wants it."""
-    return FileFacts(
-        asked=row["name"],
-        problem=row["reason"] if row["state"] == "refused" else "",
-        mime=row["mime"],
-        media_type=row["media_type"],
-        width=row["width"],
-        height=row["height"],
-        is_free=bool(row["is_free"]),
-    )

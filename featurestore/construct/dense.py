@@ -22,7 +22,6 @@ from featurestore.errors import ConfigError, SourceError
 from featurestore.halves import widened
 from featurestore.neighbours import DEFAULT_FIELDS, comparable, row_lengths
 from featurestore.schema import NO_ROW
-from featurestore.sources.notes import first_of
 from featurestore.store import Store
 from featurestore.table import Table
 
@@ -126,20 +125,24 @@ class DenseEntities:
         return stacked([self.known[top.rows] for top in best], self._k)
 
     def queries(self, mentions: Sequence[str]) -> NDArray[np.float32]:
-        """(n, W) vectors of length 1 of mentions by id; NaN where there is no direction.
-
-        Raises:
-            SourceError: the store has no such mention; names the first ones.
-        """
+        """(n, W) vectors of length 1 of mentions by id; NaN where the store has none with a direction."""
         rows = self._store.mentions.find(mentions)
-        if (rows == NO_ROW).any():
-            strangers = [mentions[place] for place in np.flatnonzero(rows == NO_ROW).tolist()]
-            raise SourceError(
-                f"{len(strangers)} mentions are not in the store: {first_of(strangers)}",
-                where=str(self._store.path),
-                hint="ingest the mentions first, with any candidates: their vectors are the query",
-            )
-        return _unit(self._store.mentions.gather(self._fields.mention, rows))
+        known = rows != NO_ROW
+        found = _unit(self._store.mentions.gather(self._fields.mention, np.where(known, rows, 0)))
+        found[~known] = np.nan
+        return found
+
+    def without_vector(self, mentions: Sequence[str], *, block: int = BLOCK) -> dict[str, str]:
+        """Mentions by id that have no vector with a direction → why."""
+        lacking: dict[str, str] = {}
+        for first in range(0, len(mentions), block):
+            own = mentions[first : first + block]
+            strangers = self._store.mentions.find(own) == NO_ROW
+            for place in np.flatnonzero(np.isnan(self.queries(own)[:, 0])).tolist():
+                why = "not in the store" if strangers[place] else "of a vector without direction"
+                lacking[own[place]] = why
+        self._store.release_pages()
+        return lacking
 
     def vectors(self, first: int, last: int) -> NDArray[np.float32]:
         """(n, W) vectors of length 1 of ``known[first:last]``; NaN where there is no direction."""

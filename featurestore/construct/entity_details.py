@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -25,10 +25,8 @@ class Details:
     def of(cls, entity: dict[str, Any], qid: str, title: str, language: str) -> Details:
         """Read an entity; what has not the form that Wikidata gives it counts as absent."""
         aliases = _object(entity, "aliases").get(language)
-        images = (value for value in _best_values(entity, "P18") if isinstance(value, str))
-        kinds = (
-            value.get("id") for value in _best_values(entity, "P31") if isinstance(value, dict)
-        )
+        images = (value for value in best_values(entity, "P18") if isinstance(value, str))
+        kinds = (value.get("id") for value in best_values(entity, "P31") if isinstance(value, dict))
         return cls(
             qid=qid,
             title=title,
@@ -46,7 +44,7 @@ class Details:
 
 def _object(value: Any, key: str) -> dict[str, Any]:
     """A member that is an object; PHP writes an empty one as ``[]``."""
-    member = value.get(key) if isinstance(value, dict) else None
+    member = value.get(key) if isinstance(value, Mapping) else None
     return member if isinstance(member, dict) else {}
 
 
@@ -56,7 +54,7 @@ def _text(term: Any) -> str:
     return value if isinstance(value, str) else ""
 
 
-def _best_values(entity: dict[str, Any], name: str) -> Iterator[Any]:
+def best_values(entity: Mapping[str, Any], name: str) -> Iterator[Any]:
     """Values of a property's preferred statements, or of its normal ones where none is preferred."""
     statements = _object(entity, "claims").get(name)
     ranked: dict[str, list[Any]] = {"preferred": [], "normal": []}

@@ -65,6 +65,18 @@ def read_mention_texts(source: Path, *, limit: int | None = None) -> list[Mentio
     return found
 
 
+def read_golds(source: Path) -> Iterator[str]:
+    """The golds that are known, a QID each, in the order of the mentions.
+
+    Raises:
+        SourceError: as :func:`read_mention_texts`, of ids that stand twice not.
+    """
+    for path in _files(source):
+        for mention in _mentions(path):
+            if mention.gold:
+                yield mention.gold
+
+
 def _files(source: Path) -> list[Path]:
     if not source.is_dir():
         return [existing(source, "mentions")]

@@ -30,8 +30,11 @@ def needed_files(root: Path) -> list[NeededFile]:
     mentions = quote(str(root / "mentions"))
     splits = [name.as_posix() for name in SPLIT_FILES.values()]
     images = f"drin-fs build images {titles} -o {folder} --contact YOU"
+    build = f"drin-fs build titles DUMP -o {titles}"
+    if (root / _CANDIDATES).exists():  # they were sought in titles that stand elsewhere
+        build = f"drin-fs build entities {mentions} {candidates} TITLES -o {titles}"
     steps = [
-        ([_TITLES], "titles", f"drin-fs build titles DUMP -o {titles}", False),
+        ([_TITLES], "titles", build, False),
         (splits, "train, valid and test", f"drin-fs build split {folder}", False),
         (
             [_CANDIDATES],

@@ -13,6 +13,7 @@ import math
 import re
 
 from featurestore.construct.wiki_facts import FileFacts
+from featurestore.encoders.opening import SMALLEST
 
 #: Pictures of a page that are looked at where the first ones fail. Chosen here: two pages of any length
 #: need one more request at most, and pictures named after the page come first.
@@ -21,8 +22,8 @@ MOST_LOOKED_AT = 20
 #: Pictures that are tried before an entity goes without. Chosen here: what fails four times is the page.
 MOST_TRIED = 4
 
-#: Pixels of the shorter side of an original. Chosen here: icons have up to 64, ``ingest`` takes none
-#: below 50.
+#: Pixels of the shorter side of an original, of those that nobody chose. Chosen here: icons have up to
+#: 64. What Wikidata or the page itself names needs what ``ingest`` takes.
 SHORTEST = 100
 
 #: Longer side by shorter side. Chosen here: banners, panoramas and signatures are beyond.
@@ -108,7 +109,7 @@ def refused_by_facts(facts: FileFacts, *, is_lead: bool, non_free: bool) -> str:
     if not facts.is_free and not non_free:
         return "not free"
     shorter, longer = sorted((facts.width, facts.height))
-    if facts.media_type == "BITMAP" and shorter < SHORTEST:
+    if facts.media_type == "BITMAP" and shorter < (SMALLEST if is_lead else SHORTEST):
         return "too small"
     if not is_lead:
         if facts.media_type == "DRAWING":

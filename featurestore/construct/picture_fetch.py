@@ -62,6 +62,10 @@ class _Refused(Exception):
     """The picture can never be used; the argument says why."""
 
 
+class _Forbidden(Exception):
+    """The server refuses us, not the picture: another day, or from elsewhere, it may not."""
+
+
 class _Undecodable(Transient):
     """The bytes are no picture: an error page, or cut short without anybody saying so."""
 
@@ -136,6 +140,8 @@ class Fetcher:
                     return self._once(wanted, requests)
         except _Refused as error:
             return self._failure(wanted, "refused", str(error), requests)
+        except _Forbidden as error:
+            return self._failure(wanted, "failed", str(error), requests)
         except Transient as error:
             return self._failure(wanted, "failed", error.reason, requests)
         except WikiError as error:
@@ -169,6 +175,8 @@ class Fetcher:
                 "GET", url, headers=headers, follow_redirects=True
             ) as response:
                 check_status(response, patience=self._patience)
+                if response.status_code in (401, 403):
+                    raise _Forbidden(f"http {response.status_code}")
                 if response.status_code != 200:
                     raise _Refused(f"http {response.status_code}")
                 announced = response.headers.get("Content-Length", "")

@@ -10,6 +10,7 @@ What a file holds beyond its size in the checkpoint is cut off when the work goe
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -27,7 +28,7 @@ from featurestore.disk import sync_path, write_errors
 from featurestore.errors import WriteError
 from featurestore.lock import Held, Lock
 from featurestore.resume import differences
-from featurestore.target import replace_file
+from featurestore.target import make_folder, replace_file
 
 _FULL = "make room, then run the same command again: it goes on"
 
@@ -110,6 +111,7 @@ class TitleWork:
         main = targets["titles"]
         self.folder = main.with_name(f".{main.name}.titles")
         self._checkpoint = self.folder / "checkpoint.json"
+        make_folder(main.parent)
         try:
             self._lock = Lock(main.with_name(f".{main.name}.lock"))
         except Held as error:
@@ -205,8 +207,9 @@ class TitleWork:
         for name, target in reversed(list(self._targets.items())):  # the table last
             made = self.folder / name
             if made.exists():
+                make_folder(target.parent)
                 with write_errors(target, when_full=_FULL):
-                    os.replace(made, target)
+                    _move(made, target)
                     sync_path(target.parent)
         self.discard()
 
@@ -224,3 +227,20 @@ class TitleWork:
             self.discard()
         self._lock.release()
         return kept
+
+
+def _move(made: Path, target: Path) -> None:
+    """Put a file in its place, which may be on another disk: it is there whole, or not at all."""
+    try:
+        os.replace(made, target)
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+        part = target.with_name(f".{target.name}.{os.getpid()}.part")
+        try:
+            shutil.copyfile(made, part)
+            sync_path(part)
+            os.replace(part, target)
+        finally:
+            part.unlink(missing_ok=True)
+        made.unlink()

@@ -116,13 +116,13 @@ def _at_work(
 ) -> Iterator[TitleWork]:
     """The work on the targets; what is kept of it when the block fails is told."""
     for path in targets.values():
-        check_target(path, overwrite=True)
+        check_target(path, overwrite=True, makes_folder=True)
     work = TitleWork(targets, identity, restart=restart)
     kept = ""
     try:
         if not work.state.finished:  # otherwise one of them may be there already
             for path in targets.values():
-                check_target(path, overwrite=overwrite)
+                check_target(path, overwrite=overwrite, makes_folder=True)
         yield work
     finally:
         kept = work.close()

@@ -47,10 +47,14 @@ class FileFacts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ItemFacts:
-    """One Wikidata item; ``title``: of its article in the wiki that is asked, "" = it has none."""
+    """One Wikidata item; ``title``: of its article in the wiki that is asked, "" = it has none.
+
+    ``image``: the file on Commons that it names as its picture (P18), the first of the best rank.
+    """
 
     asked: str
     problem: str = ""
     title: str = ""
     label: str = ""
     description: str = ""
+    image: str = ""

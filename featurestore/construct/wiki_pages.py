@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote, unquote
 
+from featurestore.construct.entity_details import best_values
 from featurestore.construct.html_text import text_of_html
 from featurestore.construct.wiki_api import WikiApi
 from featurestore.construct.wiki_facts import FileFacts, ItemFacts, PageFacts
@@ -104,7 +105,9 @@ def ask_files(api: WikiApi, names: Sequence[str], *, width: int) -> list[FileFac
 
 
 def ask_items(api: WikiApi, qids: Sequence[str], *, site: str, language: str) -> list[ItemFacts]:
-    """The articles of at most ``BATCH`` Wikidata items; in the order of the ids.
+    """The articles and pictures (P18) of at most ``BATCH`` Wikidata items; in the order of the ids.
+
+    The API gives all claims of an item or none, so that an answer has some MB.
 
     Args:
         site: the wiki whose titles are wanted: enwiki.
@@ -117,7 +120,7 @@ def ask_items(api: WikiApi, qids: Sequence[str], *, site: str, language: str) ->
         {
             "action": "wbgetentities",
             "ids": "|".join(qids),
-            "props": "sitelinks|labels|descriptions",
+            "props": "sitelinks|labels|descriptions|claims",
             "sitefilter": site,
             "languages": language,
             "languagefallback": "1",
@@ -256,6 +259,7 @@ def _item(asked: str, item: Mapping[str, Any] | None, site: str, language: str) 
         title=title,
         label=said("labels"),
         description=said("descriptions"),
+        image=_text(next((name for name in best_values(item, "P18") if isinstance(name, str)), "")),
     )
 
 

@@ -4,7 +4,8 @@
 
     <root>/mentions.jsonl      sentence with [[mention]], document, photo, gold (a title or NIL)
     <root>/photos/<n>.jpg      the photos of mentions
-    <root>/wikidata.json.gz    a dump with all entities, and items without a page
+    <root>/wikidata.json.gz    a dump with all entities, items that no mention means, and items
+                               without a page
     <root>/wiki/pages.json     [{title, qid, extract, picture}], what a Wikipedia would say of them
     <root>/wiki/<picture>      its pictures
 
@@ -26,6 +27,9 @@ from featurestore.sources.sample_world import World, stream
 
 #: Mentions of a document, at most; chosen here.
 _DOCUMENT = 3
+
+#: Items of the dump that no mention means, of those the share that has a page; chosen here.
+_OTHERS_TITLED = 0.25
 
 #: One mention in so many means nobody in the dump; chosen here.
 _NIL_EVERY = 20
@@ -51,7 +55,7 @@ def write_own(root: Path, world: World, *, progress: Progress) -> dict[str, int]
         entities=3 * world.entities,
         seed=world.seed,
         titles=titles,
-        titled=0,
+        titled=_OTHERS_TITLED,
     )
     nil, absent = _write_mentions(root, world)
     owners = world.pictures.tolist()
