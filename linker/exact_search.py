@@ -32,8 +32,8 @@ class ExactSearch:
             places = np.arange(first, min(first + BLOCK, len(base)))
             with torch.autocast(base.device.type, enabled=False):  # float32 in any precision
                 cosines = queries @ self._vectors.entities(places).T
-            cosines = cosines.nan_to_num(nan=-torch.inf).cpu().numpy()
-            for top, own in zip(best, cosines, strict=True):
+            found = cosines.nan_to_num(nan=-torch.inf).cpu().numpy()
+            for top, own in zip(best, found, strict=True):
                 top.add(first, own)
         base.store.release_pages()
         return stacked([top.rows for top in best], self._retrieve)

@@ -60,7 +60,7 @@ class IndexSearch:
         self._vectors = vectors
         self._retrieve = retrieve
         faiss.omp_set_num_threads(torch.get_num_threads())
-        self._index = faiss.read_index(str(path), faiss.IO_FLAG_MMAP)
+        self._index: Any = faiss.read_index(str(path), faiss.IO_FLAG_MMAP)
         self._index.nprobe = probe
 
     def __call__(self, rows: np.ndarray) -> np.ndarray:

@@ -26,6 +26,9 @@ FirstStageMethod: TypeAlias = Literal["exact", "ivf", "ivf-pq"]
 #: Places of entities (n, R), best first, ``NO_ROW`` where there is none, for mentions by their rows.
 Search: TypeAlias = Callable[[np.ndarray], np.ndarray]
 
+#: Entities that can be retrieved a mention (chosen here: places of 256 mentions are then 2 GB).
+MOST_RETRIEVED = 999_999
+
 #: The option, for messages.
 _FIELD = "--first-stage-field"
 
@@ -49,13 +52,19 @@ class FirstStage:
         """Refuse what cannot be.
 
         Raises:
-            ConfigError: fewer than ``least`` entities retrieved, or options of an index without one.
+            ConfigError: fewer than ``least`` entities retrieved, or too many, or options of an index without one.
         """
         if self.retrieve < least:
             raise ConfigError(
                 f"hits@{least} are reported, and {self.retrieve} entities would be retrieved",
                 where=f"--retrieve {self.retrieve}",
                 hint=f"retrieve {least} or more",
+            )
+        if self.retrieve > MOST_RETRIEVED:
+            raise ConfigError(
+                f"at most {MOST_RETRIEVED:,} entities can be retrieved a mention",
+                where=f"--retrieve {self.retrieve}",
+                hint="leave out --first-stage to rank all entities",
             )
         for option, value in {"--index": self.index, "--probe": self.probe}.items():
             if self.method == "exact" and value is not None:

@@ -92,6 +92,7 @@ def rank_all_entities(
             store=job.store,
             config=job.config,
             pairs=PAIRS[job.device.type],
+            threads=threads_of_each(devices),
             retrieval=None,
             weights=Path(scratch) / "weights",
         )
@@ -130,11 +131,7 @@ def _results(
             yield enumerate(map(order.ranker(network, base), groups))
         return
     save_file(network.state_dict(), order.weights)
-    with closing(
-        map_in_processes(
-            order.open, groups, processes=processes, threads=threads_of_each(processes)
-        )
-    ) as results:
+    with closing(map_in_processes(order.open, groups, processes=processes)) as results:
         yield results
 
 
@@ -142,17 +139,19 @@ def _results(
 class _Order:
     """What ranks mentions needs, as a process can be told it: a store and weights by their paths.
 
-    ``pairs``: mention–entity pairs to score at a time.
+    ``pairs``: mention–entity pairs to score at a time. ``threads``: of a process.
     """
 
     store: Store
     config: TrainConfig
     pairs: int
+    threads: int
     retrieval: Retrieval | None
     weights: Path
 
     def open(self, number: int) -> Ranker:
         """In a process of its own: read everything, on the GPU with this number if there are GPUs."""
+        torch.set_num_threads(self.threads)
         if torch.cuda.is_available() and self.config.device != "cpu":
             torch.cuda.set_device(number)
         job = prepare_job(self.store, self.config)

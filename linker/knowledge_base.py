@@ -110,6 +110,8 @@ class KnowledgeBase:
         """The ranked entities at some places as the distinct entities of no mention."""
         none = torch.empty(0, dtype=torch.int64, device=self.device)
         return Batch(
+            texts=None,
+            cost=ReadCost(),
             mention_rows=none,
             answer=none,
             candidates=torch.empty(0, len(places), dtype=torch.int64, device=self.device),
@@ -124,8 +126,8 @@ class KnowledgeBase:
             places: (B, C) places among the ranked entities. ``NO_ROW`` is the entity that is none: all
                 its features are zero, as those of an absent candidate under protocol ``strict``.
         """
-        distinct, candidates = np.unique(places, return_inverse=True)
-        candidates = as_tensor(candidates.reshape(places.shape)).to(self.device)
+        distinct, inverse = np.unique(places, return_inverse=True)
+        candidates = as_tensor(inverse.reshape(places.shape)).to(self.device)
         absent, gold = int(distinct[0] == NO_ROW), mentions.batch.answer.cpu().numpy()
         rows, hits = self.rows[distinct[absent:]], places == gold[:, None]
         pairs = self._similarities(mentions, rows)

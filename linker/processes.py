@@ -9,12 +9,11 @@ from __future__ import annotations
 import signal
 import traceback
 from collections.abc import Callable, Generator, Sequence
+from contextlib import suppress
 from multiprocessing import get_context
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
-from typing import Any, TypeAlias, TypeVar
-
-import torch
+from typing import Any, TypeAlias, TypeVar, cast
 
 from featurestore.errors import DrinFsError
 from featurestore.threads import available_processors
@@ -39,7 +38,7 @@ def threads_of_each(processes: int) -> int:
 
 
 def map_in_processes(
-    opening: Opening[T, R], tasks: Sequence[T], *, processes: int, threads: int
+    opening: Opening[T, R], tasks: Sequence[T], *, processes: int
 ) -> Generator[tuple[int, R]]:
     """The number and the result of each task, as they come.
 
@@ -53,7 +52,7 @@ def map_in_processes(
     workers: dict[Connection, _Worker] = {}
     try:
         for number in range(min(processes, len(tasks))):
-            worker = _Worker(opening, number, threads)
+            worker = _Worker(opening, number)
             workers[worker.connection] = worker
         left = list(range(len(tasks) - 1, -1, -1))
         busy: dict[Connection, int] = {}
@@ -61,8 +60,8 @@ def map_in_processes(
             busy[connection] = left.pop()
             worker.hand(tasks[busy[connection]])
         while busy:
-            for connection in wait(list(busy)):
-                assert isinstance(connection, Connection)
+            for ready in wait(list(busy)):
+                connection = cast(Connection, ready)
                 worker, done = workers[connection], busy.pop(connection)
                 result = worker.result()
                 if left:
@@ -76,12 +75,12 @@ def map_in_processes(
 class _Worker:
     """One process, seen from here."""
 
-    def __init__(self, opening: Opening[Any, Any], number: int, threads: int) -> None:
+    def __init__(self, opening: Opening[Any, Any], number: int) -> None:
         context = get_context("spawn")
         self.connection, theirs = context.Pipe()
         self._number = number
         self.process: SpawnProcess = context.Process(
-            target=_work, args=(opening, number, threads, theirs), daemon=True
+            target=_work, args=(opening, number, theirs), daemon=True
         )
         self.process.start()
         theirs.close()  # so that the end of the process is the end of the connection
@@ -127,17 +126,16 @@ def _end(workers: Sequence[_Worker]) -> None:
             worker.process.join()
 
 
-def _work(opening: Opening[Any, Any], number: int, threads: int, connection: Connection) -> None:
+def _work(opening: Opening[Any, Any], number: int, connection: Connection) -> None:
     """What a process does: open, and answer until nobody asks."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches it too: who started it ends it
-    torch.set_num_threads(threads)
     try:
         run = opening(number)
         while True:
             connection.send((True, run(connection.recv())))
     except (EOFError, BrokenPipeError, ConnectionResetError):
         return  # nobody asks any more
-    except DrinFsError as error:
-        connection.send((False, error))
-    except Exception:
-        connection.send((False, traceback.format_exc()))
+    except Exception as error:
+        known = isinstance(error, DrinFsError)
+        with suppress(OSError):
+            connection.send((False, error if known else traceback.format_exc()))
