@@ -12,7 +12,7 @@ import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, cast
 
 import numpy as np
 import torch
@@ -60,14 +60,15 @@ class IndexSearch:
         self._vectors = vectors
         self._retrieve = retrieve
         faiss.omp_set_num_threads(torch.get_num_threads())
-        self._index: Any = faiss.read_index(str(path), faiss.IO_FLAG_MMAP)
-        self._index.nprobe = probe
+        self._index = faiss.read_index(str(path), faiss.IO_FLAG_MMAP)
+        self._searched = cast(Any, faiss).SearchParametersIVF(nprobe=probe)
 
     def __call__(self, rows: np.ndarray) -> np.ndarray:
         """(n, retrieve) int64 places of entities, best first; ``NO_ROW`` where there is none."""
         queries = self._vectors.mentions(rows).cpu().numpy()
         real = np.isfinite(queries[:, 0])
-        _, places = self._index.search(np.where(real[:, None], queries, 0), self._retrieve)
+        wanted = np.where(real[:, None], queries, 0)
+        _, places = self._index.search(wanted, self._retrieve, params=self._searched)
         places[~real] = -1
         found: np.ndarray = places
         return found

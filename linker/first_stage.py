@@ -52,7 +52,7 @@ class FirstStage:
         """Refuse what cannot be.
 
         Raises:
-            ConfigError: fewer than ``least`` entities retrieved, or too many, or options of an index without one.
+            ConfigError: too few or too many entities retrieved, or options of an index without one.
         """
         if self.retrieve < least:
             raise ConfigError(

@@ -30,7 +30,6 @@ from linker.evaluate import evaluate
 from linker.full_kb import rank_all_entities
 from linker.job import Job, prepare_job
 from linker.knowledge_base import KnowledgeBase, similarity_scale
-from linker.knowledge_base import KnowledgeBase, similarity_scale
 from linker.metrics import rank_gold, rank_gold_in_blocks
 from linker.models.base import Model
 from linker.ranks import Ranks

@@ -15,6 +15,8 @@ import torch
 
 import featurestore
 import linker.full_kb
+from benchmarks import full_kb
+from benchmarks.data import TINY, Workspace
 from cli.main import main
 from featurestore import Store
 from featurestore.errors import ConfigError
@@ -144,8 +146,7 @@ def test_what_a_process_is_told_gives_the_ranks_of_this_one(
 # a first stage ------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("pairs", [1 << 14, 100])
-@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize(("model", "pairs"), [*((name, 1 << 14) for name in MODELS), ("text", 100)])
 def test_a_first_stage_that_retrieves_all_changes_nothing(
     store: Store, monkeypatch: pytest.MonkeyPatch, model: str, pairs: int
 ) -> None:
@@ -360,6 +361,16 @@ def test_options_that_do_not_fit_are_refused(
 ) -> None:
     assert main(["evaluate", str(path), "--model", "bert", "--device", "cpu", *options]) in (2, 3)
     assert message in " ".join(capsys.readouterr().err.split())
+
+
+def test_the_benchmark_says_what_each_way_costs(tmp_path: Path) -> None:
+    report = full_kb.measure(Workspace(tmp_path, TINY, Silent()))
+    recalls = [row.figures["recall, %"] for row in report.rows]
+    assert recalls[0] is None
+    assert all(0 < row.figures["s"] < 1000 for row in report.rows)
+    assert [row.figures["hits@1, %"] for row in report.rows[:2]] == [
+        report.rows[0].figures["hits@1, %"]
+    ] * 2
 
 
 def test_a_run_is_scored_so_too(path: Path) -> None:
