@@ -1,18 +1,31 @@
-"""What ranking every entity costs: by one process or two, and behind a first stage."""
+"""What ranking every entity costs: by one process or two, and behind a first stage.
+
+``python -m benchmarks full-kb`` asks a sample. How much a first stage loses only a real store can tell:
+
+    python -m benchmarks.full_kb runs/drin --store wikimel.h5 --only ivf,exact --retrieve 100,1000
+"""
 
 from __future__ import annotations
 
 import os
 import time
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
+
+import click
 
 from benchmarks.alternatives.contract import Disagreement
 from benchmarks.data import TINY, Workspace
 from benchmarks.report import Cell, Report, Row
+from benchmarks.store_runs import Integers
+from cli.console import show, stderr
+from cli.progress import progress_on
 from featurestore.progress import Silent
 from linker.baseline import evaluate_untrained
 from linker.config_text import read_config
+from linker.evaluate import evaluate
 from linker.first_stage import FirstStage
 from linker.scoring import FullKb
 
@@ -34,7 +47,7 @@ class _Scored:
     processors: float
 
     def row(self, name: str, *, ours: bool = False) -> Row:
-        recall = self.figures.get(f"recall@{_RETRIEVED}")
+        recall = next((v for k, v in self.figures.items() if k.startswith("recall@")), None)
         cells: dict[str, Cell] = {
             "s": self.clock,
             "processor s": self.processors,
@@ -80,12 +93,18 @@ def measure(workspace: Workspace) -> Report:
 def _score(workspace: Workspace, full_kb: FullKb) -> _Scored:
     path = workspace.store_path()
     config = read_config({"model": "bert", "device": "cpu"})
-    began, before = time.perf_counter(), _processors()
-    summary = evaluate_untrained(
-        path, config, splits=[_SPLIT], protocol="full-kb", full_kb=full_kb, progress=Silent()
+    return _timed(
+        lambda: evaluate_untrained(
+            path, config, splits=[_SPLIT], protocol="full-kb", full_kb=full_kb, progress=Silent()
+        )[_SPLIT]
     )
+
+
+def _timed(score: Callable[[], dict[str, Any]]) -> _Scored:
+    began, before = time.perf_counter(), _processors()
+    figures = score()
     return _Scored(
-        figures=summary[_SPLIT],
+        figures=figures,
         clock=time.perf_counter() - began,
         processors=_processors() - before,
     )
@@ -94,3 +113,54 @@ def _score(workspace: Workspace, full_kb: FullKb) -> _Scored:
 def _processors() -> float:
     """Seconds that processors have worked for this process and those that it has waited for."""
     return sum(os.times()[:4])
+
+
+# a real run -----------------------------------------------------------------------------------------
+
+
+def _ways(only: Sequence[str], retrieve: Sequence[int]) -> Iterator[tuple[str, FullKb]]:
+    """Name and options of each way to score."""
+    named = {"all": FullKb(), "two": FullKb(devices=2)}
+    for name in only:
+        if name in named:
+            yield name, named[name]
+            continue
+        for count in retrieve:
+            stage = FirstStage(method=name, retrieve=count)  # type: ignore[arg-type]
+            yield f"{name}, {count:,}", FullKb(first_stage=stage)
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.argument("run", type=click.Path(path_type=Path))
+@click.option("--store", type=click.Path(path_type=Path), help="Where the run's store is now.")
+@click.option("--split", default="test", show_default=True)
+@click.option(
+    "--only",
+    default="all,two,exact,ivf,ivf-pq",
+    show_default=True,
+    help="all: one process, two: two, otherwise a first stage.",
+)
+@click.option("--retrieve", type=Integers(), default="100,1000", show_default=True)
+def main(run: Path, store: Path | None, split: str, only: str, retrieve: tuple[int, ...]) -> None:
+    """Score RUN on the CPU under full-kb in several ways, a line each as it is done."""
+    for name, full_kb in _ways(only.split(","), retrieve):
+        scored = _timed(
+            lambda full_kb=full_kb: evaluate(  # type: ignore[misc]
+                run,
+                split=split,
+                store=store,
+                device="cpu",
+                protocol="full-kb",
+                full_kb=full_kb,
+                progress=progress_on(stderr()),
+            )[split]
+        )
+        found = scored.row(name)
+        show(
+            f"{run} {name}: "
+            + ", ".join(f"{k} {v:.1f}" for k, v in found.figures.items() if v is not None)
+        )  # type: ignore[str-format]
+
+
+if __name__ == "__main__":
+    main()
