@@ -20,7 +20,7 @@ from benchmarks.alternatives.contract import Disagreement
 from benchmarks.data import TINY, Workspace
 from benchmarks.report import Cell, Report, Row
 from benchmarks.store_runs import Integers
-from cli.console import show, stderr
+from cli.console import plain_text, show, stderr
 from cli.progress import progress_on
 from featurestore.progress import Silent
 from linker.baseline import evaluate_untrained
@@ -155,11 +155,10 @@ def main(run: Path, store: Path | None, split: str, only: str, retrieve: tuple[i
                 progress=progress_on(stderr()),
             )[split]
         )
-        found = scored.row(name)
-        show(
-            f"{run} {name}: "
-            + ", ".join(f"{k} {v:.1f}" for k, v in found.figures.items() if v is not None)
-        )  # type: ignore[str-format]
+        cells = [
+            f"{k} {v:.1f}" for k, v in scored.row(name).figures.items() if isinstance(v, float)
+        ]
+        show(plain_text(f"{name}: {', '.join(cells)}"))
 
 
 if __name__ == "__main__":

@@ -85,6 +85,7 @@ def rank_all_entities(
     """
     _check_devices(devices, job.device)
     groups = list(Requests(rows=job.rows(split), batch_size=MENTIONS))
+    processes = min(devices, len(groups))
     network = network.to(job.device).eval()
     base = _base_of(job)
     with tempfile.TemporaryDirectory(prefix="drin-fs-full-kb-") as scratch:
@@ -92,7 +93,7 @@ def rank_all_entities(
             store=job.store,
             config=job.config,
             pairs=PAIRS[job.device.type],
-            threads=threads_of_each(devices),
+            threads=threads_of_each(processes),
             retrieval=None,
             weights=Path(scratch) / "weights",
         )
@@ -104,8 +105,12 @@ def rank_all_entities(
                 )
             order = replace(order, retrieval=retrieval)
         with (
-            _results(order, job, network, base, groups, processes=devices) as results,
-            progress.stage("ranking all entities", len(job.rows(split)), "mentions") as stage,
+            _results(order, job, network, base, groups, processes=processes) as results,
+            progress.stage(
+                "ranking all entities" if first_stage is None else "ranking the retrieved",
+                len(job.rows(split)),
+                "mentions",
+            ) as stage,
         ):
             found: dict[int, Ranks] = {}
             for number, ranks in results:
@@ -126,7 +131,7 @@ def _results(
     processes: int,
 ) -> Iterator[Iterator[tuple[int, Ranks]]]:
     """Number and ranks of each group of mentions, as they come."""
-    if processes == 1 or len(groups) == 1:
+    if processes == 1:
         with _scoring(job):
             yield enumerate(map(order.ranker(network, base), groups))
         return
