@@ -96,7 +96,7 @@ _OF_MODELS = ("run", "settings", "overwrite")
     "--probe",
     type=int,
     metavar="N",
-    help="Lists of the index to search. Default: 1 of 16, 8 at least.",
+    help="Lists of the index to search. Default: 1 of 4, 32 at least.",
 )
 @click.option("--store", type=click.Path(path_type=Path), help="Where the run's store is now.")
 @click.option("--other-store", is_flag=True, help="Allow a store the run was not trained from.")

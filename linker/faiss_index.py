@@ -36,7 +36,7 @@ CODE, CODED = 64, 256 * PER_CENTRE
 
 #: Share of the lists that is searched by default: one in so many, but some at least (chosen here from
 #: the figures of docs/full-kb.md).
-PROBED, LEAST_PROBED = 16, 8
+PROBED, LEAST_PROBED = 4, 32
 
 #: The end of an index file: these bytes, behind the length of the description as 8 bytes.
 _MAGIC = b"drin-fs index 1\n"
@@ -155,6 +155,7 @@ def _trained(faiss: Any, vectors: SearchVectors, method: Method, about: Mapping[
         half = faiss.ScalarQuantizer.QT_fp16
         index = faiss.IndexIVFScalarQuantizer(quantizer, width, lists, half, product)
     index.cp.seed = SEED
+    index.cp.spherical = True  # the product with a long centre would draw what is not near it
     drawn = np.random.default_rng(SEED).choice(
         about["entities"], min(about["entities"], SAMPLE), replace=False, shuffle=False
     )
