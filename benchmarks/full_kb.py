@@ -118,7 +118,9 @@ def _processors() -> float:
 # a real run -----------------------------------------------------------------------------------------
 
 
-def _ways(only: Sequence[str], retrieve: Sequence[int]) -> Iterator[tuple[str, FullKb]]:
+def _ways(
+    only: Sequence[str], retrieve: Sequence[int], probe: int | None
+) -> Iterator[tuple[str, FullKb]]:
     """Name and options of each way to score."""
     named = {"all": FullKb(), "two": FullKb(devices=2)}
     for name in only:
@@ -126,7 +128,11 @@ def _ways(only: Sequence[str], retrieve: Sequence[int]) -> Iterator[tuple[str, F
             yield name, named[name]
             continue
         for count in retrieve:
-            stage = FirstStage(method=name, retrieve=count)  # type: ignore[arg-type]
+            stage = FirstStage(
+                method=name,  # type: ignore[arg-type]
+                retrieve=count,
+                probe=None if name == "exact" else probe,
+            )
             yield f"{name}, {count:,}", FullKb(first_stage=stage)
 
 
@@ -141,9 +147,17 @@ def _ways(only: Sequence[str], retrieve: Sequence[int]) -> Iterator[tuple[str, F
     help="all: one process, two: two, otherwise a first stage.",
 )
 @click.option("--retrieve", type=Integers(), default="100,1000", show_default=True)
-def main(run: Path, store: Path | None, split: str, only: str, retrieve: tuple[int, ...]) -> None:
+@click.option("--probe", type=int, help="Lists of an index to search; default: that of evaluate.")
+def main(
+    run: Path,
+    store: Path | None,
+    split: str,
+    only: str,
+    retrieve: tuple[int, ...],
+    probe: int | None,
+) -> None:
     """Score RUN on the CPU under full-kb in several ways, a line each as it is done."""
-    for name, full_kb in _ways(only.split(","), retrieve):
+    for name, full_kb in _ways(only.split(","), retrieve, probe):
         scored = _timed(
             lambda full_kb=full_kb: evaluate(  # type: ignore[misc]
                 run,
