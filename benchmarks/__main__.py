@@ -19,7 +19,7 @@ from cli.console import plain_text, show, stderr
 from cli.progress import progress_on
 from cli.render_parts import grid
 
-#: Question → what it answers; each is ``benchmarks/<name>.py`` with ``measure(workspace)``.
+#: Question → what it answers; each is a file of ``benchmarks/``, with ``measure(workspace)``.
 QUESTIONS = {
     "gather": "loading a DRIN batch of entity views, warm and cold",
     "records": "reading whole token and region records of mentions",
@@ -35,6 +35,7 @@ QUESTIONS = {
     "index": "a hundred million ids and a table of candidates: written, opened, searched",
     "order": "mentions in random order or beside those that share candidates: what batches hold",
     "dump": "titles out of a Wikidata dump, beside ijson",
+    "full-kb": "ranking all entities: one process, two, and behind a first stage",
     "precision": "float32, float16, bfloat16 and int8 views: size, speed, error",
 }
 _SIZES: dict[str, Sizes] = {"full": FULL, "quick": QUICK, "tiny": TINY}
@@ -79,7 +80,7 @@ def main(
     with kept_or_temporary(data, prefix="drin-fs-benchmarks-") as folder:
         workspace = Workspace(folder, _SIZES[size], progress_on(stderr()))
         for name in names or QUESTIONS:
-            reports[name] = import_module(f"benchmarks.{name}").measure(workspace)
+            reports[name] = import_module(f"benchmarks.{name.replace('-', '_')}").measure(workspace)
             show(*reports[name].views())
             if target is not None:  # now: what comes next may fail
                 save(target, reports, sizes=size, machine=described)

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import rich_click as click
 
 from cli.console import show, show_json, stderr
 from cli.models import model_option, show_models
 from featurestore.progress import Progress
+
+if TYPE_CHECKING:
+    from linker.scoring import FullKb
 
 #: Flags → keys of the configuration that an untrained model is scored under.
 _KEYS = {
@@ -61,6 +64,40 @@ _OF_MODELS = ("run", "settings", "overwrite")
     metavar="K",
     help="See only the first K of each mention's list. Default: as trained; of --model, all.",
 )
+@click.option(
+    "--devices",
+    type=click.IntRange(min=1),
+    default=1,
+    metavar="N",
+    help="Of full-kb: N GPUs, or on the CPU N processes, share the mentions. Default: 1.",
+)
+@click.option(
+    "--first-stage",
+    "method",
+    type=click.Choice(["exact", "ivf", "ivf-pq"]),
+    help="Of full-kb: let the model rank what this search retrieves; ivf, ivf-pq: by an index of faiss.",
+)
+@click.option(
+    "--retrieve", type=int, metavar="R", help="Entities that it retrieves a mention. Default: 1000."
+)
+@click.option(
+    "--first-stage-field",
+    "fields",
+    metavar="MENTION[:ENTITY]",
+    help="Stored vectors that it compares. Default: what the model compares, or the texts.",
+)
+@click.option(
+    "--index",
+    metavar="FILE",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Keep its index here, or use the one that is there.",
+)
+@click.option(
+    "--probe",
+    type=int,
+    metavar="N",
+    help="Lists of the index to search. Default: 1 of 4, 32 at least.",
+)
 @click.option("--store", type=click.Path(path_type=Path), help="Where the run's store is now.")
 @click.option("--other-store", is_flag=True, help="Allow a store the run was not trained from.")
 @click.option("--record", is_flag=True, help="Write ranks and scores of the split into the RUN.")
@@ -82,7 +119,8 @@ def evaluate(
     Examples:
     $ drin-fs evaluate runs/drin
     $ drin-fs evaluate runs/drin --split valid --ties pessimistic --denominator retrieved
-    $ drin-fs evaluate runs/text --protocol full-kb
+    $ drin-fs evaluate runs/text --protocol full-kb --devices 2
+    $ drin-fs evaluate runs/drin --protocol full-kb --first-stage ivf --retrieve 100
     $ drin-fs evaluate runs/drin --store /data/wikimel.h5 --json
     $ drin-fs evaluate runs/drin --split train --record
     $ drin-fs evaluate runs/drin --candidates 25
@@ -99,20 +137,30 @@ def evaluate(
     _check_options(options, untrained=model is not None)
     from cli.progress import progress_on
 
+    options["full_kb"] = _full_kb(options)
+
     given = {key: value for key, value in options.items() if key not in _OF_MODELS + _OF_RUNS}
+    full_kb = given.pop("full_kb")
     progress = progress_on(stderr())
     if model is None:
         from linker.evaluate import evaluate as score
 
         splits = [split or "test"]
         of_run = {key: options[key] for key in _OF_RUNS}
-        figures = score(path, split=splits[0], progress=progress, **of_run, **given)
+        figures = score(
+            path, split=splits[0], full_kb=full_kb, progress=progress, **of_run, **given
+        )
     else:
         filed = options["run"] is not None
         splits = [split] if split else ["valid", "test"] if filed else ["test"]
         of_model = {key: options[key] for key in _OF_MODELS}
         figures = _score_untrained(
-            path, splits, flags={"model": model, **given}, progress=progress, **of_model
+            path,
+            splits,
+            flags={"model": model, **given},
+            full_kb=full_kb,
+            progress=progress,
+            **of_model,
         )
     from linker.report import run_table
 
@@ -128,6 +176,7 @@ def _score_untrained(
     settings: tuple[str, ...],
     run: Path | None,
     overwrite: bool,
+    full_kb: FullKb,
 ) -> dict[str, Any]:
     """Options → a configuration → :func:`linker.baseline.evaluate_untrained`."""
     from linker.baseline import evaluate_untrained
@@ -144,8 +193,28 @@ def _score_untrained(
         run=run,
         overwrite=overwrite,
         protocol=protocol,
+        full_kb=full_kb,
         progress=progress,
     )
+
+
+def _full_kb(options: dict[str, Any]) -> FullKb:
+    """Takes the options of protocol full-kb out of the others.
+
+    Raises:
+        UsageError: one of the first stage without a first stage.
+    """
+    from linker.first_stage import FirstStage
+    from linker.scoring import FullKb
+
+    method = options.pop("method")
+    given = {name: options.pop(name) for name in ("retrieve", "fields", "index", "probe")}
+    given = {name: value for name, value in given.items() if value is not None}
+    if method is None and given:
+        name = {"fields": "first-stage-field"}.get(next(iter(given)), next(iter(given)))
+        raise click.UsageError(f"--{name} needs --first-stage exact, ivf or ivf-pq")
+    stage = None if method is None else FirstStage(method=method, **given)
+    return FullKb(devices=options.pop("devices"), first_stage=stage)
 
 
 def _check_options(options: dict[str, Any], *, untrained: bool) -> None:

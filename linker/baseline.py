@@ -19,7 +19,7 @@ from linker.machine import environment
 from linker.model_card import write_card
 from linker.models import MODELS, model_class
 from linker.run_folder import RunFolder
-from linker.scoring import check_not_full_kb, score_split
+from linker.scoring import FullKb, check_not_full_kb, score_split
 from linker.store_identity import store_identity
 from linker.summary import conditions, store_line
 from linker.trainer import quiet_lightning, reproducible
@@ -33,6 +33,7 @@ def evaluate_untrained(
     run: str | os.PathLike[str] | None = None,
     overwrite: bool = False,
     protocol: ScoringProtocol | None = None,
+    full_kb: FullKb | None = None,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
     """The figures of some splits, as :func:`linker.train.train` gives them.
@@ -44,6 +45,7 @@ def evaluate_untrained(
             ``drin-fs report`` shows them beside those of trained models; None = none.
         overwrite: replace a run that is there.
         protocol: ``full-kb`` ranks all entities of the store; otherwise the config's counts.
+        full_kb: of that protocol, as for :func:`linker.evaluate.evaluate`.
 
     Returns:
         Plain values: the conditions, the figures under each split's name, and the store.
@@ -58,6 +60,8 @@ def evaluate_untrained(
     """
     _check_untrained(config.model.name, store)
     check_not_full_kb(config.candidates, protocol)
+    if full_kb is not None:
+        full_kb.check(protocol)
     if Path(store).is_dir():
         raise StoreError(
             "this is a folder, and an untrained model is scored on a store",
@@ -79,7 +83,13 @@ def evaluate_untrained(
                 module = job.module()
                 scored = {
                     split: score_split(
-                        job, module, split, protocol=protocol, progress=progress, folder=folder
+                        job,
+                        module,
+                        split,
+                        protocol=protocol,
+                        progress=progress,
+                        folder=folder,
+                        full_kb=full_kb,
                     )
                     for split in splits
                 }

@@ -8,6 +8,7 @@ from typing import Any
 
 from featurestore import Store
 from linker.markdown import bullets, escaped, table
+from linker.report_words import first_stage_words
 
 #: Splits that a card has figures of, in its order.
 SPLITS = ("valid", "test")
@@ -17,6 +18,7 @@ _PROTOCOLS: Mapping[str, str] = {
     "strict": "the model sees the retrieved candidates only, as a real linker does",
     "paper": "the gold entity is one more candidate of the forward pass, as in the published figures",
     "full-kb": "all entities of the store are ranked",
+    "two-stage": "a first stage retrieves among all entities of the store, and the model ranks these",
 }
 _DENOMINATORS: Mapping[str, str] = {
     "all": "all mentions; a gold that was not retrieved counts as an error",
@@ -81,6 +83,11 @@ def _ceiling(summary: Mapping[str, Any]) -> list[str]:
         for split in SPLITS
         if summary.get(split) and summary[split]["mentions"]
     ]
+    if summary["protocol"] == "two-stage":
+        return [
+            "The first stage is the ceiling: a gold that it misses counts as an error, whatever the "
+            f"model does. It was {escaped(first_stage_words(summary.get('first_stage')))}."
+        ]
     if summary["protocol"] == "full-kb" or not shares:
         return []
     return [
@@ -90,12 +97,13 @@ def _ceiling(summary: Mapping[str, Any]) -> list[str]:
 
 
 def figures_of(summary: Mapping[str, Any], split: str) -> dict[str, float]:
-    """Name → figure that there is: hits@k by growing k, MRR, mean rank."""
+    """Name → figure that there is: hits@k by growing k, MRR, mean rank, recall of a first stage."""
     values = summary[split]
     hits = sorted(
         (name for name in values if re.fullmatch(r"hits@\d+", name)), key=lambda n: int(n[5:])
     )
-    names = [*hits, "mrr", "mean_rank"]
+    recalls = [name for name in values if re.fullmatch(r"recall@\d+", name)]
+    names = [*hits, "mrr", "mean_rank", *recalls]
     return {name: values[name] for name in names if values.get(name) is not None}
 
 

@@ -28,6 +28,15 @@ def diverged(what: str, *, mentions: Sequence[str], hint: str) -> TrainingDiverg
     return TrainingDiverged(what, where=_mentions(mentions), hint=hint)
 
 
+def scored_nan(mentions: Sequence[str]) -> TrainingDiverged:
+    """The error for mentions, by their ids, whose golds a model scores NaN."""
+    return diverged(
+        f"the model scores NaN for the gold of {len(mentions)} mentions",
+        mentions=mentions,
+        hint="try --precision 32",
+    )
+
+
 def diagnosed(
     what: str, batch: Batch, *, reader: BatchReader, network: nn.Module
 ) -> TrainingDiverged:

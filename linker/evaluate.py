@@ -17,8 +17,9 @@ from linker.environment_diff import environment_notes
 from linker.job import prepare_job
 from linker.machine import environment
 from linker.ranks import Denominator, TieRule
+from linker.report_words import ALL_ENTITIES
 from linker.run_folder import RunError, RunFolder
-from linker.scoring import check_not_full_kb, score_split
+from linker.scoring import FullKb, check_not_full_kb, score_split
 from linker.store_identity import open_recorded_store, store_identity
 from linker.summary import conditions, store_line
 from linker.trainer import quiet_lightning, reproducible
@@ -37,6 +38,7 @@ def evaluate(
     device: Device | None = None,
     precision: Precision | None = None,
     record: bool = False,
+    full_kb: FullKb | None = None,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
     """The figures of one split; None stands for what the run was trained with.
@@ -50,6 +52,8 @@ def evaluate(
         other_store: allow a store that the run was not trained from.
         record: write the split's ranks and the scores of its candidates into the run folder, as
             training does for valid and test; for runs of earlier versions, and for other splits.
+        full_kb: of that protocol: how many processes, and a first stage. Figures behind a first stage
+            stand under protocol ``two-stage``.
 
     Returns:
         Plain values: the conditions, the figures under the split's name, and the store.
@@ -60,8 +64,9 @@ def evaluate(
         UnknownId: the store has no such split.
         FieldMissing: the store cannot serve the model under ``full-kb``.
         ConfigError: ``record`` with settings that are not the run's own, or ``candidates`` that the
-            store has not, or that ``full-kb`` does not know.
-        RunLocked, WriteError: the run folder cannot be written.
+            store has not, or that ``full-kb`` does not know; or a first stage that cannot be.
+        RunLocked, WriteError: the run folder, or an index, cannot be written.
+        ProcessLost: one of several processes was killed.
     """
     if Path(run).is_file():
         raise RunError(
@@ -72,6 +77,8 @@ def evaluate(
         )
     folder, progress = RunFolder(run), progress or Silent()
     check_not_full_kb(candidates, protocol)
+    if full_kb is not None:
+        full_kb.check(protocol)
     if record:
         _check_own_settings(
             folder,
@@ -116,6 +123,7 @@ def evaluate(
                 protocol=protocol,
                 progress=progress,
                 folder=folder if record else None,
+                full_kb=full_kb,
             )
         return {
             **conditions(job.config, job.match),
@@ -154,9 +162,9 @@ def _check_own_settings(
             hint=f"leave out {option}, or --record",
         )
     own = folder.read_summary()["protocol"]
-    if own == "full-kb":
+    if own in ALL_ENTITIES:
         raise ConfigError(
-            "the run was scored under protocol full-kb, whose scores are not recorded: "
+            f"the run was scored under protocol {own}, whose scores are not recorded: "
             "there is one for each entity of the store",
             where=str(folder.path),
             hint="file another run of the model under protocol strict",

@@ -173,7 +173,7 @@ def _use_section(
             for key, value in config.model.options.model_dump(exclude_defaults=True).items()
         )
         rules = (
-            f"--protocol {summary['protocol']} --ties {summary['tie_rule']} "
+            f"--protocol {_protocol(summary)} --ties {summary['tie_rule']} "
             f"--denominator {summary['denominator']}"
         )
         again = (
@@ -191,6 +191,19 @@ def _use_section(
             "weights are the same to the bit; what differs is said.",
         ]
     )
+
+
+def _protocol(summary: Mapping[str, Any]) -> str:
+    """The protocol as options, with its first stage if it has one."""
+    first = summary.get("first_stage")
+    if not first:
+        return str(summary["protocol"])
+    options = [("first-stage", first["method"]), ("retrieve", first["retrieve"])]
+    if first["fields"]:
+        options.append(("first-stage-field", first["fields"]))
+    if "probe" in first:
+        options.append(("probe", first["probe"]))
+    return "full-kb " + " ".join(f"--{name} {shlex.quote(str(value))}" for name, value in options)
 
 
 def _citation_section(model: str) -> str:

@@ -47,7 +47,9 @@ _Counts: TypeAlias = NDArray[np.int64]
 class Ranks:
     """The rank of each mention's gold among its K retrieved candidates, 1 = best, as (n,) arrays.
 
-    ``inf`` = the gold has no rank: it was not retrieved, or its score is NaN.
+    ``inf`` = the gold has no rank: it was not retrieved, or its score is NaN. Where all entities are
+    candidates, and a first stage chooses those that are scored, ``retrieved`` stands for the table of
+    entities, and a gold in it that was not chosen has no rank.
     """
 
     optimistic: NDArray[np.float64]
@@ -64,7 +66,10 @@ class Ranks:
 
     @property
     def nan_golds(self) -> int:
-        """Mentions whose gold was retrieved but scored NaN: anything but 0 is a broken model."""
+        """Mentions whose gold was retrieved but has no rank: its score is NaN, and the model broken.
+
+        Under protocol ``two-stage``: those that the first stage missed; a NaN is an error there.
+        """
         return int(np.count_nonzero(self.retrieved & np.isinf(self.optimistic)))
 
     def under(self, ties: TieRule) -> NDArray[np.float64]:
@@ -114,6 +119,15 @@ def rank_scores(scores: NDArray[np.float32], answer: NDArray[np.integer]) -> Ran
     )
 
 
+def recall(ranks: Ranks, denominator: Denominator) -> float:
+    """The share of golds that have a rank, 0 … 1: no hits@k can be more.
+
+    Of ranks after a first stage it is the recall of that.
+    """
+    ranked = np.isfinite(ranks.optimistic)
+    return float(np.mean(ranked if denominator == "all" else ranked[ranks.retrieved]))
+
+
 @dataclass(frozen=True, kw_only=True)
 class Metrics:
     """Figures over a set of mentions, with what one has to know to read them."""
@@ -123,7 +137,7 @@ class Metrics:
     mean_rank: float | None  # None: a counted gold has no rank, so the mean does not exist
     mentions: int
     retrieved: int  # of them with their gold among the candidates
-    nan_golds: int  # of these with a NaN score, which is never a hit
+    nan_golds: int  # of these without a rank, which is never a hit
     ties: TieRule
     denominator: Denominator
 

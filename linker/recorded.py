@@ -19,6 +19,7 @@ from featurestore import Store
 from featurestore.errors import SourceError, UnknownId
 from featurestore.sources.arrays import load
 from linker.ranks import Ranks, TieRule
+from linker.report_words import ALL_ENTITIES
 from linker.run_folder import RunError, RunFolder
 from linker.store_identity import check_same_store
 
@@ -169,9 +170,9 @@ class RecordedRun:
             raise self._damaged(name, str(error)) from error
 
     def _not_recorded(self, what: str, split: str) -> NotRecorded:
-        if self.protocol == "full-kb":
+        if self.protocol in ALL_ENTITIES:
             return NotRecorded(
-                f"the run has no {what} of candidates: protocol full-kb ranks all entities",
+                f"the run has no {what} of candidates: protocol {self.protocol} ranks all entities",
                 where=str(self.path),
                 hint="file another run of the model under protocol strict",
             )

@@ -14,6 +14,7 @@ from linker.report_words import (
     SPLITS,
     figure_names,
     figure_text,
+    first_stage_words,
     header,
     model_label,
 )
@@ -70,5 +71,7 @@ def _table(columns: Sequence[str], *, caption: str) -> Table:
 def _caption(summary: Mapping[str, Any]) -> str:
     words = {name: f"{words} {summary[name]}" for name, words in CONDITIONS.items()}
     if "entities" in summary:
-        words["protocol"] += f" ({summary['entities']:,} entities)"
+        first = first_stage_words(summary.get("first_stage"))
+        after = f"; first {first}" if first else ""
+        words["protocol"] += f" ({summary['entities']:,} entities{after})"
     return f"{_PERCENT}; {', '.join(words.values())}"

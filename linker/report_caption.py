@@ -8,7 +8,7 @@ from itertools import groupby
 from linker.report_conditions import Conditions
 from linker.report_names import common_folder
 from linker.report_rows import Row, RunsTable, Tested
-from linker.report_words import listed
+from linker.report_words import ALL_ENTITIES, listed
 
 #: Marks of a comparison, and the corrected p that each stands for; the smallest first.
 MARKS: tuple[tuple[str, float], ...] = (("‡", 0.01), ("†", 0.05))
@@ -44,6 +44,7 @@ def _conditions(table: RunsTable) -> str:
     shared: Conditions = table.rows[0].conditions
     words = {
         "protocol": f"protocol {shared.protocol}",
+        "first_stage": f"first stage {shared.first_stage}" if shared.first_stage else "",
         "tie_rule": f"ties {shared.tie_rule}",
         "denominator": f"mentions {shared.denominator}",
         "candidates": _candidates(shared),
@@ -55,7 +56,7 @@ def _conditions(table: RunsTable) -> str:
 def _candidates(shared: Conditions) -> str:
     if shared.candidates is None:
         return ""
-    if shared.protocol == "full-kb":
+    if shared.protocol in ALL_ENTITIES:
         return f"all {shared.candidates:,} entities"
     return f"{shared.candidates:,} candidates"
 

@@ -9,7 +9,7 @@ from pathlib import PurePath
 
 from featurestore.errors import ConfigError
 from linker.recorded import RecordedRun
-from linker.report_words import CONDITIONS, SPLITS
+from linker.report_words import ALL_ENTITIES, CONDITIONS, SPLITS, first_stage_words
 from linker.run_folder import RunFolder
 from linker.store_identity import store_differences, told
 
@@ -22,10 +22,12 @@ class Conditions:
     """What one has to know to compare figures.
 
     store: the file's name, which is no condition: ``fingerprint`` is. candidates: how many entities a
-    mention's gold is ranked among; None where the run does not tell.
+    mention's gold is ranked among; None where the run does not tell. first_stage: what chose those
+    that were scored, in words; empty where all were.
     """
 
     protocol: str
+    first_stage: str
     tie_rule: str
     denominator: str
     dataset: str
@@ -43,6 +45,7 @@ def conditions_of(run: RecordedRun) -> Conditions:
     identity = run.environment["store"]
     return Conditions(
         protocol=run.protocol,
+        first_stage=first_stage_words(run.summary.get("first_stage")),
         tie_rule=str(run.summary["tie_rule"]),
         denominator=str(run.summary["denominator"]),
         dataset=identity["dataset"],
@@ -53,8 +56,8 @@ def conditions_of(run: RecordedRun) -> Conditions:
 
 
 def _candidates(run: RecordedRun) -> int | None:
-    """Of protocol full-kb all entities; else the store's list, or the beginning that was configured."""
-    if run.protocol == "full-kb":
+    """All entities where they are ranked; else the store's list, or the beginning that was configured."""
+    if run.protocol in ALL_ENTITIES:
         entities = run.summary.get("entities")
         return int(entities) if entities else None
     form = run.environment["store"]["fields"].get("mentions/candidates", "")
@@ -78,11 +81,14 @@ def check_comparable(runs: Sequence[RecordedRun]) -> None:
     """Refuse to put figures under different conditions beside each other.
 
     Raises:
-        ConfigError: the runs differ in protocol, tie rule, denominator, dataset, in the sentences of a
-            split, or in the store by its fingerprint; names runs and values.
+        ConfigError: the runs differ in protocol, first stage, tie rule, denominator, dataset, in the
+            sentences of a split, or in the store by its fingerprint; names runs and values.
     """
     for key in CONDITIONS:
         _check_equal(key, runs, [str(run.summary[key]) for run in runs])
+    _check_equal(
+        "the first stage", runs, [first_stage_words(run.summary.get("first_stage")) for run in runs]
+    )
     stores = [run.environment["store"] for run in runs]
     _check_equal("dataset", runs, [store["dataset"] for store in stores])
     for split in SPLITS:

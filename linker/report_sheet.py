@@ -140,6 +140,7 @@ def _condition_columns(table: RunsTable) -> Iterator[tuple[Column, Callable[[Row
     """A column for each condition that rows do not share; stores of one name show fingerprints."""
     texts: dict[str, tuple[str, Callable[[Row], str]]] = {
         "protocol": ("protocol", lambda row: clean(row.conditions.protocol)),
+        "first_stage": ("first stage", lambda row: clean(row.conditions.first_stage) or "–"),
         "tie_rule": ("ties", lambda row: clean(row.conditions.tie_rule)),
         "denominator": ("mentions", lambda row: clean(row.conditions.denominator)),
         "dataset": ("dataset", lambda row: clean(row.conditions.dataset)),

@@ -12,6 +12,9 @@ CONDITIONS: Mapping[str, str] = {
     "denominator": "mentions",
 }
 
+#: The protocols under which all entities of a store are ranked, behind a first stage or not.
+ALL_ENTITIES = ("full-kb", "two-stage")
+
 #: The splits that a summary may hold, in the order of the rows.
 SPLITS = ("valid", "test")
 
@@ -40,11 +43,26 @@ def model_label(summary: Mapping[str, Any]) -> str:
 
 
 def figure_names(splits: Sequence[Mapping[str, Any]]) -> list[str]:
-    """hits@k by growing k, then MRR, and the mean rank where there is one."""
-    hits = {name for values in splits for name in values if name.startswith("hits@")}
-    ordered = sorted(hits, key=lambda name: int(name.removeprefix("hits@")))
+    """hits@k by growing k, then MRR, the mean rank where there is one, the recall of a first stage."""
     ranked = any(values.get("mean_rank") is not None for values in splits)
-    return [*ordered, "mrr", *(["mean_rank"] if ranked else [])]
+    hits, recalls = _numbered("hits@", splits), _numbered("recall@", splits)
+    return [*hits, "mrr", *(["mean_rank"] if ranked else []), *recalls]
+
+
+def _numbered(start: str, splits: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The figures whose names begin so and end with a number, by that."""
+    names = {name for values in splits for name in values if name.startswith(start)}
+    return sorted(names, key=lambda name: int(name.removeprefix(start)))
+
+
+def first_stage_words(about: Mapping[str, Any] | None) -> str:
+    """``ivf on text_span:text_mean, 1,000 retrieved, 8 of 137 lists``; nothing without a first stage."""
+    if not about:
+        return ""
+    words = f"{about['method']} on {about['vectors']}, {about['retrieve']:,} retrieved"
+    if "lists" in about:
+        words += f", {about['probe']:,} of {about['lists']:,} lists"
+    return words
 
 
 def figure_text(name: str, value: float | None) -> str:

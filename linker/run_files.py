@@ -15,8 +15,8 @@ Plain: TypeAlias = str | int | float | bool | None
 #: A figure; None where there is none.
 Figure = Annotated[float, Field(ge=-(10**12), le=10**12, allow_inf_nan=False)] | None
 
-#: Name of a figure: ``hits@k`` and some others.
-FigureName = Annotated[str, Field(pattern=r"^(hits@[0-9]{1,6}|[a-z_]+)$")]
+#: Name of a figure: ``hits@k``, ``recall@k`` and some others.
+FigureName = Annotated[str, Field(pattern=r"^((hits|recall)@[0-9]{1,6}|[a-z_]+)$")]
 
 
 class _Read(BaseModel):
@@ -47,6 +47,17 @@ class Environment(_Read):
     store: StoreIdentity
 
 
+class FirstStageLine(_Read):
+    """The first stage of protocol ``two-stage``; lists are those of an index."""
+
+    method: str
+    vectors: str
+    fields: str | None
+    retrieve: Count
+    lists: Count = 0
+    probe: Count = 0
+
+
 class Summary(_Read):
     """``summary.json``."""
 
@@ -60,6 +71,7 @@ class Summary(_Read):
     candidates: Annotated[int, Field(ge=1, lt=2**31)] | None = None
     stopped: str | None = None
     entities: Count = 0
+    first_stage: FirstStageLine | None = None
     edges: list[str] = []
     options: dict[str, Plain | list[Plain]] = {}
     changed: dict[str, Plain | list[Plain]] = {}

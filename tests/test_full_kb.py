@@ -27,8 +27,9 @@ from linker.batch import Batch
 from linker.config_text import read_config
 from linker.diagnosis import TrainingDiverged
 from linker.evaluate import evaluate
-from linker.full_kb import KnowledgeBase, rank_all_entities, similarity_scale
+from linker.full_kb import rank_all_entities
 from linker.job import Job, prepare_job
+from linker.knowledge_base import KnowledgeBase, similarity_scale
 from linker.metrics import rank_gold, rank_gold_in_blocks
 from linker.models.base import Model
 from linker.ranks import Ranks
@@ -159,7 +160,7 @@ def test_ranks_are_those_of_a_naive_loop_over_all_entities(
     with torch.no_grad():
         scores = network(everything_at_once(job, rows)).numpy()
     small_blocks(monkeypatch, mentions=mentions, pairs=pairs)
-    ranks, entities = rank_all_entities(job, network, "test", progress=Silent())
+    ranks, entities, _ = rank_all_entities(job, network, "test", progress=Silent())
     assert entities == 36
     expected = naive_ranks(scores, store.mentions.gather("gold", rows))
     np.testing.assert_array_equal(ranks.expected, expected)
@@ -255,7 +256,7 @@ def test_what_is_no_entity_is_not_ranked_and_a_gold_outside_the_table_has_no_ran
         )
         base = base_of(job)
         assert base.rows.tolist() == [0, 2, 3]
-        ranks, entities = rank_all_entities(job, network, "test", progress=Silent())
+        ranks, entities, _ = rank_all_entities(job, network, "test", progress=Silent())
     assert entities == 3
     assert ranks.retrieved.tolist() == [True, False, True, True, False, False]
     assert ranks.pessimistic.tolist() == [1, math.inf, 1, 1, math.inf, math.inf]

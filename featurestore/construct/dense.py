@@ -37,11 +37,14 @@ class DenseFields:
     entity: str
 
     @classmethod
-    def of(cls, store: Store, named: str) -> DenseFields:
+    def of(cls, store: Store, named: str, *, option: str = "--dense-field") -> DenseFields:
         """The fields that ``MENTION`` or ``MENTION:ENTITY`` names.
 
         Without an entity field it is the first of :data:`featurestore.neighbours.DEFAULT_FIELDS` whose
         vectors are as long.
+
+        Args:
+            option: that named them, for messages.
 
         Raises:
             FieldMissing: the store has no such field.
@@ -63,7 +66,7 @@ class DenseFields:
             raise ConfigError(
                 f"mentions/{mention} has vectors of {width} values, {what} has not",
                 where=str(store.path),
-                hint="name both with --dense-field MENTION:ENTITY, such as text_span:text_mean",
+                hint=f"name both with {option} MENTION:ENTITY, such as text_span:text_mean",
             )
         return cls(mention=mention, entity=entity)
 

@@ -135,6 +135,11 @@ class ClipZeroShot(Model[ClipConfig]):
     def requires(cls, config: ClipConfig) -> frozenset[str]:
         return frozenset(_CLIP_FIELDS[config.pair])
 
+    @property
+    def similarities(self) -> tuple[str, ...]:
+        """The batch fields that are added up."""
+        return _CLIP_FIELDS[self.config.pair]
+
     def forward(self, batch: Batch) -> Float[Tensor, "B C"]:
-        first, *others = (batch.need(name) for name in _CLIP_FIELDS[self.config.pair])
+        first, *others = (batch.need(name) for name in self.similarities)
         return sum(others, start=first)

@@ -19,6 +19,7 @@ from linker.plots.plot import Plot
 from linker.plots.style import COLUMN, FAINT, band_alpha, canvas, drawable, log_ticks, percents
 from linker.ranks import Ranks
 from linker.recorded import RecordedRun
+from linker.report_words import ALL_ENTITIES
 
 #: k up to which each counts; beyond them so many, evenly on a logarithmic axis (chosen here: no eye
 #: tells more apart).
@@ -125,10 +126,10 @@ def _ks(most: int) -> NDArray[np.int64]:
 
 
 def _most(run: RecordedRun, ranks: Ranks) -> int:
-    """How many entities are ranked: all under full-kb, else the candidates of a mention."""
+    """How many entities are ranked: all under full-kb and two-stage, else the candidates of a mention."""
     finite = ranks.pessimistic[np.isfinite(ranks.pessimistic)]
     worst = int(finite.max()) if len(finite) else 1
-    if run.protocol == "full-kb":
+    if run.protocol in ALL_ENTITIES:
         return max(worst, int(run.summary.get("entities", 0)))
     shape = re.search(r"\[(\d{1,9})\]", _field(run, "mentions/candidates"))
     return max(worst, int(shape[1]) if shape else 0)
