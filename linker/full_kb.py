@@ -31,7 +31,7 @@ from linker.knowledge_base import KnowledgeBase
 from linker.machine import autocast
 from linker.metrics import rank_gold_in_blocks
 from linker.models.base import Model
-from linker.processes import map_in_processes, threads_of_each
+from linker.process_pool import map_in_processes, threads_of_each
 from linker.ranks import Ranks
 from linker.requests import Requests
 from linker.trainer import reproducible

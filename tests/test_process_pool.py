@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from featurestore.errors import DataError
-from linker.processes import ProcessLost, map_in_processes, threads_of_each
+from linker.process_pool import ProcessLost, map_in_processes, threads_of_each
 
 
 def squares(number: int) -> Callable[[int], tuple[int, int]]:
@@ -109,5 +109,5 @@ def test_an_interrupt_of_the_caller_ends_processes_that_are_at_work(tmp_path: Pa
 
 
 def test_threads_are_shared_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("linker.processes.available_processors", lambda: 16)
+    monkeypatch.setattr("linker.process_pool.available_processors", lambda: 16)
     assert [threads_of_each(n) for n in (1, 3, 8, 40)] == [16, 5, 2, 1]
