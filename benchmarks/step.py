@@ -19,6 +19,7 @@ from benchmarks.reference_loader import ReferenceBatch, ReferenceDataset, collat
 from benchmarks.reference_run import LR, direct_step
 from benchmarks.report import Cell, Report, Row, Target
 from benchmarks.timing import Act, Times, finish, in_turn, ratio, timed
+from linker.allocator import keep_freed_memory
 from linker.batch import Batch
 from linker.config import Precision, TrainConfig
 from linker.config_text import read_config
@@ -112,7 +113,7 @@ def contest(workspace: Workspace, *, device: str = "cpu") -> Iterator[Contest]:
 
 
 def _times(contest: Contest, *, rounds: int, thorough: bool, cache: Path) -> Figures:
-    with reproducible(0, contest.device):
+    with reproducible(0, contest.device), keep_freed_memory():  # as drin-fs train, for all
         acts: dict[str, Act] = {
             DIRECT: direct_act(contest),
             OURS: our_act(contest, contest.job.module(), precision="32"),

@@ -14,7 +14,8 @@ from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
 
 from linker.batch import Batch
-from linker.models.layers import cosine, cosine_of_all, spread
+from linker.models.layers import cosine, cosine_of_all
+from linker.models.pairs import spread
 
 if TYPE_CHECKING:
     from jaxtyping import Float

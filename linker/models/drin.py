@@ -51,8 +51,8 @@ from linker.models.layers import (
     padding_mask,
     sentence_transformer,
     span_mean,
-    spread,
 )
+from linker.models.pairs import spread
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Int

@@ -1,4 +1,4 @@
-"""What two or more networks share: spreading, cosines, spans, maxima and sentence transformers.
+"""What two or more networks share: cosines, spans, maxima and sentence transformers.
 
 The axis letters are those of ``linker.batch``; Q and N stand for any number of vectors.
 """
@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from featurestore.errors import ConfigError
+from linker.models.pairs import pair_dots, spread
 
 if TYPE_CHECKING:
     from jaxtyping import Bool, Float, Int
@@ -22,46 +23,6 @@ COSINE_EPS = 1e-8
 
 #: Keeps 0/0 from being NaN in a gradient that is 0 there.
 _TINY = torch.finfo(torch.float32).tiny
-
-
-def spread(
-    rows: Float[Tensor, "U ..."], candidates: Int[Tensor, "B C"]
-) -> Float[Tensor, "B C ..."]:
-    """One row a mention–candidate pair out of one row a distinct entity.
-
-    Plain indexing is used because its gradient is summed in a fixed order on every device;
-    ``index_select`` adds up in any order on a GPU.
-
-    Where all mentions share one row of candidates (stride 0: a block of the knowledge base), they
-    share one copy of the result as well, and nothing grows with B.
-    """
-    if candidates.stride(0) == 0:
-        return rows[candidates[0]].expand(*candidates.shape, *rows.shape[1:])
-    if rows.dtype == torch.bfloat16 and rows.requires_grad:
-        wide: Tensor = _SpreadShort.apply(rows, candidates)
-        return wide
-    return rows[candidates]
-
-
-class _SpreadShort(torch.autograd.Function):
-    """``rows[candidates]`` of short numbers, whose gradient is added up in float32.
-
-    So the sum over the mentions that share an entity is not shortened at every step; and on a
-    processor it takes a third of the time.
-    """
-
-    @staticmethod
-    def forward(ctx: Any, rows: Tensor, candidates: Tensor) -> Tensor:
-        ctx.save_for_backward(candidates)
-        ctx.rows = rows.shape
-        return rows[candidates]
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
-        (candidates,) = ctx.saved_tensors
-        total = gradient.new_zeros(ctx.rows, dtype=torch.float32)
-        total.index_put_((candidates,), gradient.float(), accumulate=True)
-        return total.to(gradient.dtype), None
 
 
 def autocast_dtype(device: torch.device) -> torch.dtype | None:
@@ -136,10 +97,15 @@ def cosine_of_pairs(
     """
     with torch.autocast(queries.device.type, enabled=False):
         queries, keys = at_least_float32(queries), at_least_float32(keys)
-        spread_keys = spread(keys, candidates)  # (B, C, *P, V)
-        products = queries @ spread_keys.flatten(1, -2).transpose(1, 2)
+        each = keys[0, ..., 0].numel()
+        places = candidates  # of the keys, as one list
+        if each > 1:
+            places = candidates.unsqueeze(2) * each + torch.arange(each, device=keys.device)
+            places = places.flatten(1)
+        products = pair_dots(queries, keys.flatten(0, -2), places)
         norms = spread(_norms(keys), candidates).flatten(1).unsqueeze(1)
-        return _over_norms(products, queries, norms).unflatten(2, spread_keys.shape[1:-1])
+        parts = (*candidates.shape[1:], *keys.shape[1:-1])
+        return _over_norms(products, queries, norms).unflatten(2, parts)
 
 
 def _norms(vectors: Tensor) -> Tensor:
