@@ -29,7 +29,7 @@ def keep_freed_memory() -> Iterator[None]:
     Of the whole process; only glibc is told, other allocators do as they always do.
     """
     library = ctypes.CDLL(None) if sys.platform == "linux" else None
-    if not hasattr(library, "mallopt") or not hasattr(library, "malloc_trim"):
+    if library is None or not hasattr(library, "mallopt") or not hasattr(library, "malloc_trim"):
         yield
         return
     library.mallopt(_MMAP_THRESHOLD, _NEVER)

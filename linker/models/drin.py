@@ -163,6 +163,9 @@ class Drin(Model[DrinConfig]):
             }
         ),
     }
+    takes_float16: ClassVar[frozenset[str]] = frozenset(
+        {"entity_text", "entity_text_cls", "entity_image", "entity_objects"}
+    )
     #: What each choice of ``mention_text`` reads.
     mention_text_fields: ClassVar[dict[str, frozenset[str]]] = {
         "linear": frozenset({"mention_text_span"}),

@@ -20,7 +20,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from linker.models.layers import shortened
+from linker.models.layers import at_least_float32, shortened
 from linker.models.pairs import is_shared, pair_dots, pair_sums, spread
 
 if TYPE_CHECKING:
@@ -96,14 +96,14 @@ class DistinctVertex(EntityVertex):
 
     def weighted_sums(self, weights: Float[Tensor, "B Q C"]) -> Float[Tensor, "B Q D"]:
         if self._sparse:
-            return pair_sums(weights, self.values, self.candidates)
+            return pair_sums(weights.to(self.values.dtype), self.values, self.candidates)
         everywhere = weights.new_zeros(*weights.shape[:2], len(self.values))
         everywhere = everywhere.index_put(self._places(weights), weights, accumulate=True)
         return everywhere @ self.values
 
     def dots(self, queries: Float[Tensor, "B Q D"]) -> Float[Tensor, "B Q C"]:
         if self._sparse:
-            return pair_dots(queries, self.values, self.candidates)
+            return pair_dots(queries.to(self.values.dtype), self.values, self.candidates)
         return (queries @ self.values.T)[self._places(queries)]
 
     def _places(self, of: Float[Tensor, "B Q _"]) -> tuple[Tensor, Tensor, Tensor]:
@@ -146,7 +146,7 @@ def first_vertex(
     two maps, a product of D rows, cost less than computing one of them for every entity.
     """
     if not isinstance(layer, nn.Linear):
-        return DistinctVertex(stored, candidates)
+        return DistinctVertex(at_least_float32(stored), candidates)
     stored = shortened(stored)  # products alone read it
     values = DistinctVertex(stored, candidates)
     if len(stored) > stored.shape[1]:

@@ -45,10 +45,10 @@ def spread(
 def pair_dots(
     queries: Float[Tensor, "B Q D"], rows: Float[Tensor, "U D"], candidates: Int[Tensor, "B C"]
 ) -> Float[Tensor, "B Q C"]:
-    """Every query times the rows of its mention's candidates."""
+    """Every query times the rows of its mention's candidates, which become numbers of its type."""
     if not rows.is_cpu or is_shared(candidates):
-        return queries @ spread(rows, candidates).transpose(1, 2)
-    dots: Tensor = _Dots.apply(queries.to(rows.dtype), rows, candidates)
+        return queries @ spread(rows.to(queries.dtype), candidates).transpose(1, 2)
+    dots: Tensor = _Dots.apply(queries, rows, candidates)
     return dots
 
 
@@ -58,7 +58,7 @@ def pair_sums(
     """Sums of the rows of each mention's candidates, weighted in Q ways."""
     if not rows.is_cpu or is_shared(candidates):
         return weights @ spread(rows, candidates)
-    sums: Tensor = _Sums.apply(weights.to(rows.dtype), rows, candidates)
+    sums: Tensor = _Sums.apply(weights, rows, candidates)
     return sums
 
 
@@ -101,9 +101,9 @@ class _Dots(torch.autograd.Function):
         queries, rows, candidates = ctx.saved_tensors
         of_queries = of_rows = None
         if ctx.needs_input_grad[0]:
-            of_queries = _sums(gradient, rows, candidates)
+            of_queries = _sums(gradient, rows.to(gradient.dtype), candidates)
         if ctx.needs_input_grad[1]:
-            of_rows = _sums_by_row(gradient, queries, candidates, len(rows))
+            of_rows = _sums_by_row(gradient, queries, candidates, len(rows)).to(rows.dtype)
         return of_queries, of_rows, None
 
 
@@ -140,11 +140,16 @@ def _dots(queries: Tensor, rows: Tensor, candidates: Tensor) -> Tensor:
     row_bytes = rows.shape[1] * rows.element_size()
     together = min(mentions, max(1, _BLOCK // (each * row_bytes)))
     memory = rows.new_empty(together * each, rows.shape[1])
+    converted = (
+        None if rows.dtype == queries.dtype else torch.empty_like(memory, dtype=queries.dtype)
+    )
     out = queries.new_empty(mentions, queries.shape[1], each)
     for first in range(0, mentions, together):
         block = candidates[first : first + together]
         keys = memory[: block.numel()]
         torch.index_select(rows, 0, block.reshape(-1), out=keys)
+        if converted is not None:
+            keys = converted[: len(keys)].copy_(keys)
         keys = keys.view(*block.shape, -1).transpose(1, 2)
         torch.bmm(queries[first : first + together], keys, out=out[first : first + together])
     return out
