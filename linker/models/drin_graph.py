@@ -112,13 +112,15 @@ class GraphLayer(nn.Module, ABC):
         Args:
             means: Σ_C e·v / C of each edge of ``sum_over_candidates``, over all candidates.
         """
-        updated: dict[Vertex, Tensor] = {}
-        for vertex in self._wanted(MENTION_VERTICES):
+        wanted = self._wanted(MENTION_VERTICES)
+        totals = []
+        for vertex in wanted:
             total = mentions[vertex]
             for edge, _ in self._incoming(vertex):
                 total = total + means[edge]
-            updated[vertex] = self._activate(self.w_h(total))
-        return updated
+            totals.append(total)
+        mixed = self.w_h(torch.stack(totals, dim=1))  # one product for both
+        return dict(zip(wanted, self._activate(mixed).unbind(1), strict=True))
 
     def update_entities(
         self, mentions: Mentions, entities: Entities, edges: Edges
@@ -127,9 +129,12 @@ class GraphLayer(nn.Module, ABC):
 
         Those of a candidate depend on no other candidate.
         """
+        wanted = self._wanted(ENTITY_VERTICES)
+        senders = {end for vertex in wanted for _, end in self._incoming(vertex)}
+        messages = self._messages({end: mentions[end] for end in mentions if end in senders})
         updated: dict[Vertex, EntityVertex] = {}
-        for vertex in self._wanted(ENTITY_VERTICES):
-            mixed = self._mix_entity(vertex, mentions, entities[vertex], edges)
+        for vertex in wanted:
+            mixed = self._mix_entity(vertex, messages, entities[vertex], edges)
             updated[vertex] = PairVertex(self._activate(mixed))
         if self.updates_edges:
             edges = self._update_edges(mentions, entities, edges)
@@ -160,8 +165,12 @@ class GraphLayer(nn.Module, ABC):
         """Σ_C e·v of each of some edges, and the entity vertices at the ends of them all."""
 
     @abstractmethod
+    def _messages(self, mentions: Mentions) -> Mentions:
+        """What mention vertices send to entity vertices, (B, H) each."""
+
+    @abstractmethod
     def _mix_entity(
-        self, vertex: Vertex, mentions: Mentions, entity: EntityVertex, edges: Edges
+        self, vertex: Vertex, messages: Mentions, entity: EntityVertex, edges: Edges
     ) -> Float[Tensor, "B C H"]:
         """W_h(agg(v) + v) + b_h of an entity vertex."""
 
@@ -186,18 +195,26 @@ class ScalarLayer(GraphLayer):
     ) -> Sequence[Float[Tensor, "B H"]]:
         return entity.weighted_sums(torch.stack(list(edges), dim=1)).unbind(1)
 
-    def _mix_entity(
-        self, vertex: Vertex, mentions: Mentions, entity: EntityVertex, edges: Edges
-    ) -> Float[Tensor, "B C H"]:
+    def _messages(self, mentions: Mentions) -> Mentions:
         # W_h(v + Σ e·m) = W_h v + Σ e·(W_h m): in the first layer the large product runs once a
         # distinct entity, and the messages are multiplied once a mention.
+        if not mentions:
+            return {}
+        mapped = F.linear(torch.stack(list(mentions.values()), dim=1), self.w_h.weight)
+        return dict(zip(mentions, mapped.unbind(1), strict=True))
+
+    def _mix_entity(
+        self, vertex: Vertex, messages: Mentions, entity: EntityVertex, edges: Edges
+    ) -> Float[Tensor, "B C H"]:
         own = entity.mapped(self.w_h)
         incoming = self._incoming(vertex)
         if not incoming:
             return own
         weights = torch.stack([edges[edge] for edge, _ in incoming], dim=2)
-        messages = torch.stack([mentions[other] for _, other in incoming], dim=1)
-        return torch.baddbmm(own, weights, F.linear(messages, self.w_h.weight))
+        sent = torch.stack([messages[other] for _, other in incoming], dim=1)
+        if own.stride(0) == 0:  # mentions share it
+            return torch.baddbmm(own, weights, sent)
+        return own.baddbmm_(weights.to(own.dtype), sent.to(own.dtype))
 
     def _update_edges(
         self, mentions: Mentions, entities: Entities, edges: Edges
@@ -239,12 +256,15 @@ class VectorLayer(GraphLayer):
     ) -> Sequence[Float[Tensor, "B H"]]:
         return [(edge * entity.pairs).sum(dim=1) for edge in edges]
 
+    def _messages(self, mentions: Mentions) -> Mentions:
+        return mentions
+
     def _mix_entity(
-        self, vertex: Vertex, mentions: Mentions, entity: EntityVertex, edges: Edges
+        self, vertex: Vertex, messages: Mentions, entity: EntityVertex, edges: Edges
     ) -> Float[Tensor, "B C H"]:
         total = entity.pairs
         for edge, other in self._incoming(vertex):
-            total = total + edges[edge] * mentions[other].unsqueeze(1)
+            total = total + edges[edge] * messages[other].unsqueeze(1)
         return self.w_h(total)
 
     def _update_edges(

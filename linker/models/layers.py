@@ -93,12 +93,12 @@ class _Cosine(torch.autograd.Function):
         query_gradient = key_gradient = None
         if ctx.needs_input_grad[0]:
             own = lengths.sum(dim=2) / query_norms.square().clamp_min(_TINY)
-            query_gradient = torch.baddbmm(queries * -own.unsqueeze(2), products, keys)
+            query_gradient = queries * -own.unsqueeze(2)
+            query_gradient.baddbmm_(products, keys)
         if ctx.needs_input_grad[1]:
             own = lengths.sum(dim=1) / key_norms.square().clamp_min(_TINY)
-            key_gradient = torch.baddbmm(
-                keys * -own.unsqueeze(2), products.transpose(1, 2), queries
-            )
+            key_gradient = keys * -own.unsqueeze(2)
+            key_gradient.baddbmm_(products.transpose(1, 2), queries)
         return query_gradient, key_gradient
 
 

@@ -130,8 +130,10 @@ def _taken(rows: Tensor, candidates: Tensor) -> Tensor:
     """``rows[candidates]``."""
     if not rows.is_cpu:
         return rows[candidates]
-    # a fifth of the time that indexing takes
-    return rows.index_select(0, candidates.reshape(-1)).unflatten(0, candidates.shape)
+    # a fifth of the time that indexing takes; no view, so that a caller may add to it
+    pairs = rows.new_empty(*candidates.shape, *rows.shape[1:])
+    torch.index_select(rows, 0, candidates.reshape(-1), out=pairs.flatten(0, 1))
+    return pairs
 
 
 def _dots(queries: Tensor, rows: Tensor, candidates: Tensor) -> Tensor:
