@@ -49,8 +49,8 @@ class Model(nn.Module, ABC, Generic[ConfigT]):
     summary: ClassVar[str]
     #: Whether there is something to train; what has no weights is evaluated on a store as it is.
     learns: ClassVar[bool] = True
-    #: Features of entities that ``forward`` takes as float16 too: it widens them as it reads them. On a
-    #: processor such a feature is not widened beforehand, which halves its memory.
+    #: Features that ``forward`` takes as float16 too: it widens them as it reads them. On a processor
+    #: such a feature is not widened beforehand, which halves its memory.
     takes_float16: ClassVar[frozenset[str]] = frozenset()
     #: For a model with edges: each edge by name, with the features it cannot be computed without.
     edge_fields: ClassVar[Mapping[str, frozenset[str]]] = {}
