@@ -91,8 +91,7 @@ def measure(workspace: Workspace) -> Report:
             f"warm: in the page cache; median of {sizes.rounds} rounds, each another batch; views "
             "are kept as they are by every contestant, none is compressed; the memory of the last "
             "batch is used again by ours, the copy, numpy.take and h5py's rows, where not said otherwise",
-            "ready for the step: features as DRIN takes them on a processor, the entities' in float16; other "
-            "models take all of it in float32",
+            "ready for the step: as DRIN takes it on a processor, in float16; other models take float32",
             *cold.conditions,
         ],
         left_out=left_out | cold.left_out,
