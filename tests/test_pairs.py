@@ -1,16 +1,13 @@
-"""Rows, products and sums of pairs against what they are defined as, and where memory goes."""
+"""Rows, products and sums of pairs against what they are defined as."""
 
 from __future__ import annotations
 
-import resource
-import sys
 from collections.abc import Callable
 
 import pytest
 import torch
 from torch import Tensor
 
-from linker.allocator import keep_freed_memory
 from linker.models import drin_entities, pairs
 from linker.models.drin import Drin, DrinConfig
 from linker.models.layers import shortened
@@ -113,18 +110,3 @@ def test_stored_halves_are_shortened_as_float32_is() -> None:
     with torch.autocast("cpu", torch.bfloat16):
         assert torch.equal(shortened(halves), halves.float().bfloat16())
     assert torch.equal(shortened(halves), halves.float())
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="glibc's allocator")
-def test_freed_memory_is_used_again_and_given_back_at_the_end() -> None:
-    def faults() -> int:
-        before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-        torch.ones(64 << 20, dtype=torch.uint8)
-        return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
-
-    if faults() < 1000:
-        pytest.skip("not glibc's allocator, or one that was told otherwise")
-    with keep_freed_memory():
-        faults()
-        assert faults() < 1000  # of 16,384 pages
-    assert faults() > 1000

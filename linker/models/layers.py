@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from featurestore.errors import ConfigError
-from linker.models.pairs import pair_dots, spread
+from linker.models.pairs import is_shared, pair_dots, spread
 
 if TYPE_CHECKING:
     from jaxtyping import Bool, Float, Int
@@ -114,14 +114,14 @@ def cosine_of_pairs(
     with torch.autocast(queries.device.type, enabled=False):
         queries = at_least_float32(queries)
         each = keys[0, ..., 0].numel()
-        places = candidates  # of the keys, as one list
+        places = candidates[:1] if is_shared(candidates) else candidates  # of the keys, as one list
         if each > 1:
-            places = candidates.unsqueeze(2) * each + torch.arange(each, device=keys.device)
-            places = places.flatten(1)
-        products = pair_dots(queries, keys.flatten(0, -2), places)
-        norms = spread(_norms(keys), candidates).flatten(1).unsqueeze(1)
+            places = places.unsqueeze(2) * each + torch.arange(each, device=keys.device)
+        places = places.flatten(1).expand(len(candidates), -1)
+        flat = keys.flatten(0, -2)
+        products, norms = pair_dots(queries, flat, places), spread(_norms(flat), places)
         parts = (*candidates.shape[1:], *keys.shape[1:-1])
-        return _over_norms(products, queries, norms).unflatten(2, parts)
+        return _over_norms(products, queries, norms.unsqueeze(1)).unflatten(2, parts)
 
 
 def _norms(vectors: Tensor) -> Tensor:
