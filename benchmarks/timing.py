@@ -6,6 +6,7 @@ import gc
 import random
 import time
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from statistics import median
 
@@ -13,6 +14,9 @@ import torch
 
 #: What a contestant does in one round, given the number of the round: a batch, an epoch.
 Act = Callable[[int], object]
+
+#: What a turn happens in.
+Around = Callable[[], AbstractContextManager[object]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +40,7 @@ def in_turn(
     rounds: int,
     warmup: int = 1,
     fewer: Mapping[str, int] | None = None,
+    around: Mapping[str, Around] | None = None,
 ) -> dict[str, Times]:
     """Run the contestants A B C, C A B, … and time each turn.
 
@@ -47,15 +52,17 @@ def in_turn(
         rounds: counted turns of each.
         warmup: turns before that are not counted.
         fewer: contestants too slow for all rounds → how many they take part in, without warm-up.
+        around: contestant → what each of its turns happens in; entered before the clock starts.
     """
-    fewer = fewer or {}
+    fewer, around = fewer or {}, around or {}
     taken: dict[str, list[float]] = {name: [] for name in acts}
     order = random.Random(0)
     for turn in range(-warmup, rounds):
         for name in order.sample(sorted(acts), len(acts)):
             if name in fewer and not 0 <= turn < fewer[name]:
                 continue
-            seconds = timed(acts[name], turn)
+            with around.get(name, nullcontext)():
+                seconds = timed(acts[name], turn)
             if turn >= 0:
                 taken[name].append(seconds)
     return {name: Times(tuple(seconds)) for name, seconds in taken.items()}

@@ -13,7 +13,7 @@ D     text width    V   visual width    H   width of the model
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Self
 
@@ -123,15 +123,19 @@ class Batch:
     def pin_memory(self) -> Self:
         return self._map(lambda t: t.pin_memory())
 
-    def float(self) -> Self:
-        """The same batch with float16 features as float32 (the store's default is float16)."""
-        return self._map(lambda t: t.float() if t.dtype == torch.float16 else t)
+    def float(self, *, besides: Container[str] = ()) -> Self:
+        """The same batch with float16 features as float32 (the store's default is float16).
 
-    def _map(self, change: Callable[[Tensor], Tensor]) -> Self:
+        Args:
+            besides: these stay as they are.
+        """
+        return self._map(lambda t: t.float() if t.dtype == torch.float16 else t, besides=besides)
+
+    def _map(self, change: Callable[[Tensor], Tensor], *, besides: Container[str] = ()) -> Self:
         changed: dict[str, Any] = {
             f.name: change(value)
             for f in fields(self)
-            if isinstance(value := getattr(self, f.name), Tensor)
+            if isinstance(value := getattr(self, f.name), Tensor) and f.name not in besides
         }
         if self.texts is not None:
             changed["texts"] = self.texts.map(change)

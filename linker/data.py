@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
@@ -58,6 +58,7 @@ class BatchReader(Dataset[Batch]):
             behind them are not read, and a gold behind them was not retrieved.
         texts: reads the texts themselves, where an encoder inside training makes their features.
         widen: give float16 features as float32. Where they travel on to a GPU they widen there.
+        as_stored: features that are not widened all the same: the model takes them as they are.
         buffers: memory for large features. Readers whose batches are not needed at the same time
             share it; by default the reader has its own.
     """
@@ -71,6 +72,7 @@ class BatchReader(Dataset[Batch]):
         first: int | None = None,
         texts: TextReader | None = None,
         widen: bool = False,
+        as_stored: Container[str] = (),
         buffers: Buffers | None = None,
     ) -> None:
         self.store = store
@@ -79,6 +81,7 @@ class BatchReader(Dataset[Batch]):
         self.first = first
         self.texts = texts
         self.widen = widen
+        self.as_stored = as_stored
         self.buffers = buffers or Buffers()
 
     def __getitem__(self, rows: np.ndarray) -> Batch:
@@ -87,7 +90,7 @@ class BatchReader(Dataset[Batch]):
         distinct, places = np.unique(candidates, return_inverse=True)
         mentions = self._mention_features(rows)
         read = sum(values.nbytes for values in mentions.values())
-        features = {name: self._ready(values) for name, values in mentions.items()}
+        features = {name: self._ready(name, values) for name, values in mentions.items()}
         entity_features, size = self._entity_features(distinct)
         features |= entity_features
         read += size
@@ -146,10 +149,14 @@ class BatchReader(Dataset[Batch]):
 
         What is widened is read one feature after the other, so that its memory serves the next.
         """
-        names = list(self._fields_of("entities"))
+        names = self._fields_of("entities").keys()
+        alone = [name for name in names if self.widen and name not in self.as_stored]
+        together = [name for name in names if name not in alone]
         features: dict[str, Tensor] = {}
         size = 0
-        for group in [[name] for name in names] if self.widen else [names]:
+        for group in (together, *([name] for name in alone)):
+            if not group:
+                continue
             found, read = self._read_entities(group, distinct)
             features |= found
             size += read
@@ -170,7 +177,7 @@ class BatchReader(Dataset[Batch]):
 
         wanted = [fields[name] for name in names]
         found = self.store.entities.gather_all(wanted, distinct[absent:], new=with_absent)
-        features = {name: self._ready(v) for name, v in zip(names, whole, strict=True)}
+        features = {name: self._ready(name, v) for name, v in zip(names, whole, strict=True)}
         return features, sum(values.nbytes for values in found.values())
 
     def _mention_features(self, rows: np.ndarray) -> dict[str, np.ndarray]:
@@ -196,9 +203,9 @@ class BatchReader(Dataset[Batch]):
         split = {name: path.split("/", 1) for name, path in self.paths.items()}
         return {name: field for name, (of, field) in split.items() if of == table}
 
-    def _ready(self, values: np.ndarray) -> Tensor:
+    def _ready(self, name: str, values: np.ndarray) -> Tensor:
         """The tensor of a feature, widened if that was asked for."""
-        if not self.widen or values.dtype != np.float16:
+        if not self.widen or values.dtype != np.float16 or name in self.as_stored:
             return as_tensor(values)
         # at once: in blocks that stay in the cache it takes longer, for their number
         wide = torch.from_numpy(self.buffers.array(values.shape, np.dtype(np.float32)))

@@ -125,6 +125,7 @@ class Job:
                     self.match.made, with_entities=shuffled and config.text.finetune
                 ),
                 widen=self.device.type == "cpu",
+                as_stored=self.match.takes_float16,
                 buffers=self.buffers,
             ),
             requests=Requests(

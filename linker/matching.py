@@ -58,6 +58,11 @@ class Match:
         """Whether the model has weights."""
         return model_class(self.name)[0].learns
 
+    @property
+    def takes_float16(self) -> frozenset[str]:
+        """Batch features that the model takes as float16 too."""
+        return model_class(self.name)[0].takes_float16
+
     def build(self) -> Model[Any]:
         """The network, with fresh weights from torch's random numbers."""
         network, _ = model_class(self.name)

@@ -18,6 +18,7 @@ from linker.diagnosis import TrainingDiverged, diagnosed
 from linker.graphed import Graphed
 from linker.losses import triplet_loss
 from linker.metrics import rank_gold
+from linker.models.base import Model
 from linker.online_network import OnlineNetwork
 from linker.ranks import Ranks, ScoreSink
 
@@ -112,8 +113,12 @@ class LinkerModule(pl.LightningModule):
     def transfer_batch_to_device(
         self, batch: Batch, device: torch.device, dataloader_idx: int
     ) -> Batch:
-        """The batch on the device; float16 features travel as float16 and widen there."""
-        return batch.to(device, non_blocking=True).float()
+        """The batch on the device; float16 features travel as float16 and widen there.
+
+        On a processor the model does that with some of them.
+        """
+        besides = _taken_as_float16(self.network) if device.type == "cpu" else ()
+        return batch.to(device, non_blocking=True).float(besides=besides)
 
     def on_train_start(self) -> None:
         """A frozen text encoder reads every entity once, before the first batch."""
@@ -203,6 +208,11 @@ class LinkerModule(pl.LightningModule):
             reader=loader.reader,
             network=self.network,
         )
+
+
+def _taken_as_float16(network: nn.Module) -> frozenset[str]:
+    model = network.network if isinstance(network, OnlineNetwork) else network
+    return model.takes_float16 if isinstance(model, Model) else frozenset()
 
 
 def tabulate(network: nn.Module, loader: Any) -> None:

@@ -22,6 +22,7 @@ import lightning.pytorch as pl
 import featurestore
 from featurestore.errors import DrinFsError
 from featurestore.progress import Progress, Silent
+from linker.allocator import keep_freed_memory
 from linker.averaging import averaging_of
 from linker.baseline import check_learns
 from linker.callbacks import PeakMemory, RecordEpochs, ReportProgress, SaveWithinEpochs, StartEpoch
@@ -107,7 +108,7 @@ def train(
             folder.write_config(to_yaml(job.config))  # first: it says that there is a run
             folder.write_environment(recorded_environment(job, folder, place, progress, rerun))
             _say_what_is_off(job, progress)
-            with reproducible(config.seed, job.device), quiet_lightning():
+            with reproducible(config.seed, job.device), quiet_lightning(), keep_freed_memory():
                 work = _Run(
                     job, folder, progress, loggers=loggers, score=score, callbacks=callbacks
                 )

@@ -142,6 +142,18 @@ def test_a_widened_batch_is_the_stored_one_as_float32(planted: Store, protocol: 
     assert_same(widened[rows], stored[rows].float())
 
 
+def test_features_that_a_model_takes_as_they_are_stay_so(planted: Store) -> None:
+    rows, kept = np.arange(40), {"entity_text", "entity_image"}
+    stored = reader_of(planted)
+    partly = BatchReader(
+        store=planted, paths=stored.paths, protocol="strict", widen=True, as_stored=kept
+    )
+    batch = partly[rows]
+    assert batch.need("entity_text").dtype == batch.need("entity_image").dtype == torch.float16
+    assert batch.need("entity_objects").dtype == torch.float32
+    assert_same(batch, stored[rows].float(besides=kept))
+
+
 def test_a_batch_says_what_reading_it_took(planted: Store) -> None:
     rows = np.arange(20)
     path = "entities/text_mean"

@@ -93,6 +93,12 @@ class ModelContract:
             with pytest.raises(ValueError, match=f"the batch carries no {name}"):
                 self.scores(options, with_only(random_batch(), required - {name}))
 
+    def test_features_taken_as_float16_are_widened_by_the_model(self, options: Options) -> None:
+        taken = model_class(self.name)[0].takes_float16
+        short = changed(random_batch(), lambda n, t: t.half() if n in taken else t)
+        expected = self.scores(options, short.float())
+        torch.testing.assert_close(self.scores(options, short), expected, rtol=0, atol=1e-6)
+
     def test_scores_do_not_depend_on_the_other_mentions(self, options: Options) -> None:
         batch = random_batch()
         together = self.scores(options, batch)

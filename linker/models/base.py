@@ -14,7 +14,8 @@ from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
 
 from linker.batch import Batch
-from linker.models.layers import cosine, cosine_of_all, spread
+from linker.models.layers import cosine, cosine_of_all
+from linker.models.pairs import spread
 
 if TYPE_CHECKING:
     from jaxtyping import Float
@@ -48,6 +49,9 @@ class Model(nn.Module, ABC, Generic[ConfigT]):
     summary: ClassVar[str]
     #: Whether there is something to train; what has no weights is evaluated on a store as it is.
     learns: ClassVar[bool] = True
+    #: Features that ``forward`` takes as float16 too: it widens them as it reads them. On a processor
+    #: such a feature is not widened beforehand, which halves its memory.
+    takes_float16: ClassVar[frozenset[str]] = frozenset()
     #: For a model with edges: each edge by name, with the features it cannot be computed without.
     edge_fields: ClassVar[Mapping[str, frozenset[str]]] = {}
 
@@ -73,7 +77,7 @@ class Model(nn.Module, ABC, Generic[ConfigT]):
         """One float32 score for each mention and candidate; a higher one is a better match.
 
         Args:
-            batch: with the features named by ``requires``, as float32.
+            batch: with the features named by ``requires``, as float32, but for ``takes_float16``.
         """
 
     @property

@@ -46,13 +46,14 @@ from linker.models.drin_graph import (
     plan_layers,
 )
 from linker.models.layers import (
+    at_least_float32,
     cosine,
     cosine_of_pairs,
     padding_mask,
     sentence_transformer,
     span_mean,
-    spread,
 )
+from linker.models.pairs import spread
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Int
@@ -163,6 +164,12 @@ class Drin(Model[DrinConfig]):
             }
         ),
     }
+    takes_float16: ClassVar[frozenset[str]] = frozenset(
+        {
+            *("mention_text_span", "mention_image_mean", "mention_objects"),
+            *("entity_text", "entity_text_cls", "entity_image", "entity_objects"),
+        }
+    )
     #: What each choice of ``mention_text`` reads.
     mention_text_fields: ClassVar[dict[str, frozenset[str]]] = {
         "linear": frozenset({"mention_text_span"}),
@@ -237,9 +244,10 @@ class Drin(Model[DrinConfig]):
                 token_count=batch.need("mention_token_count"),
             )
         else:
-            vertices["mt"] = self.mention_text(batch.need("mention_text_span"))
+            vertices["mt"] = self.mention_text(at_least_float32(batch.need("mention_text_span")))
         if "mi" in self.images:
-            vertices["mi"] = self.images["mi"](batch.need("mention_image_mean"))
+            picture = at_least_float32(batch.need("mention_image_mean"))
+            vertices["mi"] = self.images["mi"](picture)
         return vertices
 
     def first_entities(self, batch: Batch) -> dict[Vertex, EntityVertex]:

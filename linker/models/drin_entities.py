@@ -20,10 +20,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from linker.models.layers import shortened, spread
+from linker.models.layers import at_least_float32, shortened
+from linker.models.pairs import is_shared, pair_dots, pair_sums, spread
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Int
+
+#: So many times as many distinct entities as candidates make these few (chosen here: where it pays for
+#: products on a processor; sums are as fast from half of that on).
+_FEW = 8
 
 
 class EntityVertex(ABC):
@@ -39,11 +44,11 @@ class EntityVertex(ABC):
         """W_h v + b_h."""
 
     @abstractmethod
-    def weighted_sum(self, weights: Float[Tensor, "B C"]) -> Float[Tensor, "B H"]:
-        """Σ_C e·v."""
+    def weighted_sums(self, weights: Float[Tensor, "B Q C"]) -> Float[Tensor, "B Q H"]:
+        """Σ_C e·v, of Q edges."""
 
     @abstractmethod
-    def dots(self, queries: Float[Tensor, "B H"]) -> Float[Tensor, "B C"]:
+    def dots(self, queries: Float[Tensor, "B Q H"]) -> Float[Tensor, "B Q C"]:
         """v·q."""
 
 
@@ -60,24 +65,27 @@ class PairVertex(EntityVertex):
     def mapped(self, layer: nn.Linear) -> Float[Tensor, "B C H"]:
         return layer(self.values)
 
-    def weighted_sum(self, weights: Float[Tensor, "B C"]) -> Float[Tensor, "B H"]:
-        # A (1, C) × (C, H) product a mention: no weighted copy of the vertices.
-        return torch.bmm(weights.unsqueeze(1), self.values).squeeze(1)
+    def weighted_sums(self, weights: Float[Tensor, "B Q C"]) -> Float[Tensor, "B Q H"]:
+        # A (Q, C) × (C, H) product a mention: no weighted copy of the vertices.
+        return torch.bmm(weights, self.values)
 
-    def dots(self, queries: Float[Tensor, "B H"]) -> Float[Tensor, "B C"]:
-        return torch.bmm(self.values, queries.unsqueeze(2)).squeeze(2)
+    def dots(self, queries: Float[Tensor, "B Q H"]) -> Float[Tensor, "B Q C"]:
+        return torch.bmm(queries, self.values.transpose(1, 2))
 
 
 class DistinctVertex(EntityVertex):
     """One vector a distinct entity, as all mentions of the batch share it.
 
-    Sums and products are those of every mention with every distinct entity: one matrix product that
-    reads the vectors once, where they stand, and a choice of (B, C) out of (B, U) numbers.
+    Where a mention has a small part of them as candidates, sums and products read these; otherwise they
+    are those of every mention with every distinct entity: one matrix product that reads the vectors once,
+    where they stand, and a choice of (B, Q, C) out of (B, Q, U) numbers.
     """
 
     def __init__(self, values: Float[Tensor, "U D"], candidates: Int[Tensor, "B C"]) -> None:
         self.values = values
         self.candidates = candidates
+        few = len(values) > _FEW * candidates.shape[1]
+        self._sparse = few and values.is_cpu and not is_shared(candidates)
 
     @cached_property
     def pairs(self) -> Float[Tensor, "B C D"]:
@@ -86,18 +94,22 @@ class DistinctVertex(EntityVertex):
     def mapped(self, layer: nn.Linear) -> Float[Tensor, "B C H"]:
         return spread(layer(self.values), self.candidates)
 
-    def weighted_sum(self, weights: Float[Tensor, "B C"]) -> Float[Tensor, "B D"]:
-        everywhere = weights.new_zeros(len(weights), len(self.values))
-        everywhere = everywhere.index_put(self._places(), weights, accumulate=True)
+    def weighted_sums(self, weights: Float[Tensor, "B Q C"]) -> Float[Tensor, "B Q D"]:
+        if self._sparse:
+            return pair_sums(weights.to(self.values.dtype), self.values, self.candidates)
+        everywhere = weights.new_zeros(*weights.shape[:2], len(self.values))
+        everywhere = everywhere.index_put(self._places(weights), weights, accumulate=True)
         return everywhere @ self.values
 
-    def dots(self, queries: Float[Tensor, "B D"]) -> Float[Tensor, "B C"]:
-        return (queries @ self.values.T)[self._places()]
+    def dots(self, queries: Float[Tensor, "B Q D"]) -> Float[Tensor, "B Q C"]:
+        if self._sparse:
+            return pair_dots(queries.to(self.values.dtype), self.values, self.candidates)
+        return (queries @ self.values.T)[self._places(queries)]
 
-    def _places(self) -> tuple[Tensor, Tensor]:
-        """Row and column of every pair in a (B, U) matrix."""
-        rows = torch.arange(len(self.candidates), device=self.candidates.device)
-        return rows.unsqueeze(1), self.candidates
+    def _places(self, of: Float[Tensor, "B Q _"]) -> tuple[Tensor, Tensor, Tensor]:
+        """Where every pair is in (B, Q, U) numbers."""
+        mentions, ways = (torch.arange(size, device=of.device) for size in of.shape[:2])
+        return mentions[:, None, None], ways[:, None], self.candidates.unsqueeze(1)
 
 
 class LinearVertex(EntityVertex):
@@ -116,12 +128,12 @@ class LinearVertex(EntityVertex):
         bias = layer.weight @ self.layer.bias + layer.bias
         return spread(F.linear(self.stored.values, weight, bias), self.stored.candidates)
 
-    def weighted_sum(self, weights: Float[Tensor, "B C"]) -> Float[Tensor, "B H"]:
-        product = F.linear(self.stored.weighted_sum(weights), self.layer.weight)
-        return product + weights.sum(dim=1, keepdim=True) * self.layer.bias
+    def weighted_sums(self, weights: Float[Tensor, "B Q C"]) -> Float[Tensor, "B Q H"]:
+        product = F.linear(self.stored.weighted_sums(weights), self.layer.weight)
+        return product + weights.sum(dim=2, keepdim=True) * self.layer.bias
 
-    def dots(self, queries: Float[Tensor, "B H"]) -> Float[Tensor, "B C"]:
-        constant = (queries @ self.layer.bias).unsqueeze(1)
+    def dots(self, queries: Float[Tensor, "B Q H"]) -> Float[Tensor, "B Q C"]:
+        constant = (queries @ self.layer.bias).unsqueeze(2)
         return self.stored.dots(queries @ self.layer.weight) + constant
 
 
@@ -134,7 +146,7 @@ def first_vertex(
     two maps, a product of D rows, cost less than computing one of them for every entity.
     """
     if not isinstance(layer, nn.Linear):
-        return DistinctVertex(stored, candidates)
+        return DistinctVertex(at_least_float32(stored), candidates)
     stored = shortened(stored)  # products alone read it
     values = DistinctVertex(stored, candidates)
     if len(stored) > stored.shape[1]:

@@ -6,7 +6,7 @@ The symbols are those of ``linker.models.drin``. H is the width of the graph.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
@@ -97,11 +97,14 @@ class GraphLayer(nn.Module, ABC):
 
     def sum_over_candidates(self, entities: Entities, edges: Edges) -> dict[Edge, Tensor]:
         """Σ_C e·v of each edge that leads to a wanted mention vertex, (B, H)."""
-        return {
-            edge: self._weighted_sum(edges[edge], entities[other])
-            for vertex in self._wanted(MENTION_VERTICES)
-            for edge, other in self._incoming(vertex)
-        }
+        wanted = self._wanted(MENTION_VERTICES)
+        sums: dict[Edge, Tensor] = {}
+        for entity in entities:
+            led = [e for e in self.plan.edges if ENDS[e][0] in wanted and ENDS[e][1] == entity]
+            if led:
+                found = self._weighted_sums([edges[edge] for edge in led], entities[entity])
+                sums |= dict(zip(led, found, strict=True))
+        return sums
 
     def update_mentions(self, mentions: Mentions, means: Edges) -> dict[Vertex, Tensor]:
         """The new mention vertices (B, H).
@@ -109,13 +112,15 @@ class GraphLayer(nn.Module, ABC):
         Args:
             means: Σ_C e·v / C of each edge of ``sum_over_candidates``, over all candidates.
         """
-        updated: dict[Vertex, Tensor] = {}
-        for vertex in self._wanted(MENTION_VERTICES):
+        wanted = self._wanted(MENTION_VERTICES)
+        totals = []
+        for vertex in wanted:
             total = mentions[vertex]
             for edge, _ in self._incoming(vertex):
                 total = total + means[edge]
-            updated[vertex] = self._activate(self.w_h(total))
-        return updated
+            totals.append(total)
+        mixed = self.w_h(torch.stack(totals, dim=1))  # one product for both
+        return dict(zip(wanted, self._activate(mixed).unbind(1), strict=True))
 
     def update_entities(
         self, mentions: Mentions, entities: Entities, edges: Edges
@@ -124,9 +129,12 @@ class GraphLayer(nn.Module, ABC):
 
         Those of a candidate depend on no other candidate.
         """
+        wanted = self._wanted(ENTITY_VERTICES)
+        senders = {end for vertex in wanted for _, end in self._incoming(vertex)}
+        messages = self._messages({end: mentions[end] for end in mentions if end in senders})
         updated: dict[Vertex, EntityVertex] = {}
-        for vertex in self._wanted(ENTITY_VERTICES):
-            mixed = self._mix_entity(vertex, mentions, entities[vertex], edges)
+        for vertex in wanted:
+            mixed = self._mix_entity(vertex, messages, entities[vertex], edges)
             updated[vertex] = PairVertex(self._activate(mixed))
         if self.updates_edges:
             edges = self._update_edges(mentions, entities, edges)
@@ -151,12 +159,18 @@ class GraphLayer(nn.Module, ABC):
         return incoming
 
     @abstractmethod
-    def _weighted_sum(self, edge: Tensor, entity: EntityVertex) -> Float[Tensor, "B H"]:
-        """Σ_C e·v of an edge and the entity vertices at its ends."""
+    def _weighted_sums(
+        self, edges: Sequence[Tensor], entity: EntityVertex
+    ) -> Sequence[Float[Tensor, "B H"]]:
+        """Σ_C e·v of each of some edges, and the entity vertices at the ends of them all."""
+
+    @abstractmethod
+    def _messages(self, mentions: Mentions) -> Mentions:
+        """What mention vertices send to entity vertices, (B, H) each."""
 
     @abstractmethod
     def _mix_entity(
-        self, vertex: Vertex, mentions: Mentions, entity: EntityVertex, edges: Edges
+        self, vertex: Vertex, messages: Mentions, entity: EntityVertex, edges: Edges
     ) -> Float[Tensor, "B C H"]:
         """W_h(agg(v) + v) + b_h of an entity vertex."""
 
@@ -176,34 +190,50 @@ class ScalarLayer(GraphLayer):
             self.w_u = nn.Linear(width, width)
             self.w_v = nn.Linear(width, width)
 
-    def _weighted_sum(self, edge: Tensor, entity: EntityVertex) -> Float[Tensor, "B H"]:
-        return entity.weighted_sum(edge)
+    def _weighted_sums(
+        self, edges: Sequence[Tensor], entity: EntityVertex
+    ) -> Sequence[Float[Tensor, "B H"]]:
+        return entity.weighted_sums(torch.stack(list(edges), dim=1)).unbind(1)
 
-    def _mix_entity(
-        self, vertex: Vertex, mentions: Mentions, entity: EntityVertex, edges: Edges
-    ) -> Float[Tensor, "B C H"]:
+    def _messages(self, mentions: Mentions) -> Mentions:
         # W_h(v + Σ e·m) = W_h v + Σ e·(W_h m): in the first layer the large product runs once a
         # distinct entity, and the messages are multiplied once a mention.
+        if not mentions:
+            return {}
+        mapped = F.linear(torch.stack(list(mentions.values()), dim=1), self.w_h.weight)
+        return dict(zip(mentions, mapped.unbind(1), strict=True))
+
+    def _mix_entity(
+        self, vertex: Vertex, messages: Mentions, entity: EntityVertex, edges: Edges
+    ) -> Float[Tensor, "B C H"]:
         own = entity.mapped(self.w_h)
         incoming = self._incoming(vertex)
         if not incoming:
             return own
         weights = torch.stack([edges[edge] for edge, _ in incoming], dim=2)
-        messages = torch.stack([mentions[other] for _, other in incoming], dim=1)
-        return torch.baddbmm(own, weights, F.linear(messages, self.w_h.weight))
+        sent = torch.stack([messages[other] for _, other in incoming], dim=1)
+        if own.stride(0) == 0:  # mentions share it
+            return torch.baddbmm(own, weights, sent)
+        return own.baddbmm_(weights.to(own.dtype), sent.to(own.dtype))
 
     def _update_edges(
         self, mentions: Mentions, entities: Entities, edges: Edges
     ) -> dict[Edge, Tensor]:
+        # mean_H[f ⊙ (W_v v + b_v)] = ((W_vᵀ f)·v + f·b_v)/H with f = W_u m + b_u: W_v is
+        # multiplied once a mention, never with an entity vertex.
+        ends = list(dict.fromkeys(ENDS[edge][0] for edge in self.plan.next_edges))
+        f = self.w_u(torch.stack([mentions[end] for end in ends], dim=1))  # (B, ends, H)
+        queries = dict(zip(ends, (f @ self.w_v.weight).unbind(1), strict=True))
+        constants = dict(zip(ends, (f @ self.w_v.bias).unbind(1), strict=True))
         updated: dict[Edge, Tensor] = {}
-        for edge in self.plan.next_edges:
-            mention, entity = ENDS[edge]
-            # mean_H[f ⊙ (W_v v + b_v)] = ((W_vᵀ f)·v + f·b_v)/H with f = W_u m + b_u: W_v is
-            # multiplied once a mention, never with an entity vertex.
-            f = self.w_u(mentions[mention])
-            agreement = entities[entity].dots(f @ self.w_v.weight)
-            agreement = agreement + (f @ self.w_v.bias).unsqueeze(1)
-            updated[edge] = torch.sigmoid(at_least_float32(agreement) / f.shape[1] + edges[edge])
+        for entity in entities:
+            led = [edge for edge in self.plan.next_edges if ENDS[edge][1] == entity]
+            if not led:
+                continue
+            asked = torch.stack([queries[ENDS[edge][0]] for edge in led], dim=1)
+            for edge, dots in zip(led, entities[entity].dots(asked).unbind(1), strict=True):
+                agreement = at_least_float32(dots + constants[ENDS[edge][0]].unsqueeze(1))
+                updated[edge] = torch.sigmoid(agreement / f.shape[2] + edges[edge])
         return updated
 
 
@@ -221,15 +251,20 @@ class VectorLayer(GraphLayer):
             self.w_v = nn.Linear(width, width // 2)
             self.w_m = nn.Linear(width, width)
 
-    def _weighted_sum(self, edge: Tensor, entity: EntityVertex) -> Float[Tensor, "B H"]:
-        return (edge * entity.pairs).sum(dim=1)
+    def _weighted_sums(
+        self, edges: Sequence[Tensor], entity: EntityVertex
+    ) -> Sequence[Float[Tensor, "B H"]]:
+        return [(edge * entity.pairs).sum(dim=1) for edge in edges]
+
+    def _messages(self, mentions: Mentions) -> Mentions:
+        return mentions
 
     def _mix_entity(
-        self, vertex: Vertex, mentions: Mentions, entity: EntityVertex, edges: Edges
+        self, vertex: Vertex, messages: Mentions, entity: EntityVertex, edges: Edges
     ) -> Float[Tensor, "B C H"]:
         total = entity.pairs
         for edge, other in self._incoming(vertex):
-            total = total + edges[edge] * mentions[other].unsqueeze(1)
+            total = total + edges[edge] * messages[other].unsqueeze(1)
         return self.w_h(total)
 
     def _update_edges(

@@ -1,4 +1,4 @@
-"""What two or more networks share: spreading, cosines, spans, maxima and sentence transformers.
+"""What two or more networks share: cosines, spans, maxima and sentence transformers.
 
 The axis letters are those of ``linker.batch``; Q and N stand for any number of vectors.
 """
@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from featurestore.errors import ConfigError
+from linker.models.pairs import is_shared, pair_dots, spread
 
 if TYPE_CHECKING:
     from jaxtyping import Bool, Float, Int
@@ -20,48 +21,11 @@ if TYPE_CHECKING:
 #: vector is similar to nothing instead of NaN.
 COSINE_EPS = 1e-8
 
+#: Rows that are converted together (chosen here: 256 to 512 of 2048 numbers take least).
+_CONVERTED = 512
+
 #: Keeps 0/0 from being NaN in a gradient that is 0 there.
 _TINY = torch.finfo(torch.float32).tiny
-
-
-def spread(
-    rows: Float[Tensor, "U ..."], candidates: Int[Tensor, "B C"]
-) -> Float[Tensor, "B C ..."]:
-    """One row a mention–candidate pair out of one row a distinct entity.
-
-    Plain indexing is used because its gradient is summed in a fixed order on every device;
-    ``index_select`` adds up in any order on a GPU.
-
-    Where all mentions share one row of candidates (stride 0: a block of the knowledge base), they
-    share one copy of the result as well, and nothing grows with B.
-    """
-    if candidates.stride(0) == 0:
-        return rows[candidates[0]].expand(*candidates.shape, *rows.shape[1:])
-    if rows.dtype == torch.bfloat16 and rows.requires_grad:
-        wide: Tensor = _SpreadShort.apply(rows, candidates)
-        return wide
-    return rows[candidates]
-
-
-class _SpreadShort(torch.autograd.Function):
-    """``rows[candidates]`` of short numbers, whose gradient is added up in float32.
-
-    So the sum over the mentions that share an entity is not shortened at every step; and on a
-    processor it takes a third of the time.
-    """
-
-    @staticmethod
-    def forward(ctx: Any, rows: Tensor, candidates: Tensor) -> Tensor:
-        ctx.save_for_backward(candidates)
-        ctx.rows = rows.shape
-        return rows[candidates]
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
-        (candidates,) = ctx.saved_tensors
-        total = gradient.new_zeros(ctx.rows, dtype=torch.float32)
-        total.index_put_((candidates,), gradient.float(), accumulate=True)
-        return total.to(gradient.dtype), None
 
 
 def autocast_dtype(device: torch.device) -> torch.dtype | None:
@@ -72,8 +36,21 @@ def autocast_dtype(device: torch.device) -> torch.dtype | None:
 
 
 def shortened(x: Tensor) -> Tensor:
-    """``x`` as autocast gives it to products: once, instead of once a product."""
-    return x.to(autocast_dtype(x.device) or x.dtype)
+    """Stored vectors as autocast gives them to products: once, instead of once a product.
+
+    Where it is off, they are at least float32.
+    """
+    dtype = autocast_dtype(x.device)
+    if dtype is None:
+        return at_least_float32(x)
+    if (x.dtype, dtype) != (torch.float16, torch.bfloat16) or not x.is_cpu:
+        return x.to(dtype)
+    # a processor has instructions from float16 to float32 and from there to bfloat16: a quarter of the
+    # time of torch's conversion, which uses neither
+    short = torch.empty_like(x, dtype=dtype)
+    for first in range(0, len(x), _CONVERTED):
+        short[first : first + _CONVERTED] = x[first : first + _CONVERTED].float()
+    return short
 
 
 def at_least_float32(x: Tensor) -> Tensor:
@@ -116,12 +93,12 @@ class _Cosine(torch.autograd.Function):
         query_gradient = key_gradient = None
         if ctx.needs_input_grad[0]:
             own = lengths.sum(dim=2) / query_norms.square().clamp_min(_TINY)
-            query_gradient = torch.baddbmm(queries * -own.unsqueeze(2), products, keys)
+            query_gradient = queries * -own.unsqueeze(2)
+            query_gradient.baddbmm_(products, keys)
         if ctx.needs_input_grad[1]:
             own = lengths.sum(dim=1) / key_norms.square().clamp_min(_TINY)
-            key_gradient = torch.baddbmm(
-                keys * -own.unsqueeze(2), products.transpose(1, 2), queries
-            )
+            key_gradient = keys * -own.unsqueeze(2)
+            key_gradient.baddbmm_(products.transpose(1, 2), queries)
         return query_gradient, key_gradient
 
 
@@ -135,15 +112,22 @@ def cosine_of_pairs(
     Norms are taken once a distinct entity.
     """
     with torch.autocast(queries.device.type, enabled=False):
-        queries, keys = at_least_float32(queries), at_least_float32(keys)
-        spread_keys = spread(keys, candidates)  # (B, C, *P, V)
-        products = queries @ spread_keys.flatten(1, -2).transpose(1, 2)
-        norms = spread(_norms(keys), candidates).flatten(1).unsqueeze(1)
-        return _over_norms(products, queries, norms).unflatten(2, spread_keys.shape[1:-1])
+        queries = at_least_float32(queries)
+        each = keys[0, ..., 0].numel()
+        places = candidates[:1] if is_shared(candidates) else candidates  # of the keys, as one list
+        if each > 1:
+            places = places.unsqueeze(2) * each + torch.arange(each, device=keys.device)
+        places = places.flatten(1).expand(len(candidates), -1)
+        flat = keys.flatten(0, -2)
+        products, norms = pair_dots(queries, flat, places), spread(_norms(flat), places)
+        parts = (*candidates.shape[1:], *keys.shape[1:-1])
+        return _over_norms(products, queries, norms.unsqueeze(1)).unflatten(2, parts)
 
 
 def _norms(vectors: Tensor) -> Tensor:
-    return torch.linalg.vector_norm(vectors, dim=-1)
+    """In float32 where the numbers are shorter."""
+    dtype = torch.promote_types(vectors.dtype, torch.float32)
+    return torch.linalg.vector_norm(vectors, dim=-1, dtype=dtype)
 
 
 def _over_norms(products: Tensor, queries: Tensor, key_norms: Tensor) -> Tensor:

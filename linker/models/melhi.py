@@ -38,7 +38,8 @@ from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence
 
 from featurestore.errors import ConfigError
 from linker.models.base import Blocks, Model, ModelConfig
-from linker.models.layers import cosine, cosine_of_all, span_mean, spread
+from linker.models.layers import cosine, cosine_of_all, span_mean
+from linker.models.pairs import spread
 
 if TYPE_CHECKING:
     from jaxtyping import Bool, Float, Int
