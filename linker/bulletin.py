@@ -23,13 +23,20 @@ import torch.distributed as dist
 
 from featurestore.errors import DrinFsError
 
-#: Names in the store: of the first failure, and of the word that the first process has done with it.
-_FAILURE, _ENDED = "failure", "ended"
+#: Names in the store: of the first failure, of the word that the first process has said what there was
+#: to say, and of the number of others that have read it.
+_FAILURE, _ENDED, _GONE = "failure", "ended", "gone"
+
+#: In the place of a process's number: nobody knows whose.
+_UNKNOWN = -1
 
 #: Seconds between two looks, after which a process that knows of a failure and still waits is ended,
 #: for which one that failed waits for the first to say so, and in which the reason for a message that
 #: did not arrive is found (chosen here: a process needs a second or two to unwind).
 _LOOK, _GRACE, _PATIENCE, _REASON = 1.0, 15.0, 30.0, 3.0
+
+#: Seconds for which the first process holds the store for the others at its end (chosen here).
+_FAREWELL = 2.0
 
 INTERRUPTED = 130
 
@@ -61,7 +68,7 @@ class Failure:
         if self.exit_code == INTERRUPTED:
             return KeyboardInterrupt()
         return ProcessFailed(
-            f"process {self.rank}: {self.what}",
+            self.what if self.rank == _UNKNOWN else f"process {self.rank}: {self.what}",
             where=self.where,
             hint=self.hint,
             exit_code=self.exit_code,
@@ -101,10 +108,17 @@ class Bulletin:
     """
 
     def __init__(
-        self, store: dist.Store, *, rank: int, quiet: bool, leave: Callable[[], None]
+        self,
+        store: dist.Store,
+        *,
+        rank: int,
+        size: int,
+        quiet: bool,
+        leave: Callable[[], None],
     ) -> None:
         self._store = store
         self._rank = rank
+        self._others = size - 1
         self._quiet = quiet
         self._leave = leave
         self._over = threading.Event()
@@ -145,8 +159,16 @@ class Bulletin:
     def end(self) -> None:
         """Look no more; the first process has said what there was to say."""
         self._over.set()
-        if self._rank == 0:
+        try:
+            if self._rank:
+                self._store.add(_GONE, 1)
+                return
             self._store.set(_ENDED, "1")
+            until = time.monotonic() + _FAREWELL
+            while self._store.add(_GONE, 0) < self._others and time.monotonic() < until:
+                time.sleep(0.02)
+        except (dist.DistError, RuntimeError):  # the first process is gone
+            pass
 
     def _first_failure(self, error: BaseException) -> Failure:
         """What the first of all that failed says; this one's own reason where it is the first."""
@@ -157,6 +179,7 @@ class Bulletin:
             told = self._read_soon()
             own = told or replace(
                 own,
+                rank=_UNKNOWN,
                 what="another process of the training has gone without a word",
                 hint="its last lines may say why; the system kills what takes too much memory. "
                 "Continue with --resume",

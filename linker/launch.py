@@ -238,6 +238,7 @@ def _together(config: TrainConfig, device: torch.device) -> _Joined:
     bulletin = Bulletin(
         _store(processes),
         rank=processes.rank,
+        size=processes.size,
         quiet=plain and processes.local > 0,
         leave=_leave if device.type == "cpu" else _stay,
     )

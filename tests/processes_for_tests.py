@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import socket
+import sys
 import traceback
 import warnings
 from collections.abc import Callable
@@ -46,6 +46,9 @@ def _child(rank: int, count: int, port: int, work: Callable[[int], None], said: 
     output = os.open(said, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
     os.dup2(output, 1)
     os.dup2(output, 2)
+    sys.stdout = sys.stderr = os.fdopen(
+        output, "w", buffering=1
+    )  # and not where pytest collects it
     os.environ |= {
         "MASTER_ADDR": "127.0.0.1",
         "MASTER_PORT": str(port),
@@ -68,8 +71,3 @@ def _child(rank: int, count: int, port: int, work: Callable[[int], None], said: 
     if launch._joined is not None:
         launch._end(launch._joined)
     return status
-
-
-def written(path: Path, value: object) -> None:
-    """Leave a value for the tests' process."""
-    path.write_text(json.dumps(value))
