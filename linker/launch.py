@@ -175,9 +175,9 @@ def failing_together(processes: Processes) -> Iterator[None]:
     with _joined.bulletin.watched():
         try:
             yield
+            processes.all_of(None)  # nobody leaves before all have come so far
         except BaseException as error:
             _joined.bulletin.fail(error)
-        processes.all_of(None)  # nobody leaves before all have come so far
 
 
 def _as_started(config: TrainConfig) -> TrainConfig:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import threading
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -48,7 +49,7 @@ def make_trainer(
         accumulate_grad_batches=accumulate,
         gradient_clip_val=clip,
         gradient_clip_algorithm=clip_by,
-        callbacks=list(callbacks),
+        callbacks=[*callbacks, *([OwnTermination()] if processes.several else [])],
         profiler=profiler,
         plugins=[CheckpointFiles(), processes.environment or LightningEnvironment()],
         logger=False,
@@ -58,6 +59,25 @@ def make_trainer(
         num_sanity_val_steps=0,  # validation of random weights would be one more pass
         use_distributed_sampler=False,
     )
+
+
+class OwnTermination(pl.Callback):
+    """Keeps what SIGTERM does as it was: Lightning would send the other processes a message in the
+    middle of another one, which they take it for, or wait for ever.
+    """
+
+    def __init__(self) -> None:
+        self._handler = signal.getsignal(signal.SIGTERM)
+
+    def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        self._keep()
+
+    def on_test_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        self._keep()
+
+    def _keep(self) -> None:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, self._handler)
 
 
 def _strategy(processes: Processes) -> DDPStrategy | Literal["auto"]:

@@ -228,13 +228,22 @@ def test_the_process_whose_mentions_are_at_fault_names_them(tmp_path: Path) -> N
     assert "of mention m30 is not finite" in said.read_text()
 
 
-def test_an_interrupted_run_with_dropout_resumes_to_the_bit(sample: Path, tmp_path: Path) -> None:
+def test_a_terminated_run_with_dropout_resumes_to_the_bit(sample: Path, tmp_path: Path) -> None:
     config = config_of("ghmfc", model={"name": "ghmfc"}, devices=2, checkpoint_steps=1)
     config |= {"epochs": 1, "batch_size": 8}
 
+    class Ending(Recording):
+        """Sends what a scheduler sends, after some mentions."""
+
+        def advance(self, amount: int) -> None:
+            super().advance(amount)
+            if self.done >= 20:
+                os.kill(os.getpid(), signal.SIGTERM)
+
     def begin(rank: int) -> None:
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
         train(sample, read_config(config), run=tmp_path / "whole")
-        train(sample, read_config(config), run=tmp_path / "run", progress=Recording(20))
+        train(sample, read_config(config), run=tmp_path / "run", progress=Ending())
 
     def go_on(rank: int) -> None:
         resumed(tmp_path / "run", sample, config)
