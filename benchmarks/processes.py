@@ -2,7 +2,7 @@
 
 The loader's part of an extra process is measured apart, in a process that reads what one of two
 processes reads and trains nothing: the growth of its anonymous memory from before the store is opened
-to the most that is seen while it reads an epoch, holding one batch as a training does.
+to the most that is seen while it reads an epoch, without the batch that a network computes on.
 """
 
 from __future__ import annotations
@@ -13,19 +13,24 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from tempfile import TemporaryFile
 
+import torch
+
+import featurestore
 from benchmarks.bare_store import BareSizes, write_bare_store
 from benchmarks.data import Workspace
 from benchmarks.report import Cell, Report, Row, Target
 from featurestore.machine import anonymous_memory
+from linker.config_text import read_config
+from linker.job import prepare_job
+from linker.processes import Processes
 
 COLUMNS = (
     "mentions/s", "anonymous MB, first process", "anonymous MB, extra process",
-    "loader MB, float32", "loader MB, float16",
+    "its batch MB", "its loader MB",
 )  # fmt: skip
 
 #: The most that losses and figures may differ by, and megabytes of an extra process's loader.
@@ -42,6 +47,19 @@ _INTERVAL = 0.02
 
 #: Columns of ``metrics.csv`` that are not compared.
 _CLOCK = {"seconds", "valid_seconds", "mentions_per_s"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """Bytes of memory that reading takes, and of them those of the batch that is computed on."""
+
+    grown: int
+    batch: int
+
+    @property
+    def loader(self) -> float:
+        """Megabytes beside that batch: what is read ahead, and what reading needs."""
+        return (self.grown - self.batch) / 1e6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,7 +83,7 @@ def measure(workspace: Workspace) -> Report:
     loader = {count: _loader(workspace, store, count) for count in COUNTS}
     gap = largest_difference(watched[1].history, watched[2].history)
     rows = [_row(count, watched[count], loader[count]) for count in COUNTS]
-    measured = loader[2].get("float16")
+    extra = loader[2]
     return Report(
         question="one training by one process and by two",
         columns=COLUMNS,
@@ -79,12 +97,12 @@ def measure(workspace: Workspace) -> Report:
                 at_least=False,
             ),
             Target(
-                what="loader of an extra process, as beside a GPU",
+                what="loader of an extra process",
                 bound=LOADER_MB,
-                measured=measured,
+                measured=None if extra is None else extra.loader,
                 unit="MB",
                 at_least=False,
-                why="" if measured is not None else "this system does not say",
+                why="" if extra else "this system does not say how much memory is anonymous",
             ),
         ],
         conditions=[
@@ -93,8 +111,8 @@ def measure(workspace: Workspace) -> Report:
             f"{_BATCHES * workspace.sizes.batch + _MORE} mentions, batches of "
             f"{workspace.sizes.batch} in all, a thread a process, {os.cpu_count()} cores; the last "
             "batch has a mention for one of two processes only",
-            "loader: growth of a process that reads the batches and trains nothing; float16 as beside "
-            "a GPU, where batches widen on the GPU, float32 as on the CPU",
+            "batch, loader: of a process that reads the batches as float32 and trains nothing; the "
+            "batch is what a network computes on, the loader the rest of what the process grows by",
         ],
     )
 
@@ -123,13 +141,13 @@ def _store(workspace: Workspace) -> Path:
     return store
 
 
-def _row(count: int, watched: Watched, loader: Mapping[str, float]) -> Row:
+def _row(count: int, watched: Watched, reading: Reading | None) -> Row:
     cells: dict[str, Cell] = {
         "mentions/s": watched.speed,
         "anonymous MB, first process": watched.first / 1e6,
         "anonymous MB, extra process": watched.extra / 1e6 if count > 1 else "none",
-        "loader MB, float32": loader.get("float32"),
-        "loader MB, float16": loader.get("float16"),
+        "its batch MB": None if reading is None else reading.batch / 1e6,
+        "its loader MB": None if reading is None else reading.loader,
     }
     cells |= {f"loss, epoch {epoch['epoch']:g}": epoch["train_loss"] for epoch in watched.history}
     return Row(name=f"{count} process{'es' * (count > 1)}", figures=cells, ours=count > 1)
@@ -188,49 +206,34 @@ def _environment() -> dict[str, str]:
 # reading ------------------------------------------------------------------------------------------
 
 
-def _loader(workspace: Workspace, store: Path, count: int) -> dict[str, float]:
-    """Megabytes that reading takes in one of so many processes: as float16 and as float32."""
-    found = {}
-    for dtype in ("float16", "float32"):
-        command = [sys.executable, "-m", "benchmarks.processes", str(store)]
-        command += [str(workspace.sizes.batch), str(count), dtype]
-        done = subprocess.run(
-            command, env=_environment(), capture_output=True, text=True, check=True
-        )
-        grown = json.loads(done.stdout)
-        if grown is not None:
-            found[dtype] = grown / 1e6
-    return found
+def _loader(workspace: Workspace, store: Path, count: int) -> Reading | None:
+    """What reading takes in one of so many processes."""
+    command = [sys.executable, "-m", "benchmarks.processes", str(store)]
+    command += [str(workspace.sizes.batch), str(count)]
+    done = subprocess.run(command, env=_environment(), capture_output=True, text=True, check=True)
+    found = json.loads(done.stdout)
+    return None if found is None else Reading(**found)
 
 
-def reading_takes(store: str, *, batch_size: int, processes: int, widen: bool) -> int | None:
-    """By how many bytes this process's anonymous memory grows while it reads as the last of them."""
-    import featurestore
-    from linker.config_text import read_config
-    from linker.data import BatchLoader
-    from linker.job import prepare_job
-    from linker.processes import Processes
-
+def reading_takes(store: str, *, batch_size: int, processes: int) -> Reading | None:
+    """What reading takes in this process, as in the last of so many."""
     before = anonymous_memory()
     if before is None:
         return None
-    most = before
+    most, largest = before, 0
     with featurestore.open(store) as opened:
         config = read_config({"model": "drin", "batch_size": batch_size, "device": "cpu"})
         last = Processes(rank=processes - 1, local=processes - 1, devices=processes)
-        loader: BatchLoader = (
-            prepare_job(opened, config).shared_by(last).loader("train", shuffled=True)
-        )
-        loader.reader.widen = widen
-        for _ in loader:
+        job = prepare_job(opened, config).shared_by(last)
+        for batch in job.loader("train", shuffled=True):
             time.sleep(_INTERVAL)  # in which the next batch is read
             most = max(most, anonymous_memory() or 0)
-    return most - before
+            values = (getattr(batch, field.name) for field in fields(batch))
+            largest = max(largest, sum(v.nbytes for v in values if isinstance(v, torch.Tensor)))
+    return Reading(grown=most - before, batch=largest)
 
 
 if __name__ == "__main__":
-    path, size, count, dtype = sys.argv[1:]
-    grown = reading_takes(
-        path, batch_size=int(size), processes=int(count), widen=dtype == "float32"
-    )
-    print(json.dumps(grown))
+    path, size, count = sys.argv[1:]
+    reading = reading_takes(path, batch_size=int(size), processes=int(count))
+    print(json.dumps(None if reading is None else asdict(reading)))

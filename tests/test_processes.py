@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 
 from featurestore.errors import ConfigError, DataError
 from featurestore.options import IngestOptions
+from linker import bulletin
 from linker.config_text import read_config
 from linker.data import BatchReader
 from linker.launch import rank_here, refuse_several, settle_processes
@@ -215,6 +216,27 @@ def test_a_process_that_is_killed_ends_all(quick: QuickRun, tmp_path: Path) -> N
     said = tmp_path / "said"
     assert in_processes(2, work, said=said) == [1, -signal.SIGKILL]
     assert "another process of the training has gone without a word" in said.read_text()
+
+
+def test_a_process_that_waits_in_vain_is_ended(
+    quick: QuickRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bulletin, "_LOOK", 0.1)
+    monkeypatch.setattr(bulletin, "_GRACE", 0.2)
+
+    def work(rank: int) -> None:
+        def reading(self: BatchReader, rows: np.ndarray) -> Any:
+            if rank == 1:
+                raise DataError("a page of the store is damaged", hint="do that")
+            time.sleep(100)
+
+        BatchReader.__getitem__ = reading  # type: ignore[method-assign]
+        train(quick.store, read_config(config_of("drin", devices=2)), run=tmp_path / "run")
+
+    said = tmp_path / "said"
+    assert in_processes(2, work, said=said) == [3, 0]
+    told = said.read_text()
+    assert "error: process 1: a page of the store is damaged\n  next: do that\n" in told
 
 
 def test_the_process_whose_mentions_are_at_fault_names_them(tmp_path: Path) -> None:
