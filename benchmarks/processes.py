@@ -111,7 +111,7 @@ def measure(workspace: Workspace) -> Report:
             f"{_BATCHES * workspace.sizes.batch + _MORE} mentions, batches of "
             f"{workspace.sizes.batch} in all, a thread a process, {os.cpu_count()} cores; the last "
             "batch has a mention for one of two processes only",
-            "batch, loader: of a process that reads the batches as float32 and trains nothing; the "
+            "batch, loader: of a process that reads the batches and trains nothing; the "
             "batch is what a network computes on, the loader the rest of what the process grows by",
         ],
     )

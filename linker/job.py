@@ -133,7 +133,9 @@ class Job:
                 else online.reader(
                     self.match.made, with_entities=shuffled and config.text.finetune
                 ),
-                widen=self.device.type == "cpu",
+                # of several processes each widens its piece when it is used: what is read ahead
+                # stays half as large, in every one of them
+                widen=self.device.type == "cpu" and not self.processes.several,
                 buffers=self.buffers,
             ),
             requests=Requests(
