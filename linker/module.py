@@ -147,7 +147,7 @@ class LinkerModule(pl.LightningModule):
         self._graphed = None
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        piece = piece_of(self.trainer.train_dataloader, batch_idx)
+        piece = self._piece(batch, batch_idx)
         scores = self._scores(batch)
         whole, answer = self._of_whole_batch(scores, batch, piece)
         loss = triplet_loss(
@@ -161,6 +161,12 @@ class LinkerModule(pl.LightningModule):
         if not piece.count:
             return 0 * scores.sum()  # of a stand-in: no gradient, but one for every weight
         return loss * self.processes.size if piece.shared else loss
+
+    def _piece(self, batch: Batch, batch_idx: int) -> Piece:
+        """The part that a training batch is of that of all processes."""
+        if self.processes.several:
+            return piece_of(self.trainer.train_dataloader, batch_idx)
+        return self.processes.share.piece(len(batch))
 
     def _of_whole_batch(self, scores: Tensor, batch: Batch, piece: Piece) -> tuple[Tensor, Tensor]:
         """Scores (B, K) and answers (B,) of the batch of all processes.
