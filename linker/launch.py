@@ -39,7 +39,7 @@ from linker.trainer import quiet_lightning
 TIMEOUT = timedelta(minutes=10)
 
 #: Seconds that the first process waits for those that it has started to end (chosen here).
-_LAST_WAIT = 5.0
+_LAST_WAIT = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -272,4 +272,5 @@ def _end(joined: _Joined) -> None:
             process.wait(_LAST_WAIT)
         except subprocess.TimeoutExpired:
             process.kill()
+            process.wait()
     _leave()
