@@ -27,6 +27,7 @@ QUESTIONS = {
     "epoch": "a whole DRIN epoch: loading and steps",
     "memory": "memory of training against the size of the dataset",
     "jobs": "memory of several trainings at once on one store",
+    "processes": "one training by one process and by two: speed, memory, the same losses",
     "open": "opening a store of a million entities, and finding ids in it",
     "ingest": "writing a store from .npy arrays",
     "size": "bytes on disk in every form",

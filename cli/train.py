@@ -98,6 +98,15 @@ _KEYS = {
 @click.option(
     "--device", type=click.Choice(["auto", "cpu", "cuda"]), help="auto takes a GPU if there is one."
 )
+@click.option(
+    "--devices",
+    type=int,
+    metavar="N",
+    help="Processes that train together on a machine, a GPU each; the result is that of one.",
+)
+@click.option(
+    "--nodes", type=int, metavar="N", help="Machines that do; start them with torchrun or srun."
+)
 @click.option("--workers", type=int, metavar="N", help="Processes that read batches.")
 @click.option(
     "--verify-reads",
@@ -192,6 +201,7 @@ def train(
     $ drin-fs train wikimel.h5 -o runs/cosine --schedule cosine --warmup 0.1 --clip 1 --ema 0.999
     $ drin-fs train wikimel.h5 -o runs/patient --epochs 100 --patience 5 --logger wandb
     $ drin-fs train wikimel.h5 -o runs/once --epochs 1 --profile
+    $ drin-fs train wikimel.h5 -o runs/four-gpus --devices 4
     $ drin-fs train --model
 
     The same in Python: linker.train.train.
@@ -232,10 +242,12 @@ def train(
         return
     assert store is not None
     from cli.progress import progress_on
+    from linker.launch import rank_here, settle_processes
     from linker.profile_table import profile_table
     from linker.report import run_table
     from linker.train import train as run_training
 
+    is_first = rank_here(settle_processes(config)) == 0
     folder = run or Path("runs") / f"{store.stem}-{config.model.name}"
     if several:
         from linker.seeds import seed_folder, train_seeds
@@ -250,7 +262,8 @@ def train(
             loggers=loggers,
             progress=progress_on(stderr()),
         )
-        _show_seeds(summaries, as_json=as_json)
+        if is_first:
+            _show_seeds(summaries, as_json=as_json)
         return
     summary = run_training(
         store,
@@ -263,6 +276,8 @@ def train(
         rerun=rerun,
         progress=progress_on(stderr()),
     )
+    if not is_first:
+        return
     if as_json:
         show_json(summary)
     else:

@@ -16,7 +16,8 @@ from linker.averaging import AverageWeights, kept_network
 from linker.batch import Batch
 from linker.checkpoint import PLACE, Place, save_weights
 from linker.config import MetricsConfig
-from linker.module import METRICS, LinkerModule
+from linker.module import METRICS, LinkerModule, piece_of
+from linker.processes import ALONE, Processes
 from linker.requests import Requests
 from linker.run_folder import RunFolder
 from linker.summary import figures, split_metrics
@@ -28,38 +29,57 @@ Epoch = dict[str, Any]
 class StartEpoch(pl.Callback):
     """Makes the order of an epoch and its random numbers (dropout) functions of (seed, epoch) alone.
 
-    A checkpoint within an epoch holds the state of torch's generators; it is put back immediately
-    before the batch that comes next.
+    Of several processes each has random numbers of its own, as each has other mentions.
+
+    A checkpoint within an epoch holds the states of torch's generators, of all processes; they are put
+    back immediately before the batch that comes next. Where another number of processes continues, all
+    but the first begin new ones, of (seed, epoch, step, process).
     """
 
-    def __init__(self, *, seed: int, requests: Requests) -> None:
+    def __init__(self, *, seed: int, requests: Requests, processes: Processes = ALONE) -> None:
         self.seed = seed
         self.requests = requests
+        self.processes = processes
         self._loaded: dict[str, Any] | None = None
 
     def on_train_epoch_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         self._loaded = None
         self.requests.set_epoch(trainer.current_epoch)
-        sequence = np.random.SeedSequence([self.seed, trainer.current_epoch])
-        torch.manual_seed(int(sequence.generate_state(1)[0]))
+        self._seed(trainer.current_epoch)
 
     def on_train_batch_start(
         self, trainer: pl.Trainer, module: pl.LightningModule, batch: Batch, index: int
     ) -> None:
-        if self._loaded is not None:
-            _set_generators(self._loaded)
-            self._loaded = None
+        if self._loaded is None:
+            return
+        rank, states = self.processes.rank, [self._loaded, *self._loaded.get(_OTHERS, ())]
+        if rank == 0 or len(states) == self.processes.size:
+            _set_generators(states[rank])
+        else:
+            self._seed(trainer.current_epoch, index)
+        self._loaded = None
+
+    def _seed(self, *words: int) -> None:
+        """Seed torch with the configured seed, these, and the number of the process unless it is 0."""
+        rank = self.processes.rank
+        sequence = np.random.SeedSequence([self.seed, *words, *([rank] if rank else [])])
+        torch.manual_seed(int(sequence.generate_state(1)[0]))
 
     # Lightning puts these into each checkpoint
 
     def state_dict(self) -> dict[str, Any]:
-        state = {"cpu": torch.get_rng_state()}
+        own: dict[str, Any] = {"cpu": torch.get_rng_state()}
         if torch.cuda.is_initialized():
-            state["cuda"] = torch.cuda.get_rng_state()
-        return state
+            own["cuda"] = torch.cuda.get_rng_state()
+        first, *others = self.processes.all_of(own)
+        return {**first, _OTHERS: others} if others else first
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self._loaded = state_dict
+
+
+#: Where the state of the first process's generators has those of the others.
+_OTHERS = "others"
 
 
 def _set_generators(state: dict[str, Any]) -> None:
@@ -82,7 +102,7 @@ class ReportProgress(pl.Callback):
         batch: Batch,
         index: int,
     ) -> None:
-        self.stage.advance(len(batch))
+        self.stage.advance(piece_of(trainer.train_dataloader, index).total)
 
     def on_validation_batch_end(
         self,
@@ -93,7 +113,7 @@ class ReportProgress(pl.Callback):
         index: int,
         loader: int = 0,
     ) -> None:
-        self.stage.advance(len(batch))
+        self.stage.advance(piece_of(trainer.val_dataloaders, index).total)
 
 
 class PeakMemory(pl.Callback):
@@ -130,6 +150,8 @@ class PeakMemory(pl.Callback):
 class RecordEpochs(pl.Callback):
     """After every epoch: the figures, the best weights, ``metrics.csv``, and ``last.ckpt``.
 
+    Of several processes all keep the history, and the first one writes.
+
     The history is part of the checkpoints. ``last.ckpt`` is written last: a run that is stopped
     anywhere continues from a place up to which best weights and figures are on disk; what is there
     from beyond that place is written again, and is the same.
@@ -143,8 +165,10 @@ class RecordEpochs(pl.Callback):
         description: Mapping[str, Any],
         progress: Progress,
         averaging: AverageWeights | None = None,
+        writes: bool = True,
     ) -> None:
         self.folder = folder
+        self.writes = writes
         self.averaging = averaging
         self.metrics = metrics
         self.description = description
@@ -166,7 +190,7 @@ class RecordEpochs(pl.Callback):
         return epoch[f"valid_{self.metrics.select}"], epoch["valid_mrr"]
 
     def on_fit_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
-        if self.history:
+        if self.history and self.writes:
             self.folder.write_metrics(self.history)
 
     def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
@@ -198,13 +222,18 @@ class RecordEpochs(pl.Callback):
         self.place = Place(epochs=len(self.history), batches=0)
         is_best = self.best is epoch
         if is_best:
-            described = {**self.description, "epoch": epoch["epoch"]}
-            network = kept_network(module, self.averaging)
-            save_weights(network, self.folder.best_weights, description=described)
-            trainer.save_checkpoint(self.folder.best)
-        self.folder.write_metrics(self.history)
+            self._save_best(trainer, module, number=epoch["epoch"])
+        if self.writes:
+            self.folder.write_metrics(self.history)
         self.save(trainer)
         self.progress.note(self._line(epoch, trainer.max_epochs, is_best=is_best))
+
+    def _save_best(self, trainer: pl.Trainer, module: LinkerModule, *, number: int) -> None:
+        if self.writes:
+            described = {**self.description, "epoch": number}
+            network = kept_network(module, self.averaging)
+            save_weights(network, self.folder.best_weights, description=described)
+        trainer.save_checkpoint(self.folder.best)
 
     def _finished_epoch(self, number: int, module: LinkerModule) -> Epoch:
         valid = figures(split_metrics(module.ranks, self.metrics))
@@ -265,10 +294,20 @@ class SaveWithinEpochs(pl.Callback):
     Not after the last batch of an epoch: validation follows, and then :class:`RecordEpochs` saves.
     Nor between the batches of one update, whose gradients no checkpoint holds: after the update.
     Stands behind it among the callbacks, so that it saves what that one has noted.
+
+    Of several processes the clock of the first one counts, and it is asked every few steps.
     """
 
-    def __init__(self, recorder: RecordEpochs, *, minutes: float | None, steps: int | None) -> None:
+    def __init__(
+        self,
+        recorder: RecordEpochs,
+        *,
+        minutes: float | None,
+        steps: int | None,
+        processes: Processes = ALONE,
+    ) -> None:
         self.recorder = recorder
+        self.processes = processes
         self.minutes = minutes
         self.steps = steps
         self._since = 0.0
@@ -300,8 +339,14 @@ class SaveWithinEpochs(pl.Callback):
     def _is_due(self) -> bool:
         if self.steps is not None and self._steps >= self.steps:
             return True
-        return self.minutes is not None and time.monotonic() - self._since >= 60 * self.minutes
+        if self.minutes is None or (self.processes.several and self._steps % _ASKED):
+            return False
+        late = 60 * self.minutes
+        return self.processes.from_first(lambda: time.monotonic() - self._since >= late)
 
+
+#: Steps between two questions for the clock of the first process (chosen here: an answer is a message).
+_ASKED = 16
 
 #: Figures that are the same in every epoch.
 _COUNTS = ("mentions", "retrieved")

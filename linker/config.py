@@ -291,6 +291,17 @@ class TrainConfig(Section):
     device: Device = Field(
         default="auto", description="auto = cuda where there is one. Default chosen here."
     )
+    devices: int = Field(
+        default=1,
+        ge=1,
+        description="Processes that train together on each machine, a GPU each where there are GPUs; "
+        "the batch is shared out among them, so that the result is that of one. Default chosen here.",
+    )
+    nodes: int = Field(
+        default=1,
+        ge=1,
+        description="Machines that train together, started with torchrun or srun. Default chosen here.",
+    )
     workers: int = Field(
         default=0,
         ge=0,

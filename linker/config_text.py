@@ -39,6 +39,8 @@ FLAGS: Mapping[str, str] = {
     "seed": "--seed",
     "precision": "--precision",
     "device": "--device",
+    "devices": "--devices",
+    "nodes": "--nodes",
     "workers": "--workers",
     "verify_reads": "--verify-reads",
     "checkpoint_minutes": "--checkpoint-minutes",

@@ -18,7 +18,7 @@ from linker.store_identity import check_same_store
 
 #: Keys in which a run may differ from its continuation: they do not change what an epoch learns.
 MAY_CHANGE = frozenset(
-    {"epochs", "stopping", "device", "workers", "verify_reads"}
+    {"epochs", "stopping", "device", "devices", "nodes", "workers", "verify_reads"}
     | {"checkpoint_minutes", "checkpoint_steps"}
 )
 
@@ -81,7 +81,7 @@ def recorded_environment(
         place: where it is continued; None = it begins.
         rerun: the run that this one repeats.
     """
-    now = environment(job.device, job.store) | job.encoder_identity()
+    now = environment(job.device, job.store, processes=job.processes.size) | job.encoder_identity()
     for note in () if rerun is None else rerun.notes(job.config, now):
         progress.note(note)
     if place is None:

@@ -18,6 +18,7 @@ from typing import Any
 _FIGURES: Mapping[str, str] = {
     "device": "device",
     "threads": "threads",
+    "processes": "processes",
     "cpu": "instructions of the CPU",
     "versions.torch": "torch",
     "settings.float32_matmul": "precision of float32 products",

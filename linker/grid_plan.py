@@ -20,6 +20,7 @@ from linker.config import TrainConfig
 from linker.config_text import nearest
 from linker.grid_file import Cell, Grid
 from linker.job import Job, prepare_job
+from linker.launch import refuse_several
 from linker.run_condition import MAY_DIFFER, condition_of
 from linker.run_folder import RunFolder
 from linker.seeds import seed_folder
@@ -150,7 +151,9 @@ def _open_stores(cells: Sequence[Cell], opened: ExitStack) -> dict[Path, Store]:
 def _prepared(cell: Cell, store: Store) -> Job | DrinFsError:
     """The cell's job, with the seed 0; or why there can be none."""
     try:
-        job = prepare_job(store, cell.config(0))
+        config = cell.config(0)
+        refuse_several(config, command="grid")
+        job = prepare_job(store, config)
         for split in ("train", "valid") if cell.learns else _scored(store):
             job.rows(split)
         with torch.device("meta"):  # the options fit the widths; takes no memory

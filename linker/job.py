@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -18,6 +18,7 @@ from linker.machine import resolve_device
 from linker.matching import Match, match_model
 from linker.module import HandOverScores, LinkerModule
 from linker.pointers import check_first
+from linker.processes import ALONE, Processes
 from linker.ranks import Ranks, ScoreSink
 from linker.requests import Requests, sharing_candidates
 from linker.schedules import factor_of, updates_of_run
@@ -33,7 +34,7 @@ class Job:
 
     ``config``: with what was left to the store (edges, text encoder) filled in. ``online``: the
     text encoder inside training; None = the features of texts are stored. ``buffers``: of the batches
-    of all splits, which are never read at the same time.
+    of all splits, which are never read at the same time. ``processes``: that train and score together.
     """
 
     store: Store
@@ -42,6 +43,7 @@ class Job:
     device: torch.device
     online: OnlineText | None = None
     buffers: Buffers = field(default_factory=Buffers)
+    processes: Processes = ALONE
 
     @property
     def candidates(self) -> int:
@@ -73,7 +75,14 @@ class Job:
             graphs_of=self.config.batch_size if graphs and not self.config.compile else None,
             factor=self._rate_factor() if to_train and self.config.schedule.is_on else None,
             fused=self.config.clip is None or self.config.precision != "16-mixed",
+            processes=self.processes,
         )
+
+    def shared_by(self, processes: Processes) -> Job:
+        """The same job, of one of these processes, on its own device."""
+        if self.device.type != "cuda" or not processes.several:
+            return replace(self, processes=processes)
+        return replace(self, processes=processes, device=torch.device("cuda", processes.local))
 
     def _rate_factor(self) -> Callable[[int], float]:
         # Lightning's estimated_stepping_batches would start to read before a checkpoint says where
@@ -124,7 +133,9 @@ class Job:
                 else online.reader(
                     self.match.made, with_entities=shuffled and config.text.finetune
                 ),
-                widen=self.device.type == "cpu",
+                # of several processes each widens its piece when it is used: what is read ahead
+                # stays half as large, in every one of them
+                widen=self.device.type == "cpu" and not self.processes.several,
                 as_stored=self.match.takes_float16,
                 buffers=self.buffers,
             ),
@@ -135,6 +146,7 @@ class Job:
                 neighbours=sharing_candidates(self.store, rows, block=config.order_block)
                 if shuffled and config.order == "local"
                 else None,
+                share=self.processes.share,
             ),
             workers=config.workers,
             pin_memory=on_gpu,
@@ -144,7 +156,7 @@ class Job:
         """The rank of every mention's gold in a split, in the order of the rows.
 
         Args:
-            sink: is given the scores of each batch.
+            sink: is given the scores of each batch, in the first process.
 
         Raises:
             TrainingDiverged: the model scores NaN.
@@ -153,6 +165,7 @@ class Job:
             device=self.device,
             precision=self.config.precision,
             callbacks=[] if sink is None else [HandOverScores(sink)],
+            processes=self.processes,
         )
         with interruptible():
             trainer.test(module, self.loader(split), verbose=False)

@@ -49,8 +49,12 @@ def autocast(device: torch.device, precision: Precision) -> torch.autocast:
     return torch.autocast(device.type, low, enabled=precision != "32")
 
 
-def environment(device: torch.device, store: Store) -> dict[str, Any]:
-    """Everything outside the configuration that may change a figure, as plain values."""
+def environment(device: torch.device, store: Store, *, processes: int = 1) -> dict[str, Any]:
+    """Everything outside the configuration that may change a figure, as plain values.
+
+    Args:
+        processes: that train together; ``threads`` are those of each.
+    """
     return {
         "versions": {
             "drin-fs": featurestore.__version__,
@@ -62,6 +66,7 @@ def environment(device: torch.device, store: Store) -> dict[str, Any]:
         "cpu": torch.backends.cpu.get_cpu_capability(),
         "device": device_name(device),
         "threads": torch.get_num_threads(),
+        "processes": processes,
         "settings": _settings(device),
         "store": store_identity(store),
     }

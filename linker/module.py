@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
 
 from linker.batch import Batch
+from linker.bulletin import FailedElsewhere
 from linker.config import LossConfig
 from linker.data import BatchLoader
 from linker.diagnosis import TrainingDiverged, diagnosed
@@ -20,6 +21,8 @@ from linker.losses import triplet_loss
 from linker.metrics import rank_gold
 from linker.models.base import Model
 from linker.online_network import OnlineNetwork
+from linker.pieces import Piece
+from linker.processes import ALONE, Processes
 from linker.ranks import Ranks, ScoreSink
 
 #: Key under which a checkpoint holds the running sums of the epoch that it was taken in.
@@ -30,11 +33,18 @@ METRICS = "metrics"
 
 
 class _Unread:
-    """The loss of a batch, on its way to the processor; nothing waits for it until it is read."""
+    """The loss of a batch, on its way to the processor; nothing waits for it until it is read.
 
-    def __init__(self, loss: Tensor, batch: Batch, index: int) -> None:
+    ``scores``: of the whole batch; ``piece``: of it that ``batch``, of this process, holds.
+    """
+
+    def __init__(
+        self, loss: Tensor, batch: Batch, index: int, *, scores: Tensor, piece: Piece
+    ) -> None:
         self.batch = batch
         self.index = index
+        self.scores = scores
+        self.piece = piece
         self._loss = loss.to("cpu", non_blocking=True)
         self._there: torch.cuda.Event | None = None
         if loss.is_cuda:
@@ -45,6 +55,12 @@ class _Unread:
         if self._there is not None:
             self._there.synchronize()
         return float(self._loss)
+
+    def is_elsewhere(self) -> bool:
+        """Whether the scores that are not finite are those of other processes alone."""
+        finite = self.scores.isfinite().all(dim=1)
+        own = finite[self.piece.first : self.piece.end]
+        return bool(own.all() and not finite.all())
 
 
 class LinkerModule(pl.LightningModule):
@@ -57,6 +73,7 @@ class LinkerModule(pl.LightningModule):
         factor: of both rates at an update, counted from 0; None = always 1.
         fused: let Adam update all weights in one operation; Lightning cannot clip gradients of
             float16 before it.
+        processes: that train together; batches are pieces of those that the loss is over.
     """
 
     def __init__(
@@ -69,6 +86,7 @@ class LinkerModule(pl.LightningModule):
         graphs_of: int | None = None,
         factor: Callable[[int], float] | None = None,
         fused: bool = True,
+        processes: Processes = ALONE,
     ) -> None:
         super().__init__()
         self.network = network
@@ -78,6 +96,7 @@ class LinkerModule(pl.LightningModule):
         self.graphs_of = graphs_of
         self.factor = factor
         self.fused = fused
+        self.processes = processes
         self.rate = lr  # learning rate of the last update
         self.loss_sum = 0.0  # of the mentions of this epoch
         self.trained = 0  # mentions, this epoch
@@ -133,16 +152,41 @@ class LinkerModule(pl.LightningModule):
         self._graphed = None
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        piece = self._piece(batch, batch_idx)
         scores = self._scores(batch)
+        whole, answer = self._of_whole_batch(scores, batch, piece)
         loss = triplet_loss(
-            scores,
-            batch.answer,
+            whole,
+            answer,
             retrieved=batch.retrieved,
             negatives=self.loss.negatives,
             margin=self.loss.margin,
         )
-        self._unread = _Unread(loss.detach(), batch, batch_idx)
-        return loss
+        self._unread = _Unread(loss.detach(), batch, batch_idx, scores=whole.detach(), piece=piece)
+        if not piece.count:
+            return 0 * scores.sum()  # of a stand-in: no gradient, but one for every weight
+        return loss * self.processes.size if piece.shared else loss
+
+    def _piece(self, batch: Batch, batch_idx: int) -> Piece:
+        """The part that a training batch is of that of all processes."""
+        if self.processes.several:
+            return piece_of(self.trainer.train_dataloader, batch_idx)
+        return self.processes.share.piece(len(batch))
+
+    def _of_whole_batch(self, scores: Tensor, batch: Batch, piece: Piece) -> tuple[Tensor, Tensor]:
+        """Scores (B, K) and answers (B,) of the batch of all processes.
+
+        Gradients flow into this process's scores. Every process computes the loss of the whole batch,
+        and the mean of their gradients, times their number, is that of one process.
+        """
+        if not piece.shared:
+            return scores, batch.answer
+        own = scores[: piece.count, : batch.retrieved]
+        answer = batch.answer[: piece.count, None].to(own.dtype)  # K at most: exact
+        rows = self.processes.whole(torch.cat([own.detach(), answer], dim=1), piece)
+        others = rows[:, :-1]
+        whole = torch.cat([others[: piece.first], own, others[piece.end :]])
+        return whole, rows[:, -1].long()
 
     def on_after_backward(self) -> None:
         """Read the loss, before a step is made of it.
@@ -153,11 +197,13 @@ class LinkerModule(pl.LightningModule):
         unread, self._unread = self._unread, None
         value = unread.value()
         if not np.isfinite(value):
+            if unread.is_elsewhere():
+                raise FailedElsewhere(f"the loss is {value}")
             raise self._diverged(
                 f"the loss is {value}", unread.batch, unread.index, self.trainer.train_dataloader
             )
-        self.loss_sum += value * len(unread.batch)
-        self.trained += len(unread.batch)
+        self.loss_sum += value * unread.piece.total
+        self.trained += unread.piece.total
 
     def on_validation_epoch_start(self) -> None:
         self._ranks = []
@@ -166,13 +212,24 @@ class LinkerModule(pl.LightningModule):
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         self._rank(batch, batch_idx, self.trainer.val_dataloaders)
 
+    def on_validation_epoch_end(self) -> None:
+        self._gather_ranks(self.trainer.val_dataloaders)
+
     def on_test_epoch_start(self) -> None:
         self._ranks = []
         tabulate(self.network, self.trainer.test_dataloaders)
 
     def test_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """The scores (B, K) of the retrieved candidates, for a callback that records them."""
-        return self._rank(batch, batch_idx, self.trainer.test_dataloaders)
+        """The scores (B, K) of the retrieved candidates, for a callback that records them.
+
+        They are those of the whole batch, of all processes.
+        """
+        loader = self.trainer.test_dataloaders
+        scores = self._rank(batch, batch_idx, loader)
+        return self.processes.whole(scores, piece_of(loader, batch_idx))
+
+    def on_test_epoch_end(self) -> None:
+        self._gather_ranks(self.trainer.test_dataloaders)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """The running sums of the epoch, for a checkpoint within it."""
@@ -192,13 +249,18 @@ class LinkerModule(pl.LightningModule):
         return self._graphed(batch)
 
     def _rank(self, batch: Batch, batch_idx: int, loader: Any) -> Tensor:
-        scores: Tensor = self.network(batch)
+        count = piece_of(loader, batch_idx).count
+        scores: Tensor = self.network(batch)[:count]
         with self.trainer.profiler.profile(METRICS):  # type: ignore[attr-defined]
-            ranks = rank_gold(scores, batch.answer, retrieved=batch.retrieved)
+            ranks = rank_gold(scores, batch.answer[:count], retrieved=batch.retrieved)
         if ranks.nan_golds:
             raise self._diverged("the model scores NaN", batch, batch_idx, loader)
         self._ranks.append(ranks)
         return scores[:, : batch.retrieved]
+
+    def _gather_ranks(self, loader: Any) -> None:
+        assert isinstance(loader, BatchLoader)
+        self._ranks = [self.processes.whole_ranks(self._ranks, loader.requests)]
 
     def _diverged(self, what: str, batch: Batch, batch_idx: int, loader: Any) -> TrainingDiverged:
         assert isinstance(loader, BatchLoader)
@@ -215,6 +277,12 @@ def _taken_as_float16(network: nn.Module) -> frozenset[str]:
     return model.takes_float16 if isinstance(model, Model) else frozenset()
 
 
+def piece_of(loader: Any, step: int) -> Piece:
+    """This process's piece of the batch of a step."""
+    assert isinstance(loader, BatchLoader)
+    return loader.requests.piece(step)
+
+
 def tabulate(network: nn.Module, loader: Any) -> None:
     """Let a text encoder inside a network read the entities of a pass that leaves it as it is."""
     assert isinstance(loader, BatchLoader)
@@ -224,7 +292,7 @@ def tabulate(network: nn.Module, loader: Any) -> None:
 
 
 class HandOverScores(pl.Callback):
-    """Gives the scores of each batch of a test pass to a sink, as float32."""
+    """Gives the scores of each batch of a test pass to a sink, as float32, in the first process."""
 
     def __init__(self, sink: ScoreSink) -> None:
         self.sink = sink
@@ -238,4 +306,5 @@ class HandOverScores(pl.Callback):
         index: int,
         loader: int = 0,
     ) -> None:
-        self.sink(outputs.float().cpu().numpy())
+        if trainer.is_global_zero:
+            self.sink(outputs.float().cpu().numpy())

@@ -99,6 +99,7 @@ class Clock(Profiler):
             self.seconds[doing][part] += spent - ended.within
 
     def _place(self, action: str) -> tuple[str, str] | None:
+        action = action.replace("]DDPStrategy.", "]SingleDeviceStrategy.")  # of several processes
         return (self._doing, "copying") if action == _COPYING else _ACTIONS.get(action)
 
     def now(self) -> float:

@@ -10,6 +10,7 @@ import numpy as np
 from torch.utils.data import Sampler
 
 from featurestore import Store
+from linker.pieces import Piece, Share
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -35,6 +36,7 @@ class Requests(Sampler[np.ndarray]):
         batch_size: mentions a batch; the last one holds what is left.
         seed: of the shuffling; None = as they stand.
         neighbours: shuffle blocks of them instead of single mentions.
+        share: of this process in every batch; the batches are those of one process.
     """
 
     def __init__(
@@ -44,11 +46,13 @@ class Requests(Sampler[np.ndarray]):
         batch_size: int,
         seed: int | None = None,
         neighbours: Neighbours | None = None,
+        share: Share | None = None,
     ) -> None:
         self.rows = rows
         self.batch_size = batch_size
         self.seed = seed
         self.neighbours = neighbours
+        self.share = share or Share()
         self.epoch = 0
         self.first = 0  # step at which the next pass begins
 
@@ -64,11 +68,16 @@ class Requests(Sampler[np.ndarray]):
         order, step = self._order(), self.first
         self.first = 0
         for first in range(step * self.batch_size, len(order), self.batch_size):
-            yield order[first : first + self.batch_size]
+            batch = order[first : first + self.batch_size]
+            yield batch[self.share.piece(len(batch)).read]
 
     def __len__(self) -> int:
         """Batches of a whole epoch."""
         return math.ceil(len(self.rows) / self.batch_size)
+
+    def piece(self, step: int) -> Piece:
+        """The part of a step's batch that this process reads; steps are counted from 0."""
+        return self.share.piece(min(self.batch_size, len(self.rows) - step * self.batch_size))
 
     def _order(self) -> np.ndarray:
         order = np.arange(self.rows.start, self.rows.stop)

@@ -28,6 +28,8 @@ OF_NO_GROUP = frozenset(
     {
         "seed",
         "device",
+        "devices",
+        "nodes",
         "workers",
         "cuda_graphs",
         "verify_reads",

@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
+
 from featurestore.errors import ConfigError
 from featurestore.progress import Progress
 from linker.data import ScoringProtocol
@@ -72,15 +75,23 @@ class Scored(NamedTuple):
 def score_into(folder: RunFolder, job: Job, module: LinkerModule, split: str) -> Ranks:
     """Score a split under the job's own protocol; its scores and ranks become files of the run.
 
+    Of several processes the first one writes them.
+
     Raises:
         TrainingDiverged: the model scores NaN.
         WriteError: the disk is full or fails.
     """
+    if not job.processes.is_first:
+        return job.score(module, split, sink=_nowhere)
     rows = job.rows(split)
     with folder.writing_scores(split, mentions=len(rows), candidates=job.candidates) as sink:
         ranks = job.score(module, split, sink=sink)
     folder.write_ranks(split, ids=job.store.mentions.ids(rows), ranks=ranks)
     return ranks
+
+
+def _nowhere(scores: NDArray[np.float32]) -> None:
+    """Of another process than the first, which writes the scores of all."""
 
 
 def score_split(

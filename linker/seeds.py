@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,9 @@ from featurestore.progress import Progress, Silent
 from linker.baseline import check_learns
 from linker.config import TrainConfig
 from linker.job import prepare_job
+from linker.launch import failing_together, join, settle_processes
 from linker.loggers import LoggerName
+from linker.machine import resolve_device
 from linker.run_condition import condition_of
 from linker.run_folder import RunFolder
 from linker.train import train
@@ -95,6 +98,7 @@ def train_seeds(
             finished before stays, and is not trained again.
     """
     progress = progress or Silent()
+    configs = {seed: settle_processes(config) for seed, config in configs.items()}
     for config in configs.values():
         check_learns(config.model.name, store)
     if RunFolder(run).config.is_file():
@@ -103,10 +107,16 @@ def train_seeds(
             where=str(run),
             hint="name another folder with -o",
         )
+    first = next(iter(configs.values()))
+    processes = join(first, resolve_device(first.device, first.precision))
+    if not processes.is_first:
+        progress = Silent()
     summaries: dict[Path, dict[str, Any]] = {}
     for seed, config in configs.items():
         folder = seed_folder(run, seed)
-        finished = None if overwrite else _finished(store, config, folder)
+        with failing_together(processes):
+            there = partial(_finished, store, config, folder)
+            finished = None if overwrite else processes.from_first(there)
         if finished is not None:
             progress.note(f"seed {seed}: finished before, in {folder}")
             summaries[folder] = finished

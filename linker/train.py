@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import lightning.pytorch as pl
@@ -33,6 +33,7 @@ from linker.continuing import place_to_continue, recorded_environment
 from linker.data import BatchLoader, golds_outside_table
 from linker.events import WriteEvents
 from linker.job import Job, prepare_job
+from linker.launch import check_devices, failing_together, join, rank_here, settle_processes
 from linker.loggers import LoggerName, SendEpochs, check_loggers
 from linker.model_card import write_card
 from linker.module import LinkerModule
@@ -91,28 +92,43 @@ def train(
         WriteError: the disk is full or fails; what was saved before is kept.
         LoggerFailed: a logger does not start.
     """
-    progress = progress or Silent()
+    config = settle_processes(config)
+    is_first = rank_here(config) == 0
+    progress = (progress or Silent()) if is_first else Silent()
     check_loggers(loggers)
     check_learns(config.model.name, store)
     folder = RunFolder(run)
     with featurestore.open(store, verify_reads=config.verify_reads) as opened:
         job = prepare_job(opened, config)
+        check_devices(config, job.device)
         for split in ("train", "valid"):
             job.rows(split)
         check_warm_up(config, mentions=len(job.rows("train")))
-        with folder.locked(progress=progress):
-            place = place_to_continue(job, folder, progress) if resume else None
-            if place is None:
-                folder.start(overwrite=overwrite or (resume and folder.config.is_file()))
-            folder.remove_unfinished()
-            folder.write_config(to_yaml(job.config))  # first: it says that there is a run
-            folder.write_environment(recorded_environment(job, folder, place, progress, rerun))
-            _say_what_is_off(job, progress)
-            with reproducible(config.seed, job.device), quiet_lightning(), keep_freed_memory():
-                work = _Run(
-                    job, folder, progress, loggers=loggers, score=score, callbacks=callbacks
-                )
-                return work.complete(place, profiled=profile)
+        with folder.locked(progress=progress) if is_first else nullcontext():
+            place = None
+            if is_first:
+                place = place_to_continue(job, folder, progress) if resume else None
+                if place is None:
+                    folder.start(overwrite=overwrite or (resume and folder.config.is_file()))
+                folder.remove_unfinished()
+                folder.write_config(to_yaml(job.config))  # first: it says that there is a run
+            job = job.shared_by(join(config, job.device))
+            with failing_together(job.processes):
+                if is_first:
+                    folder.write_environment(
+                        recorded_environment(job, folder, place, progress, rerun)
+                    )
+                    _say_what_is_off(job, progress)
+                place = job.processes.from_first(lambda: place)
+                with (
+                    reproducible(config.seed, job.device),
+                    quiet_lightning(),
+                    keep_freed_memory(),
+                ):
+                    work = _Run(
+                        job, folder, progress, loggers=loggers, score=score, callbacks=callbacks
+                    )
+                    return work.complete(place, profiled=profile)
 
 
 class _Run:
@@ -129,6 +145,7 @@ class _Run:
         callbacks: Sequence[pl.Callback],
     ) -> None:
         self.job = job
+        self.is_first = job.processes.is_first
         self.score = score
         self.callbacks = callbacks
         self.folder = folder
@@ -142,10 +159,11 @@ class _Run:
             description=conditions(job.config, job.match),
             progress=progress,
             averaging=self.averaging,
+            writes=self.is_first,
         )
         self.stopping = StopEarly(self.recorder, job.config)
         self.sender = SendEpochs(
-            loggers,
+            loggers if self.is_first else (),
             folder=folder,
             recorder=self.recorder,
             options=job.config.model_dump(mode="json"),
@@ -160,14 +178,16 @@ class _Run:
         """
         batches = self.job.loader("train", shuffled=True)
         trace = Trace(self.folder.trace, self.job.device)
+        profiled = profiled and self.is_first
         profile = Profile(batches, self.job.device, trace) if profiled else None
         try:
             summary = self._fit_and_score(batches, profile, place)
             self.sender.finish(summary)
         finally:
             self.sender.close("failed")
-        self.folder.write_summary(summary)
-        write_card(self.folder, self.job.store, progress=self.progress)
+        if self.is_first:
+            self.folder.write_summary(summary)
+            write_card(self.folder, self.job.store, progress=self.progress)
         if profile is None:
             return summary
         measured = profile.as_json()
@@ -202,9 +222,12 @@ class _Run:
                 accumulate=config.accumulate,
                 clip=config.clip,
                 clip_by=config.clip_by,
+                processes=job.processes,
                 profiler=None if profile is None else profile.clock,
                 callbacks=[
-                    StartEpoch(seed=config.seed, requests=batches.requests),
+                    StartEpoch(
+                        seed=config.seed, requests=batches.requests, processes=job.processes
+                    ),
                     ReportProgress(stage),
                     self.memory,
                     *([] if self.averaging is None else [self.averaging]),
@@ -214,9 +237,9 @@ class _Run:
                         self.recorder,
                         minutes=config.checkpoint_minutes,
                         steps=config.checkpoint_steps,
+                        processes=job.processes,
                     ),
-                    WriteEvents(folder=self.folder.tensorboard, recorder=self.recorder),
-                    self.sender,
+                    *self._telling(),
                     *([] if profile is None else [profile.trace, profile]),
                     *self.callbacks,
                 ],
@@ -230,6 +253,11 @@ class _Run:
                     ckpt_path=None if place is None else self.folder.last,
                     weights_only=True,
                 )
+
+    def _telling(self) -> list[pl.Callback]:
+        """What tells others of the run, in the first process."""
+        events = WriteEvents(folder=self.folder.tensorboard, recorder=self.recorder)
+        return [events, self.sender] if self.is_first else []
 
     def _mentions_left(self, place: Place | None) -> int:
         """Mentions that are still to be trained or validated with."""
@@ -264,7 +292,7 @@ class _Run:
 
     def _summary(self, scored: dict[str, Ranks]) -> dict[str, Any]:
         config, history = self.job.config, self.recorder.history
-        peak = self.memory.bytes
+        peaks = [peak for peak in self.job.processes.all_of(self.memory.bytes) if peak]
         splits = {
             split: figures(split_metrics(ranks, config.metrics)) for split, ranks in scored.items()
         }
@@ -276,7 +304,7 @@ class _Run:
             "stopped": self.stopping.reason,
             "parameters": sum(p.numel() for p in self.module.parameters() if p.requires_grad),
             "train_seconds_per_epoch": round(sum(e["seconds"] for e in history) / len(history), 3),
-            "peak_rss_anon_mb": None if peak is None else round(peak / 1e6, 1),
+            "peak_rss_anon_mb": round(max(peaks) / 1e6, 1) if peaks else None,
             "empty_gold_slots": self._empty_gold_slots(),
             "store": store_line(store_identity(self.job.store)),
         }

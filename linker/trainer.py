@@ -1,18 +1,21 @@
-"""Lightning's trainer as we use it: one device, no surprises on disk or on the terminal."""
+"""Lightning's trainer as we use it: no surprises on disk or on the terminal."""
 
 from __future__ import annotations
 
 import logging
 import os
 import signal
+import threading
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Literal
 
 import lightning.pytorch as pl
 import torch
 from lightning.pytorch.plugins.environments import LightningEnvironment
 from lightning.pytorch.profilers import Profiler
+from lightning.pytorch.strategies import DDPStrategy
 from lightning.pytorch.utilities.seed import isolate_rng
 from torch.utils import deterministic
 
@@ -20,6 +23,7 @@ from linker.checkpoint import CheckpointFiles
 from linker.config import Precision
 from linker.config_steps import ClipBy
 from linker.machine import CUBLAS_WORKSPACE
+from linker.processes import ALONE, Processes
 
 
 def make_trainer(
@@ -32,22 +36,22 @@ def make_trainer(
     clip_by: ClipBy = "norm",
     callbacks: Sequence[pl.Callback] = (),
     profiler: Profiler | None = None,
+    processes: Processes = ALONE,
 ) -> pl.Trainer:
     """A trainer that logs, saves and prints nothing by itself: the callbacks do."""
     return pl.Trainer(
         accelerator=device.type,
-        devices=1,
+        devices=processes.devices,
+        num_nodes=processes.nodes,
+        strategy=_strategy(processes),
         precision=precision,
         max_epochs=epochs,
         accumulate_grad_batches=accumulate,
         gradient_clip_val=clip,
         gradient_clip_algorithm=clip_by,
-        callbacks=list(callbacks),
+        callbacks=[*callbacks, *([OwnTermination()] if processes.several else [])],
         profiler=profiler,
-        plugins=[
-            LightningEnvironment(),  # no look-out for clusters: we never start processes
-            CheckpointFiles(),
-        ],
+        plugins=[CheckpointFiles(), processes.environment or LightningEnvironment()],
         logger=False,
         enable_checkpointing=False,
         enable_progress_bar=False,
@@ -55,6 +59,35 @@ def make_trainer(
         num_sanity_val_steps=0,  # validation of random weights would be one more pass
         use_distributed_sampler=False,
     )
+
+
+class OwnTermination(pl.Callback):
+    """Keeps what SIGTERM does as it was: Lightning would send the other processes a message in the
+    middle of another one, which they take it for, or wait for ever.
+    """
+
+    def __init__(self) -> None:
+        self._handler = signal.getsignal(signal.SIGTERM)
+
+    def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        self._keep()
+
+    def on_test_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        self._keep()
+
+    def _keep(self) -> None:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, self._handler)
+
+
+def _strategy(processes: Processes) -> DDPStrategy | Literal["auto"]:
+    """Gradients are averaged over the processes, and the losses are made so that the mean is theirs.
+
+    Every weight has a gradient in every step: a network holds those alone that can learn.
+    """
+    if not processes.several:
+        return "auto"
+    return DDPStrategy(gradient_as_bucket_view=True)
 
 
 @contextmanager

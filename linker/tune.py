@@ -26,6 +26,7 @@ from linker.atomic import write_text
 from linker.config import TrainConfig
 from linker.folder_lock import alone_in
 from linker.job import prepare_job
+from linker.launch import refuse_several
 from linker.run_folder import RunFolder
 from linker.tune_jobs import TuneError, run_here, run_in_processes
 from linker.tune_result import Tuned, read_tuned, trial_line
@@ -90,6 +91,7 @@ def tune(
     progress = progress or Silent()
     read = read_space(space)
     _check_metric(metric, read)
+    refuse_several(read.first(), command="tune")
     cells = read.cells() if sampler == "grid" else []
     total = trials if trials is not None else len(cells) or TRIALS
     if cells:

@@ -261,7 +261,7 @@ def test_a_preset_is_a_whole_configuration_of_the_paper_protocol(name: str) -> N
     assert not config.model.edges_from_store
     assert name.startswith(f"{config.model.name}-")
     machine = {"seed", "device", "workers", "verify_reads", "compile"}
-    machine |= {"checkpoint_minutes", "checkpoint_steps", "cuda_graphs"}
+    machine |= {"checkpoint_minutes", "checkpoint_steps", "cuda_graphs", "devices", "nodes"}
     of_online = {f"text.{key}" for key in TextSection.model_fields if key != "source"}
     of_what_is_off = {"order_block", "schedule.final", "clip_by", "ema.ramp"}
     of_what_is_off |= {"stopping.min_delta", "stopping.metric"}
