@@ -28,7 +28,7 @@ from benchmarks.read_run import Reading
 from benchmarks.steps import core_seconds
 from benchmarks.timing import timed
 from featurestore import Store
-from featurestore.construct.candidates import Finder
+from featurestore.construct.finders import Finder
 from featurestore.construct.first_stage import pooled_titles
 from featurestore.construct.fuzzy import FuzzyTitles
 from featurestore.construct.title_table import TitleTable
