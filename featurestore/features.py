@@ -20,14 +20,11 @@ from featurestore.errors import NotFinite
 from featurestore.halves import FLOAT16_BOUND, prepare, to_float16
 from featurestore.record_arrays import Packed, RecordArray, pack
 from featurestore.row_arrays import RowArray
-from featurestore.schema import Field
+from featurestore.schema import ERROR, Field
 
 #: Bytes of the records of a task (chosen here: it takes a few milliseconds, a hundred times what
 #: handing it out takes, and a block of records makes several tasks).
 _TASK = 4 << 20
-
-#: What a store says of the error that rounding to float16 made.
-ERROR = "float16_error"
 
 #: An array of rows, or for ragged records one array a row.
 Records: TypeAlias = np.ndarray | Sequence[np.ndarray]

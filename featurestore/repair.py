@@ -58,7 +58,8 @@ def repair(
     """Find what is damaged, and replace the store by one in which that was made again from ``source``.
 
     Raises:
-        StoreError: its header or catalog is damaged, or it has no checksums: it must be ingested again.
+        StoreError: its header or catalog is damaged, or it has no checksums: it must be ingested again; or
+            it is sharded.
         SourceError: ``source`` is not what the store was made from.
         EncoderError: an encoder that made it cannot be loaded, or is another.
         WriteError: it cannot be written, or something else writes it.
@@ -66,6 +67,7 @@ def repair(
     path, source = Path(path), Path(source)
     timed = Timed(progress or Silent())
     with Store(path) as store:
+        _refuse_sharded(store)
         damaged = {
             pieces.path: _rows_of(pieces, found)
             for pieces, found in compare(store, timed)
@@ -103,6 +105,21 @@ def repair(
                 exact=_sums(store) == _sums(new),
                 fingerprint=new.fingerprint,
             )
+
+
+def _refuse_sharded(store: Store) -> None:
+    """Refuse a store in several files, and one of them.
+
+    Raises:
+        StoreError: says what to do.
+    """
+    if store.shards or "shard" in store.provenance:
+        whole = "a store in several files" if store.shards else "a shard of another store"
+        raise StoreError(
+            f"{whole} cannot be repaired in place",
+            where=str(store.path),
+            hint="drin-fs verify --full says which file is damaged: copy that file again, or ingest again",
+        )
 
 
 def _rows_of(pieces: Pieces, damaged: np.ndarray) -> np.ndarray:

@@ -22,17 +22,22 @@ import numpy as np
 from featurestore import threads
 from featurestore.catalog import Extent, StoredField
 from featurestore.codecs import Codec, Compression
-from featurestore.disk import bytes_of, free_bytes, sync_path, write_errors
+from featurestore.disk import bytes_of, free_bytes, write_errors
 from featurestore.errors import SourceError, WriteError
 from featurestore.features import FeatureWriter
+from featurestore.holes import can_punch
 from featurestore.ids import build_index
 from featurestore.options import FeatureDtype
 from featurestore.parts import PART_BYTES, PART_SECONDS, Parts
+from featurestore.placing import put_in_place
+from featurestore.progress import Progress, Silent
 from featurestore.publish import Contents, complete
 from featurestore.record_arrays import RecordArray
 from featurestore.row_arrays import KeptRows, RowArray, check_complete
 from featurestore.salvage import Salvage
 from featurestore.schema import BY_PATH, Field
+from featurestore.shard_plan import Sharding, spread_fields
+from featurestore.splitting import INDEX, Splitter
 from featurestore.target import check_target
 from featurestore.work import Claim, Work
 
@@ -67,6 +72,7 @@ class StoreWriter:
         part_bytes: int,
         note: Callable[[str], None],
         salvage: Salvage | None,
+        sharding: Sharding | None,
     ) -> None:
         self.target = claim.target
         self.dtype = np.dtype(dtype)
@@ -81,6 +87,7 @@ class StoreWriter:
         self._work = Work(claim, identity)
         self._note = note
         self.salvage = salvage
+        self._sharding = sharding
         self._parts = Parts(
             self._work, seconds=part_seconds, size=part_bytes, note=note, salvage=salvage
         )
@@ -97,8 +104,12 @@ class StoreWriter:
         dtype: FeatureDtype = "float16",
         compression: Compression = "lz4",
         overwrite: bool = False,
+        sharding: Sharding | None = None,
     ) -> Iterator[Self]:
         """Start a store that will be published at ``target``, from nothing.
+
+        Args:
+            sharding: cut it into several files.
 
         Raises:
             WriteError: the target exists (and ``overwrite`` is false), is being written by another
@@ -110,7 +121,12 @@ class StoreWriter:
         try:
             claim.discard()
             with cls.on(
-                claim, dtype=dtype, compression=compression, overwrite=overwrite, identity={}
+                claim,
+                dtype=dtype,
+                compression=compression,
+                overwrite=overwrite,
+                identity={},
+                sharding=sharding,
             ) as writer:
                 yield writer
         finally:
@@ -131,6 +147,7 @@ class StoreWriter:
         part_bytes: int = PART_BYTES,
         note: Callable[[str], None] = lambda text: None,
         salvage: Salvage | None = None,
+        sharding: Sharding | None = None,
     ) -> Iterator[Self]:
         """Go on with the store of a claim, or start it.
 
@@ -139,6 +156,7 @@ class StoreWriter:
             part_seconds, part_bytes: what is finished becomes a part when it took so long, or is so much.
             note: is told what is not done again, and what has to be.
             salvage: what is sound of a store that is repaired; it is taken as it is.
+            sharding: cut it into several files when it is published.
 
         Raises:
             WriteError: it cannot be written.
@@ -156,6 +174,7 @@ class StoreWriter:
                     part_bytes=part_bytes,
                     note=note,
                     salvage=salvage,
+                    sharding=sharding,
                 )
             with write_errors(
                 claim.target,
@@ -296,7 +315,7 @@ class StoreWriter:
         Raises:
             WriteError: there is not, however well it compresses.
         """
-        least, likely = self._left(_BEST), self._left(_LIKELY)
+        least, likely = (left + self._twice(left) for left in map(self._left, (_BEST, _LIKELY)))
         free = free_bytes(self.target.parent)
         if free < least:
             raise WriteError(
@@ -308,6 +327,18 @@ class StoreWriter:
             self._note(
                 f"WARNING: about {likely / 1e9:.1f} GB may be needed, {free / 1e9:.1f} GB are free"
             )
+
+    def _twice(self, left: int) -> int:
+        """Bytes that are there twice at some moment, while a store of so many is cut into shards."""
+        if self._sharding is None:
+            return 0
+        if can_punch(self._claim.folder):
+            return min(left, self._sharding.max_bytes or left)
+        self._note(
+            "WARNING: this file system cannot give back space inside a file: while the store is cut into "
+            "shards it is there twice"
+        )
+        return left
 
     def _left(self, compressed: float) -> int:
         """Bytes of the rows that are not written yet.
@@ -346,14 +377,21 @@ class StoreWriter:
     # the end -----------------------------------------------------------------------------------
 
     def publish(
-        self, *, dataset: str, provenance: Mapping[str, Any], must_be: str | None = None
+        self,
+        *,
+        dataset: str,
+        provenance: Mapping[str, Any],
+        must_be: str | None = None,
+        progress: Progress | None = None,
     ) -> None:
-        """Finish, sync, and rename the file to its target.
+        """Finish, sync, and rename the file to its target; cut it into shards before, if that was asked for.
 
         Args:
             must_be: the fingerprint that the store must have.
+            progress: is told of shards.
 
         Raises:
+            ConfigError: not even one row fits into a file of the greatest size.
             SourceError: a feature field was started and not every row was written, or the fingerprint
                 is another.
             WriteError: disk full, or the target appeared meanwhile.
@@ -386,12 +424,23 @@ class StoreWriter:
                 where=str(self.target),
                 hint="was it changed since? ingest it again, to another file",
             )
-        complete(self._work, self._contents, attributes)
-        check_target(self.target, overwrite=self._overwrite)
-        os.replace(self._claim.folder / "data", self.target)
-        sync_path(self.target.parent)
+        self._place(attributes, progress or Silent())
         self._parts.publish()
         self._claim.discard()
+
+    def _place(self, attributes: Mapping[str, str], progress: Progress) -> None:
+        """Complete what was written, and put it in place."""
+        folder = self._claim.folder
+        if self._sharding is None or not spread_fields(self._contents):
+            complete(self._work, self._contents, attributes)
+            check_target(self.target, overwrite=self._overwrite)
+            put_in_place(folder, self.target, "data")
+            return
+        self._parts.settle()
+        splitter = Splitter(self._work, self._contents, attributes)
+        shards = splitter.split(self._sharding, self.target, progress)
+        check_target(self.target, overwrite=self._overwrite)
+        put_in_place(folder, self.target, INDEX, shards)
 
 
 def _each(derive: Callable[..., Result], items: Sequence[tuple[Any, ...]]) -> list[Result]:
