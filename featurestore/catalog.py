@@ -40,8 +40,8 @@ class StoredField:
 
     ``shape`` includes the row axis. ``extent`` is set for contiguous data, ``offsets`` too for text. For
     records in chunks ``codec`` is, with ``table``: (rows, 2) int64 offset and stored size of each, unless
-    only libhdf5 can tell; ``sums``: a checksum for each of them. ``spread``: the rows stand in the files of
-    a sharded store, whose catalogs know the places; none of them is set then but ``codec``.
+    only libhdf5 can tell; ``sums``: a checksum for each of them. ``spread``: the rows stand in the shards
+    of the store, whose catalogs know the places; of these only ``codec`` is set then.
     """
 
     schema: Field

@@ -87,6 +87,15 @@ class FeatureWriter:
         """Whether all these rows are written."""
         return self.array.has(rows)
 
+    @property
+    def is_compressed(self) -> bool:
+        return isinstance(self.array, RecordArray)
+
+    @property
+    def row_bytes(self) -> int:
+        """Of a row in the dtype of the moment, before compression."""
+        return math.prod(self.shape[1:]) * self.dtype.itemsize
+
     def bytes_left(self, compressed: float) -> int:
         """About how many bytes the rows take that are not written yet.
 
@@ -96,7 +105,7 @@ class FeatureWriter:
         if isinstance(self.array, RecordArray):
             return self.array.bytes_left(compressed)
         done = int(self.array.written.done.sum())
-        return (self.shape[0] - done) * math.prod(self.shape[1:]) * self.dtype.itemsize
+        return (self.shape[0] - done) * self.row_bytes
 
     def write(self, rows: range | np.ndarray, values: Records) -> None:
         """Write rows; those that are there already, from before an interruption, stay as they are.

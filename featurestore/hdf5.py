@@ -47,8 +47,8 @@ class Array:
 class Virtual:
     """A dataset whose rows stand in other files.
 
-    ``sources``: file, relative to the folder of this one; path of the dataset in it; and the first and last
-    row that the rows of that dataset are in this one.
+    ``sources``: file, relative to the folder of this one; path of the dataset in it; and the first and
+    last row that the rows of that dataset are in this one.
     """
 
     shape: tuple[int, ...]

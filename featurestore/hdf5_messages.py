@@ -90,7 +90,7 @@ def chunked(index: int, chunk: Sequence[int], item: int) -> bytes:
 
 
 def virtual(heap_object: tuple[int, int]) -> bytes:
-    """A dataset whose rows stand in other files, as an object of the heap says: its collection, its number."""
+    """A dataset whose rows stand in other files, as an object of the heap says: collection, number."""
     return message(_LAYOUT, struct.pack("<BBQI", 4, 3, *heap_object))
 
 
@@ -151,7 +151,7 @@ def attribute(name: str, value: int | float | str, heap: Heap) -> bytes:
 
 
 class Heap:
-    """Texts of attributes, and what virtual datasets are made of, in global heap collections one behind the other.
+    """Texts of attributes, and sources of virtual datasets, in global heap collections.
 
     Args:
         address: where the first one will stand.

@@ -1,7 +1,7 @@
 """Put a finished store where it belongs: shards first, then, in one rename, the file that names them.
 
-    .NAME.ingest/publishing     what is about to be renamed, JSON: the file that makes the store, the shards
-                                that it names, and those of the store that it replaces
+    .NAME.ingest/publishing     what is about to be renamed, JSON: the file that makes the store, the
+                                shards that it names, and those of the store that it replaces
     NAME.shards/                the shards; their names have a digest of their content, so that no file of
                                 a store in use is ever replaced
 
@@ -27,7 +27,7 @@ _RECORD = "publishing"
 
 
 class _Record(NamedTuple):
-    """``last``: the file in the work folder whose rename publishes; shards relative to the target's folder."""
+    """``last``: the file in the work folder whose rename publishes; shards: beside the target."""
 
     last: str
     new: list[str]

@@ -24,7 +24,10 @@ _OF_RECORD = 16 + 8 + 80
 
 #: Bytes of a shard beside its rows: the first page and the tail's; and for each array its alignment, what
 #: HDF5 and the catalog say of it, the checksums of its last block (chosen here: twice what there is).
-_OF_FILE, _OF_ARRAY = 32 << 10, PAGE + (4 << 10)
+_OF_FILE, _OF_ARRAY = 32 << 10, PAGE + (2 << 10)
+
+#: Arrays that ids and the indexes of both tables are made of.
+_OF_IDS = 6
 
 #: Checksums of contiguous arrays, and what else grows with the bytes of a file.
 _SHARE = 1 / (1 << 16)
@@ -67,7 +70,9 @@ def plan(
     """
     if sharding.firsts:
         return sharding.firsts
-    arrays = len(contents.fields["entities"]) + len(contents.fields["mentions"]) + 4
+    always = [s for s in contents.fields["mentions"].values() if not s.schema.made_by]
+    columns = [s for s in kept_fields(contents) if s.offsets is None]
+    arrays = len(spread_fields(contents)) + len(columns) + 2 * len(always) + _OF_IDS
     fixed = _OF_FILE + 3 * said + arrays * _OF_ARRAY
     room = int((sharding.max_bytes - fixed) * (1 - _SHARE))
     firsts, used = [0], 0
@@ -95,6 +100,21 @@ def plan(
             hint="give a larger size",
         )
     return tuple(firsts)
+
+
+def check_one_fits(sharding: Sharding, row: int) -> None:
+    """Before the long work: could a shard hold one row of so many bytes, and what else it must?
+
+    Raises:
+        ConfigError: it could not.
+    """
+    least = row + _OF_FILE
+    if sharding.max_bytes and sharding.max_bytes < least:
+        raise ConfigError(
+            f"not even one entity fits into a file of {sharding.max_bytes:,} bytes: it takes {least:,}",
+            where="--max-file-size",
+            hint="give some megabytes at least",
+        )
 
 
 def _sizes(contents: Contents, id_offsets: np.ndarray) -> Iterator[tuple[range, np.ndarray]]:

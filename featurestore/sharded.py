@@ -47,7 +47,9 @@ class ShardedTable(Table):
             if field.name not in self.fields
         }
         known = self.fields | self._spread
-        self.fields = {f.name: known[f.name] for f in FIELDS if f.table == self.name and f.name in known}
+        self.fields = {
+            f.name: known[f.name] for f in FIELDS if f.table == self.name and f.name in known
+        }
 
     @property
     def pieces(self) -> list[tuple[int, Table]]:
@@ -150,7 +152,7 @@ class ShardedTable(Table):
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
     def _ranges(self, rows: range) -> Iterator[tuple[int, int, int]]:
-        """Shard, and the first and last of its own rows, that consecutive rows are made of; at least one."""
+        """Shard, and which of its own rows, that consecutive rows are made of; at least one."""
         last = max(rows.start, rows.stop - 1)
         numbers = self._shard_of(np.minimum([rows.start, last], len(self) - 1)).tolist()
         for number in range(numbers[0], numbers[1] + 1):

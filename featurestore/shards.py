@@ -35,8 +35,8 @@ MOST_SHARDS = 16_384
 class Shard:
     """A file with the features of consecutive entities.
 
-    ``file``: relative to the folder of the index. ``header``: the digest of its header, and by the digests
-    in it of everything in the file that is checked when a store is opened, and of all checksums.
+    ``file``: relative to the folder of the index. ``header``: the digest of its header, which has digests
+    of everything in the file that is no field data, the checksums of that included.
     """
 
     file: str

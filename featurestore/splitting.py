@@ -1,4 +1,6 @@
-"""Turn the one file in which a store was made into shards and an index file (docs/decisions/sharded-stores.md).
+"""Turn the one file in which a store was made into shards and an index file.
+
+Why so: docs/decisions/sharded-stores.md.
 
     .NAME.ingest/data         all arrays, as they were written
     .NAME.ingest/building/    the file that is being made of some of them
@@ -27,8 +29,9 @@ import numpy as np
 
 from featurestore.catalog import Extent, StoredField
 from featurestore.disk import bytes_of, sync_path
-from featurestore.errors import StoreError
+from featurestore.errors import ConfigError, StoreError
 from featurestore.holes import punch
+from featurestore.opening import read_catalog
 from featurestore.progress import Progress
 from featurestore.publish import Contents, complete
 from featurestore.record_arrays import RecordArray, pack
@@ -36,6 +39,7 @@ from featurestore.shard_plan import Sharding, kept_fields, plan, row_bytes, spre
 from featurestore.shards import (
     ATTRIBUTE,
     Shard,
+    decode_shards,
     encode_shards,
     folder_of,
     header_digest,
@@ -113,7 +117,7 @@ class Splitter:
                     file = made / f"{number:05d}.h5"
                     if not file.exists() and not (self._folder / INDEX).exists():
                         self._write_shard(reader, range(first, stop), file)
-                    self._enter(firsts, stop)
+                    self._enter(sharding, firsts, stop)
                     reader.give_back(range(first, stop))
                     stage.advance(stop - first)
             return self._index(reader, bounds, target)
@@ -123,16 +127,24 @@ class Splitter:
     def _firsts(self, sharding: Sharding, reader: _Reader) -> tuple[int, ...]:
         begun = _moved(self._folder)
         if begun:
+            if begun["max_bytes"] != sharding.max_bytes:
+                raise ConfigError(
+                    f"the interrupted work was cut for files of at most {begun['max_bytes']:,} bytes",
+                    where="--max-file-size",
+                    hint=f"give {begun['max_bytes']}, or --restart to give up what was finished",
+                )
             return tuple(begun["firsts"])
         said = sum(map(len, self._attributes.values()))
         return plan(self._contents, sharding, reader.id_offsets(), said=said)
 
-    def _enter(self, firsts: tuple[int, ...], stop: int) -> None:
+    def _enter(self, sharding: Sharding, firsts: tuple[int, ...], stop: int) -> None:
         """Note that all rows before ``stop`` are in finished shards."""
         if stop <= moved_rows(self._folder):
             return
         part = self._folder / "moved.part"
-        part.write_text(json.dumps({"firsts": firsts, "rows": stop}))
+        part.write_text(
+            json.dumps({"max_bytes": sharding.max_bytes, "firsts": firsts, "rows": stop})
+        )
         sync_path(part)
         os.replace(part, self._folder / "moved")
         sync_path(self._folder)
@@ -175,9 +187,6 @@ class Splitter:
         index = self._folder / INDEX
         files = [self._folder / "shards" / f"{number:05d}.h5" for number in range(len(bounds))]
         if index.exists():
-            from featurestore.opening import read_catalog
-            from featurestore.shards import decode_shards
-
             catalog = read_catalog(index)
             known = decode_shards(catalog.attributes, catalog.rows["entities"], index)
             return list(zip(files, known, strict=True))
@@ -198,9 +207,7 @@ class Splitter:
             copy.entities(range(self._contents.rows["entities"]), spread=False)
             copy.mentions()
             spread = spread_fields(self._contents)
-            complete(
-                work, copy.made, self._attributes | {ATTRIBUTE: encode_shards(shards)}, spread
-            )
+            complete(work, copy.made, self._attributes | {ATTRIBUTE: encode_shards(shards)}, spread)
         return list(zip(files, shards, strict=True))
 
 
@@ -338,7 +345,8 @@ class _Copy:
         return offset
 
     def _text(self, stored: StoredField, rows: range) -> StoredField:
-        assert stored.extent is not None and stored.offsets is not None
+        assert stored.extent is not None
+        assert stored.offsets is not None
         path = stored.schema.path
         ends = range(rows.start, rows.stop + 1)
         first, last = (
@@ -391,9 +399,7 @@ class _Copy:
         Raises:
             StoreError: one is not what was written.
         """
-        new = RecordArray(
-            self._work, old.name, (len(rows), *old.shape[1:]), old.dtype, old.codec
-        )
+        new = RecordArray(self._work, old.name, (len(rows), *old.shape[1:]), old.dtype, old.codec)
         first = rows.start
         while first < rows.stop:
             ahead = min(rows.stop, first + _RECORDS)

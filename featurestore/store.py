@@ -163,7 +163,7 @@ class Store:
 
 
 def _opened(path: Path, verify_reads: bool) -> tuple[Catalog, FileMap, tuple[Store, ...]]:
-    """The catalog and the map of one and the same file, though it be replaced meanwhile; and its shards."""
+    """The catalog and the map of one and the same file, though it be replaced meanwhile; its shards."""
     while True:
         catalog = read_catalog(path)
         file = FileMap(path)

@@ -276,9 +276,29 @@ class Table:
         return self._file.array(offsets)
 
     def index_arrays(self) -> tuple[np.ndarray, np.ndarray]:
-        """(n,) uint64 hashes of the ids, ascending, and the (n,) int32 row of each; read-only."""
+        """(n,) uint64 hashes of the ids, ascending, and the (n,) int32 row of each; read-only.
+
+        Raises:
+            StoreError: they are not what was written, if reads are compared with checksums.
+        """
+        if self._verify:
+            for extent, name in zip(self._index_extents, ("hash", "row"), strict=True):
+                BlockGuard(self._file, extent, f"{self.name}/{INDEX_GROUP}/{name}").check_all()
         hashes, rows = map(self._file.array, self._index_extents)
         return hashes, rows
+
+    def text_arrays(self, field: str) -> tuple[np.ndarray, np.ndarray]:
+        """(total,) uint8 the bytes of all texts, (rows + 1,) int64 where each begins; read-only.
+
+        Raises:
+            FieldMissing: the store has no such field, or it is no text.
+            StoreError: they are not what was written, if reads are compared with checksums.
+        """
+        stored = self.stored(field)
+        column = self._column(stored)
+        if not isinstance(column, TextColumn) or stored.extent is None:
+            raise FieldMissing(f"{self.name}/{field} is no text", where=self._where)
+        return self._file.array(stored.extent), self.offsets(field)
 
     def _longest(self, stored: StoredField, rows: np.ndarray) -> int:
         """How many rows of the record's first axis a gather of these rows needs."""
@@ -304,9 +324,6 @@ class Table:
     def _index(self) -> IdIndex:
         if self._opened_index is None:
             hashes, rows = self.index_arrays()
-            if self._verify:
-                for extent, name in zip(self._index_extents, ("hash", "row"), strict=True):
-                    BlockGuard(self._file, extent, f"{self.name}/{INDEX_GROUP}/{name}").check_all()
             ids = self._column(self.stored("id"))
             assert isinstance(ids, TextColumn)
             self._opened_index = IdIndex(hashes, rows, ids=ids, where=self._where)

@@ -36,7 +36,7 @@ Level: TypeAlias = Literal["quick", "normal", "full"]
 class Problem:
     """What is wrong with a field; ``row``: the first row it concerns, if it concerns rows.
 
-    ``file``: the shard in which it is, of a store in several files; its rows count from the shard's first.
+    ``file``: of a store in several files, the shard in which it is; rows count from the shard's first.
     """
 
     path: str
@@ -151,7 +151,8 @@ def content_digest(store: Store) -> str:
     """32 hex digits over every array's path, dtype, shape and checksums, the splits and the fingerprint.
 
     Stores of equal digests hold the same bytes in every field; when and where they were made does not
-    matter, but into which shards they are cut does. It believes the checksums: ``verify --full`` compares them with the bytes.
+    matter, but into which shards they are cut does. It believes the checksums: ``verify --full`` compares
+    them with the bytes.
 
     Raises:
         StoreError: the store has no checksums.

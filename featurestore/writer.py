@@ -23,7 +23,7 @@ from featurestore import threads
 from featurestore.catalog import Extent, StoredField
 from featurestore.codecs import Codec, Compression
 from featurestore.disk import bytes_of, free_bytes, write_errors
-from featurestore.errors import SourceError, WriteError
+from featurestore.errors import ConfigError, SourceError, WriteError
 from featurestore.features import FeatureWriter
 from featurestore.holes import can_punch
 from featurestore.ids import build_index
@@ -36,8 +36,9 @@ from featurestore.record_arrays import RecordArray
 from featurestore.row_arrays import KeptRows, RowArray, check_complete
 from featurestore.salvage import Salvage
 from featurestore.schema import BY_PATH, Field
-from featurestore.shard_plan import Sharding, spread_fields
-from featurestore.splitting import INDEX, Splitter
+from featurestore.shard_plan import Sharding, check_one_fits, spread_fields
+from featurestore.splitting import INDEX, Splitter, moved_rows
+from featurestore.table import Table
 from featurestore.target import check_target
 from featurestore.work import Claim, Work
 
@@ -45,6 +46,9 @@ Result = TypeVar("Result")
 
 #: Vectors derived in one task (chosen here: handing it out takes as long as deriving one).
 _TASK = 16
+
+#: Bytes of a whole array that are handed over at once.
+_COPIED = 4 << 20
 
 #: Share of its size that a compressed record keeps: at best, and likely (chosen here: texts are a third
 #: of their padded length, and features compress to nine tenths).
@@ -197,15 +201,23 @@ class StoreWriter:
         """
         hashes, rows = build_index(ids)
         _refuse_duplicates(name, ids, hashes, rows)
+        self._begin(name, hashes, rows)
+        self.text(f"{name}/id", ids)
+
+    def table_like(self, table: Table) -> None:
+        """Create a table with the ids of one of another store, and their index."""
+        self._begin(table.name, *table.index_arrays())
+        self.text_like(table, "id")
+
+    def _begin(self, name: str, hashes: np.ndarray, rows: np.ndarray) -> None:
         index = (
             self._whole(f"{name}/id_index/hash", hashes),
             self._whole(f"{name}/id_index/row", rows),
         )
-        self._contents.begin(name, len(ids), index)
-        self._digest.update(f"{name}:{len(ids)}".encode())
-        self._digest.update(hashes.tobytes())
-        self._digest.update(rows.tobytes())
-        self.text(f"{name}/id", ids)
+        self._contents.begin(name, len(rows), index)
+        self._digest.update(f"{name}:{len(rows)}".encode())
+        self._digest.update(bytes_of(hashes))
+        self._digest.update(bytes_of(rows))
 
     @property
     def kept_in(self) -> Path:
@@ -229,13 +241,20 @@ class StoreWriter:
         encoded = [value.encode() for value in values]
         offsets = np.zeros(len(encoded) + 1, np.int64)
         np.cumsum([len(part) for part in encoded], out=offsets[1:])
-        data = self._whole(f"{path}/bytes", np.frombuffer(b"".join(encoded), np.uint8))
-        places = self._whole(f"{path}/offsets", offsets)
-        self._contents.add(
-            StoredField(
-                field, (len(values),), np.dtype("uint8"), data.nbytes + places.nbytes, data, places
-            )
-        )
+        self._texts(field, np.frombuffer(b"".join(encoded), np.uint8), offsets)
+
+    def text_like(self, table: Table, name: str) -> None:
+        """Write a text field as another store has it."""
+        data, offsets = table.text_arrays(name)
+        self._texts(self._schema(f"{table.name}/{name}", len(table)), data, offsets)
+
+    def _texts(self, field: Field, data: np.ndarray, offsets: np.ndarray) -> None:
+        """Write texts: their bytes, and where each begins."""
+        written = self._whole(f"{field.path}/bytes", data)
+        places = self._whole(f"{field.path}/offsets", offsets)
+        size = written.nbytes + places.nbytes
+        rows, dtype = (len(offsets) - 1,), np.dtype("uint8")
+        self._contents.add(StoredField(field, rows, dtype, size, written, places))
 
     def column(self, path: str, values: np.ndarray) -> None:
         """Write a whole column: (rows, *axes)."""
@@ -248,21 +267,37 @@ class StoreWriter:
     def _whole(self, name: str, values: np.ndarray) -> Extent:
         """Write an array that is made again after an interruption, to the same place."""
         offset = self._work.reserve(name, values.nbytes)
-        self._work.file.write(offset, bytes_of(np.array(values)))  # a copy: the caller may go on
+        row_bytes = values.nbytes // max(len(values), 1)
+        step = max(1, _COPIED // max(row_bytes, 1))
+        for first in range(0, len(values), step):
+            block = np.array(values[first : first + step])  # a copy: the caller may go on
+            self._work.file.write(offset + first * row_bytes, bytes_of(block))
         return Extent(offset, values.shape, values.dtype)
 
-    def feature(self, path: str, shape: tuple[int, ...]) -> FeatureWriter:
-        """Start a view or record field whose rows have ``shape``; rows are written in any order."""
+    def feature(
+        self,
+        path: str,
+        shape: tuple[int, ...],
+        *,
+        dtype: np.dtype | None = None,
+        codec: Codec | None = None,
+    ) -> FeatureWriter:
+        """Start a view or record field whose rows have ``shape``; rows are written in any order.
+
+        Args:
+            dtype, codec: other ones than those of the store.
+        """
         field = self._schema(path, None)
         whole = (self.rows(field.table), *shape)
-        chunked = field.layout == "record" and self.codec.compression != "none" and whole[0] > 0
+        wanted, codec = dtype or self.dtype, codec or self.codec
+        chunked = field.layout == "record" and codec.compression != "none" and whole[0] > 0
 
         def begin(dtype: np.dtype) -> RowArray | RecordArray:
             name = f"{path}.{dtype.name}"
-            if dtype != self.dtype:
-                self._parts.forget(f"{path}.{self.dtype.name}")
+            if dtype != wanted:
+                self._parts.forget(f"{path}.{wanted.name}")
             if chunked:
-                return self._parts.take_up(RecordArray(self._work, name, whole, dtype, self.codec))
+                return self._parts.take_up(RecordArray(self._work, name, whole, dtype, codec))
             return self._parts.take_up(RowArray(self._work, name, whole, dtype))
 
         fell_back = self._parts.hold(f"{path}.float32")  # before an interruption
@@ -271,8 +306,8 @@ class StoreWriter:
         writer = FeatureWriter(
             field,
             whole,
-            dtype=np.dtype(np.float32) if fell_back else self.dtype,
-            codec=self.codec,
+            dtype=np.dtype(np.float32) if fell_back else wanted,
+            codec=codec,
             pool=self._pool,
             begin=begin,
         )
@@ -314,7 +349,11 @@ class StoreWriter:
 
         Raises:
             WriteError: there is not, however well it compresses.
+            ConfigError: not even the views of one entity fit into a shard.
         """
+        if self._sharding is not None:
+            views = [f for f in self._features.values() if f.path.startswith("entities/")]
+            check_one_fits(self._sharding, sum(f.row_bytes for f in views if not f.is_compressed))
         least, likely = (left + self._twice(left) for left in map(self._left, (_BEST, _LIKELY)))
         free = free_bytes(self.target.parent)
         if free < least:
@@ -382,12 +421,14 @@ class StoreWriter:
         dataset: str,
         provenance: Mapping[str, Any],
         must_be: str | None = None,
+        fingerprint: str | None = None,
         progress: Progress | None = None,
     ) -> None:
-        """Finish, sync, and rename the file to its target; cut it into shards before, if that was asked for.
+        """Finish, sync, and rename the file to its target; cut it into shards if that was asked for.
 
         Args:
             must_be: the fingerprint that the store must have.
+            fingerprint: of a store that has the same content, in place of one that is computed.
             progress: is told of shards.
 
         Raises:
@@ -415,7 +456,7 @@ class StoreWriter:
         self._digest.update(json.dumps(fields).encode())
         attributes = {
             "dataset": dataset,
-            "fingerprint": self._digest.hexdigest(),
+            "fingerprint": fingerprint or self._digest.hexdigest(),
             "provenance": json.dumps(provenance),
         }
         if must_be not in (None, attributes["fingerprint"]):
@@ -431,6 +472,12 @@ class StoreWriter:
     def _place(self, attributes: Mapping[str, str], progress: Progress) -> None:
         """Complete what was written, and put it in place."""
         folder = self._claim.folder
+        if self._sharding is None and moved_rows(folder):
+            raise ConfigError(
+                "the interrupted work was cutting the store into shards",
+                where=str(folder),
+                hint="give --max-file-size as before, or --restart to give up what was finished",
+            )
         if self._sharding is None or not spread_fields(self._contents):
             complete(self._work, self._contents, attributes)
             check_target(self.target, overwrite=self._overwrite)
