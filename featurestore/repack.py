@@ -46,7 +46,8 @@ class RepackOptions:
 
     ``dtype``, ``compression``: of all features and of all records; ``None`` = as they are.
     ``drop``, ``keep``: paths of fields, see :func:`featurestore.repack_fields.dropped_fields`.
-    ``max_file_size``: bytes of a shard at most; ``single_file``: no shards. Neither: as it is.
+    ``max_file_size``: bytes of a shard at most; ``firsts``: instead the first row of each shard;
+    ``single_file``: no shards. None of them: as it is.
     """
 
     dtype: FeatureDtype | None = None
@@ -54,6 +55,7 @@ class RepackOptions:
     drop: tuple[str, ...] = ()
     keep: tuple[str, ...] = ()
     max_file_size: int | None = None
+    firsts: tuple[int, ...] = ()
     single_file: bool = False
 
 
@@ -146,7 +148,7 @@ def _source(path: Path, timed: Timed) -> Store:
 def _identity(store: Store, options: RepackOptions) -> dict[str, Any]:
     """What decides the result; parts of another one cannot be gone on with."""
     source = header_digest(store.path) or f"{store.fingerprint} {store.created}"
-    form = ("max_file_size", "single_file")  # decides nothing before the end
+    form = ("max_file_size", "firsts", "single_file")  # decides nothing before the end
     made = {
         key: list(value) if isinstance(value, tuple) else value
         for key, value in asdict(options).items()
@@ -158,6 +160,8 @@ def _identity(store: Store, options: RepackOptions) -> dict[str, Any]:
 def _sharding(store: Store, options: RepackOptions) -> Sharding | None:
     if options.max_file_size is not None:
         return Sharding(max_bytes=options.max_file_size)
+    if options.firsts:
+        return Sharding(firsts=options.firsts)
     if options.single_file or not store.shards:
         return None
     lengths = [len(shard.entities) for shard in store.shards]

@@ -22,9 +22,9 @@ _ROWS = 1 << 18
 #: Bytes of a record beside its chunk: its place and size, its checksum, its entry in HDF5's index.
 _OF_RECORD = 16 + 8 + 80
 
-#: Bytes of a shard beside its rows: the first page and the tail's; and for each array its alignment, what
-#: HDF5 and the catalog say of it, the checksums of its last block (chosen here: twice what there is).
-_OF_FILE, _OF_ARRAY = 32 << 10, PAGE + (2 << 10)
+#: Bytes of a shard beside its rows: the first page, the tail's and the groups; and for each array what HDF5
+#: and the catalog say of it and the checksums of its last block (chosen here: twice what there is).
+_OF_FILE, _OF_ARRAY = 16 << 10, 1536
 
 #: Arrays that ids and the indexes of both tables are made of.
 _OF_IDS = 6
@@ -72,8 +72,8 @@ def plan(
         return sharding.firsts
     always = [s for s in contents.fields["mentions"].values() if not s.schema.made_by]
     columns = [s for s in kept_fields(contents) if s.offsets is None]
-    arrays = len(spread_fields(contents)) + len(columns) + 2 * len(always) + _OF_IDS
-    fixed = _OF_FILE + 3 * said + arrays * _OF_ARRAY
+    aligned = len(spread_fields(contents)) + len(columns) + _OF_IDS
+    fixed = _OF_FILE + 3 * said + aligned * (PAGE + _OF_ARRAY) + 2 * len(always) * _OF_ARRAY
     room = int((sharding.max_bytes - fixed) * (1 - _SHARE))
     firsts, used = [0], 0
     for block, sizes in _sizes(contents, id_offsets):

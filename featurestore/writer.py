@@ -478,7 +478,8 @@ class StoreWriter:
                 where=str(folder),
                 hint="give --max-file-size as before, or --restart to give up what was finished",
             )
-        if self._sharding is None or not spread_fields(self._contents):
+        spread = self.rows("entities") and spread_fields(self._contents)
+        if self._sharding is None or not spread:
             complete(self._work, self._contents, attributes)
             check_target(self.target, overwrite=self._overwrite)
             put_in_place(folder, self.target, "data")
