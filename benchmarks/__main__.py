@@ -32,6 +32,7 @@ QUESTIONS = {
     "size": "bytes on disk in every form",
     "scale": "the cost of a gather from ten thousand to ten million entities",
     "order": "mentions in random order or beside those that share candidates: what batches hold",
+    "shards": "entities in four and sixteen files against one: a batch, an epoch",
     "dump": "titles out of a Wikidata dump, beside ijson",
     "precision": "float32, float16, bfloat16 and int8 views: size, speed, error",
 }
