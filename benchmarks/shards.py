@@ -49,9 +49,7 @@ def measure(workspace: Workspace) -> Report:
             rounds=_GATHERS * workspace.sizes.rounds,
         )
         jobs = {count: _job(workspace, store) for count, store in stores.items()}
-        epochs = in_turn(
-            {str(count): _epoch(job) for count, job in jobs.items()}, rounds=_EPOCHS
-        )
+        epochs = in_turn({str(count): _epoch(job) for count, job in jobs.items()}, rounds=_EPOCHS)
         rows = float(np.mean([len(batch) for batch in batches]))
     return Report(
         question="entities in several files against one",

@@ -57,9 +57,7 @@ def run_ingest(source: Path, target: Path, max_file_size: int | None = None) -> 
     """An ingest of many small parts."""
     raw.WINDOW = pictures.WINDOW = pairs.WINDOW = 8
     derive.BLOCK_BYTES = 1 << 14
-    ingest(
-        source, target, options=SOURCES[source], part_seconds=0, max_file_size=max_file_size
-    )
+    ingest(source, target, options=SOURCES[source], part_seconds=0, max_file_size=max_file_size)
 
 
 def in_child(work: Callable[[], None]) -> int:

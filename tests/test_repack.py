@@ -159,9 +159,7 @@ def test_what_cannot_be_is_refused_before_anything_is_written(
     assert left_beside(tmp_path / "new.h5") == set()
 
 
-def test_no_shard_is_larger_than_was_asked(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_no_shard_is_larger_than_was_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shard_plan, "_ROWS", 7)
     monkeypatch.setattr(splitting, "_RECORDS", 5)
     monkeypatch.setattr(splitting, "_STEP", 64)

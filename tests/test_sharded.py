@@ -126,7 +126,9 @@ def test_both_forms_are_one_store(pair: tuple[TinyStore, TinyStore]) -> None:
         assert many.entities.find(["Q100", "Q111", "no"]).tolist() == [0, 11, -1]
         assert many.entities[11]["title"] == one.entities[11]["title"]
         assert many.width("entities/objects") == one.width("entities/objects")
-        assert many.file_bytes == sum(f.stat().st_size for f in [many.path, *shard_files(many.path)])
+        assert many.file_bytes == sum(
+            f.stat().st_size for f in [many.path, *shard_files(many.path)]
+        )
 
 
 def test_blocks_join_shards(pair: tuple[TinyStore, TinyStore]) -> None:
