@@ -22,8 +22,8 @@ _ROWS = 1 << 18
 #: Bytes of a record beside its chunk: its place and size, its checksum, its entry in HDF5's index.
 _OF_RECORD = 16 + 8 + 80
 
-#: Bytes of a shard beside its rows: the first page, the tail's and the groups; and for each array what HDF5
-#: and the catalog say of it and the checksums of its last block (chosen here: twice what there is).
+#: Bytes of a shard beside its rows: the first page, the tail's and the groups; and for each array what
+#: HDF5 and the catalog say of it and the checksums of its last block (chosen here: twice what there is).
 _OF_FILE, _OF_ARRAY = 16 << 10, 1536
 
 #: Arrays that ids and the indexes of both tables are made of.

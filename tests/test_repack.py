@@ -6,7 +6,7 @@ import errno
 import json
 import os
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -239,17 +239,14 @@ def test_an_interruption_costs_nothing(one: TinyStore, tmp_path: Path) -> None:
         assert left_beside(store) == {"s.h5.shards"}
 
 
-class patched:  # noqa: N801  used as a function
+@contextmanager
+def patched(faults: Faults) -> Iterator[None]:
     """Faults while a block runs."""
-
-    def __init__(self, faults: Faults) -> None:
-        self._faults = faults
-
-    def __enter__(self) -> None:
-        self._faults.install()
-
-    def __exit__(self, *error: object) -> None:
-        self._faults.remove()
+    faults.install()
+    try:
+        yield
+    finally:
+        faults.remove()
 
 
 def test_what_was_moved_to_shards_is_not_made_again(
@@ -322,7 +319,8 @@ def test_a_file_system_without_holes_is_told_of(
     monkeypatch.setattr("featurestore.holes._fallocate", lambda: None)
 
     class Noting(featurestore.progress.Silent):
-        notes: list[str] = []
+        def __init__(self) -> None:
+            self.notes: list[str] = []
 
         def note(self, text: str) -> None:
             self.notes.append(text)
@@ -366,6 +364,5 @@ def test_stores_without_entities_or_features_are_one_file(tmp_path: Path) -> Non
 
 
 @pytest.fixture(autouse=True)
-def one_thread(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("featurestore.threads.available_processors", lambda: 1)
-    yield

@@ -208,7 +208,7 @@ def test_a_shard_that_was_cut_off_is_named(copy: Path) -> None:
     file = shard_files(copy)[2]
     with file.open("r+b") as opened:
         opened.truncate(file.stat().st_size - 1)
-    with pytest.raises(StoreError, match="where the index many.h5 names one of") as caught:
+    with pytest.raises(StoreError, match=r"where the index many\.h5 names one of") as caught:
         featurestore.open(copy)
     assert caught.value.where == str(file)
 
