@@ -35,6 +35,7 @@ QUESTIONS = {
     "costs": "a mention and an entity in each stage: what python -m benchmarks.plan computes with",
     "index": "a hundred million ids and a table of candidates: written, opened, searched",
     "order": "mentions in random order or beside those that share candidates: what batches hold",
+    "shards": "entities in four and sixteen files against one: a batch, an epoch",
     "dump": "titles out of a Wikidata dump, beside ijson",
     "full-kb": "ranking all entities: one process, two, and behind a first stage",
     "precision": "float32, float16, bfloat16 and int8 views: size, speed, error",

@@ -11,6 +11,7 @@ from rich import box
 from rich.table import Table
 
 from cli.console import count, percent, plain_text, show, show_json, size, stderr
+from cli.file_size import FileSize
 
 
 @click.command()
@@ -151,6 +152,12 @@ from cli.console import count, percent, plain_text, show, show_json, size, stder
     metavar="N",
     help="At most N mentions a split, and the entities they refer to.",
 )
+@click.option(
+    "--max-file-size",
+    type=FileSize(),
+    help="Put the features of entities into files of at most this size, such as 50GB, beside the store, "
+    "which becomes their index.",
+)
 @click.option("--overwrite", is_flag=True, help="Replace the store if it exists.")
 @click.option(
     "--restart",
@@ -175,6 +182,7 @@ def ingest(
     overwrite: bool,
     restart: bool,
     part_seconds: float,
+    max_file_size: int | None,
     as_json: bool,
     **options: Any,
 ) -> None:
@@ -195,6 +203,7 @@ def ingest(
     $ drin-fs ingest preprocessed.tar.gz.mp4 -o wikimel.h5 --dataset wikimel
     $ drin-fs ingest data/wikimel -o text.h5 --image-encoder none --clip none --limit 1000
     $ drin-fs ingest data/wikimel -o titles.h5 --entity-text name
+    $ drin-fs ingest data/wikimel -o wikimel.h5 --max-file-size 50GB
     """  # fmt: skip
     from cli.progress import progress_on
     from featurestore.ingest import ingest as run
@@ -210,6 +219,7 @@ def ingest(
         overwrite=overwrite,
         restart=restart,
         part_seconds=part_seconds,
+        max_file_size=max_file_size,
         progress=progress_on(stderr()),
     )
     if as_json:

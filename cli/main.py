@@ -30,6 +30,7 @@ COMMANDS: dict[str, Command] = {
     "diff": Command("cli.diff", "Compare two stores: fields, ids, texts, values."),
     "verify": Command("cli.verify", "Look for damage and contradictions in a store."),
     "repair": Command("cli.repair", "Make the damaged rows of a store again from its source.", "encode"),
+    "repack": Command("cli.repack", "Write a store anew: shards, dtype, compression, fewer fields."),
     "export": Command("cli.export", "Write a store as the release's .npy files, JSON lines or parquet."),
     "train": Command("cli.train", "Train a model from a store.", "train"),
     "grid": Command("cli.grid", "Train and score a grid of models, options and seeds.", "train"),

@@ -36,11 +36,15 @@ def _header(summary: StoreSummary) -> RenderableType:
             f"{summary.candidates} candidates a mention"
         ),
         Text(
-            f"{size(summary.file_bytes)} on disk · fields {size(stored)}, "
+            f"{size(summary.file_bytes)} on disk{_files(summary)} · fields {size(stored)}, "
             f"decoded {size(logical)} ({ratio(logical, stored)})"
         ),
         Text(),
     )
+
+
+def _files(summary: StoreSummary) -> str:
+    return f" in {summary.shards + 1} files" if summary.shards else ""
 
 
 def _splits(summary: StoreSummary) -> Table:

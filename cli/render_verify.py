@@ -27,10 +27,12 @@ def verification_view(found: Verification) -> list[RenderableType]:
         content = f"content {found.content}: equal for stores of the same bytes in every field"
         return [name, looked, *([plain_text(content, "dim")] if found.content else [])]
     count = len(found.problems)
-    table = grid("", "field", "row", "what is wrong", right=["row"])
+    shards = any(problem.file for problem in found.problems)
+    table = grid("", *["shard"] * shards, "field", "row", "what is wrong", right=["row"])
     for problem in found.problems:
         row = "" if problem.row is None else f"{problem.row:,}"
-        table.add_row(clean(problem.path), row, plain_text(problem.what))
+        shard = [clean(problem.file)] * shards
+        table.add_row(*shard, clean(problem.path), row, plain_text(problem.what))
     problems = f"{count} problem{'s' if count > 1 else ''}"
     head = Text.assemble(plain_text(found.store), ": ", (problems, "bold red"), f" ({rows})")
     return [head, table, looked]

@@ -40,7 +40,8 @@ class StoredField:
 
     ``shape`` includes the row axis. ``extent`` is set for contiguous data, ``offsets`` too for text. For
     records in chunks ``codec`` is, with ``table``: (rows, 2) int64 offset and stored size of each, unless
-    only libhdf5 can tell; ``sums``: a checksum for each of them.
+    only libhdf5 can tell; ``sums``: a checksum for each of them. ``spread``: the rows stand in the shards
+    of the store, whose catalogs know the places; of these only ``codec`` is set then.
     """
 
     schema: Field
@@ -53,6 +54,7 @@ class StoredField:
     table: Extent | None = None
     sums: Extent | None = None
     attributes: dict[str, Any] = field(default_factory=dict)
+    spread: bool = False
 
     @property
     def name(self) -> str:

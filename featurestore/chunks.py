@@ -27,7 +27,7 @@ New: TypeAlias = Callable[[tuple[int, ...], np.dtype], np.ndarray]
 Fill: TypeAlias = Callable[[range], None]
 
 
-def _made(new: New, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+def made(new: New, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
     """An array to fill.
 
     Raises:
@@ -51,6 +51,16 @@ def _begins(lengths: np.ndarray) -> np.ndarray:
 _PARALLEL = 4 << 20
 
 
+def _cuts(size: int, of: int) -> int:
+    """Into how many parts threads cut the work for so many bytes; 0: it is done at once.
+
+    Args:
+        of: bytes of the whole gather that this is a share of.
+    """
+    whole = max(size, of)
+    return max(1, round(threads.count() * size / whole)) if whole >= _PARALLEL else 0
+
+
 #: No codec makes more than so many bytes of one (gzip 1032, Zstandard and LZ4 less on blocks of 8 KB),
 #: small records aside.
 _MOST_COMPRESSED, _SLACK = 1100, 1 << 16
@@ -65,15 +75,20 @@ class RowColumn:
         self._start = extent.offset
         self._row_bytes = extent.nbytes // max(extent.shape[0], 1)
 
-    def gather(self, rows: np.ndarray, new: New, reading: Reading) -> np.ndarray:
-        """(len(rows), …) the rows, which are inside the array; complete when the reading is."""
+    def gather(self, rows: np.ndarray, new: New, reading: Reading, *, of: int = 0) -> np.ndarray:
+        """(len(rows), …) the rows, which are inside the array; complete when the reading is.
+
+        Args:
+            of: bytes of the gather that this is a share of, if it is.
+        """
         self.verify(rows)
-        out = _made(new, (len(rows), *self.array.shape[1:]), self.array.dtype)
+        out = made(new, (len(rows), *self.array.shape[1:]), self.array.dtype)
         reading.announce(self._start + rows * self._row_bytes, self._row_bytes)
-        if out.nbytes < _PARALLEL:
+        cuts = _cuts(out.nbytes, of)
+        if not cuts:
             self._copy(rows, out)
         else:
-            parts = np.array_split(np.arange(len(rows)), threads.count())
+            parts = np.array_split(np.arange(len(rows)), min(cuts, len(rows)))
             reading.do([partial(self._copy, rows[p], out[p[0] : p[-1] + 1]) for p in parts])
         return out
 
@@ -179,25 +194,43 @@ class RecordColumn:
         self._array = file.array(field.extent) if field.extent else None
         self._blocks = np.zeros(0 if field.extent else field.shape[0], np.int64)
 
-    def gather(self, rows: np.ndarray, length: int, new: New, reading: Reading) -> np.ndarray:
+    def gather(
+        self, rows: np.ndarray, length: int, new: New, reading: Reading, *, of: int = 0
+    ) -> np.ndarray:
         """(len(rows), length, …) records; beyond a record's own count it is zero.
 
         Complete when the reading is.
+
+        Args:
+            of: bytes of the gather that this is a share of, if it is.
         """
         counts = np.full(len(rows), length)
         if self._counts is not None:
             counts = np.minimum(self._counts[rows], length)
         pieces = self._pieces(rows)  # before memory is asked for
-        out = _made(new, (len(rows), length, *self._field.shape[2:]), self._field.dtype)
-        self._read(rows, pieces, counts, out, reading)
+        out = made(new, (len(rows), length, *self._field.shape[2:]), self._field.dtype)
+        self._read(rows, pieces, counts, out, reading, of)
         return out
 
-    def whole(self, rows: np.ndarray, new: New, reading: Reading) -> np.ndarray:
+    def whole(self, rows: np.ndarray, new: New, reading: Reading, *, of: int = 0) -> np.ndarray:
         """(len(rows), S, …) records with whatever was stored beyond their count."""
         pieces = self._pieces(rows)
-        out = _made(new, (len(rows), *self._field.shape[1:]), self._field.dtype)
-        self._read(rows, pieces, np.full(len(rows), self._field.shape[1]), out, reading)
+        out = made(new, (len(rows), *self._field.shape[1:]), self._field.dtype)
+        self._read(rows, pieces, np.full(len(rows), self._field.shape[1]), out, reading, of)
         return out
+
+    def stored(self, rows: np.ndarray) -> list[np.ndarray]:
+        """The chunks of records as they are stored, (size,) uint8 views of the file.
+
+        Raises:
+            StoreError: one is not inside the file, or not what was written.
+        """
+        starts, sizes = self._pieces(rows)
+        if isinstance(self._guard, RecordGuard):
+            self._guard.check(rows, starts, sizes)
+        data = self._file.bytes
+        places = zip(starts.tolist(), sizes.tolist(), strict=True)
+        return [data[start : start + size] for start, size in places]
 
     def _read(
         self,
@@ -206,6 +239,7 @@ class RecordColumn:
         counts: np.ndarray,
         out: np.ndarray,
         reading: Reading,
+        of: int,
     ) -> None:
         """Fill ``out`` with the first ``counts`` rows of each record, and zeros behind them."""
         starts, sizes = pieces
@@ -218,10 +252,11 @@ class RecordColumn:
             fill = self._copying(self._array, rows, counts.tolist(), out)
         else:
             fill = self._decoding(rows, Chunks(self._file.bytes, starts, sizes), counts, out)
-        if out.nbytes < _PARALLEL:
+        cuts = _cuts(out.nbytes, of)
+        if not cuts:
             fill(range(len(rows)))
         else:
-            reading.do([partial(fill, part) for part in _shares(counts)])
+            reading.do([partial(fill, part) for part in _shares(counts, 2 * cuts)])
 
     def _pieces(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Where the stored records begin, and their sizes.
@@ -321,9 +356,9 @@ class RecordColumn:
         return self._table
 
 
-def _shares(counts: np.ndarray) -> list[range]:
-    """The places of records, cut into runs of about equal work, a few for each thread."""
+def _shares(counts: np.ndarray, number: int) -> list[range]:
+    """The places of records, cut into at most so many runs of about equal work."""
     ends = np.cumsum(counts)
-    wanted = ends[-1] * np.arange(1, 2 * threads.count()) // (2 * threads.count())
+    wanted = ends[-1] * np.arange(1, number) // number
     cuts = [0, *np.searchsorted(ends, wanted).tolist(), len(counts)]
     return [range(first, last) for first, last in pairwise(cuts) if first < last]

@@ -113,10 +113,11 @@ class Comparison:
         path = a.schema.path
         try:
             if a.codec is not None:
-                one, other = pieces_of(self._a, path, a), pieces_of(self._b, path, b)
-                same = one[1][matched.a] == other[1][matched.b]
-                same &= one[0].sizes[matched.a] == other[0].sizes[matched.b]
+                one, other = _records(self._a, path), _records(self._b, path)
+                same = (one[matched.a] == other[matched.b]).all(axis=1)
                 return np.flatnonzero(~same)
+            if a.spread or b.spread:  # their checksums are of other blocks
+                return None
             if self._in_place(a.schema.table) and self._sums_equal(a, b):
                 return np.zeros(0, np.int64)
         except StoreError:  # without checksums
@@ -190,6 +191,21 @@ def _is_ours(store: Store) -> bool:
     """Whether the checksums in the file are of this file: other programs leave old ones behind."""
     with store.path.open("rb") as file:
         return read_header(file, store.path) is not None
+
+
+def _records(store: Store, path: str) -> np.ndarray:
+    """(rows, 2) uint64 checksum and stored size of every record of a field, in whichever file it is.
+
+    Raises:
+        StoreError: the store has no checksums.
+    """
+    table, _, name = path.partition("/")
+    spread = store.table(table).stored(name).spread
+    files = store.shards if spread else (store,)
+    found = [pieces_of(each, path, each.table(table).stored(name)) for each in files]
+    return np.concatenate(
+        [np.stack([sums, pieces.sizes.astype(np.uint64)], axis=1) for pieces, sums in found]
+    )
 
 
 def _same_length(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -20,14 +20,11 @@ from featurestore.errors import NotFinite
 from featurestore.halves import FLOAT16_BOUND, prepare, to_float16
 from featurestore.record_arrays import Packed, RecordArray, pack
 from featurestore.row_arrays import RowArray
-from featurestore.schema import Field
+from featurestore.schema import ERROR, Field
 
 #: Bytes of the records of a task (chosen here: it takes a few milliseconds, a hundred times what
 #: handing it out takes, and a block of records makes several tasks).
 _TASK = 4 << 20
-
-#: What a store says of the error that rounding to float16 made.
-ERROR = "float16_error"
 
 #: An array of rows, or for ragged records one array a row.
 Records: TypeAlias = np.ndarray | Sequence[np.ndarray]
@@ -90,6 +87,15 @@ class FeatureWriter:
         """Whether all these rows are written."""
         return self.array.has(rows)
 
+    @property
+    def is_compressed(self) -> bool:
+        return isinstance(self.array, RecordArray)
+
+    @property
+    def row_bytes(self) -> int:
+        """Of a row in the dtype of the moment, before compression."""
+        return math.prod(self.shape[1:]) * self.dtype.itemsize
+
     def bytes_left(self, compressed: float) -> int:
         """About how many bytes the rows take that are not written yet.
 
@@ -99,7 +105,7 @@ class FeatureWriter:
         if isinstance(self.array, RecordArray):
             return self.array.bytes_left(compressed)
         done = int(self.array.written.done.sum())
-        return (self.shape[0] - done) * math.prod(self.shape[1:]) * self.dtype.itemsize
+        return (self.shape[0] - done) * self.row_bytes
 
     def write(self, rows: range | np.ndarray, values: Records) -> None:
         """Write rows; those that are there already, from before an interruption, stay as they are.

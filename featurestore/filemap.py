@@ -68,12 +68,12 @@ class FileMap:
         Raises:
             StoreError, …: what a part of the work raises.
         """
-        before = disk_bytes()
-        with threads.together() as work:
-            reading = Reading(self, work)
+        with reading_together([self]) as (reading,):
             yield reading
-        if reading.pieces >= _FEW:
-            self._cold = disk_bytes() - before > _COLD * reading.bytes
+
+    def note_cold(self, cold: bool) -> None:
+        """Whether what was read last had to come from disk: then the next pieces are announced."""
+        self._cold = cold
 
     def announce(self, starts: np.ndarray, sizes: np.ndarray | int) -> None:
         """Tell the kernel of pieces that will be read, if the last ones had to come from disk."""
@@ -118,6 +118,24 @@ class FileMap:
         self._bytes = None
         with suppress(BufferError):  # while someone holds a view; the map goes with the last one
             self._map.close()
+
+
+@contextmanager
+def reading_together(files: Sequence[FileMap]) -> Iterator[list[Reading]]:
+    """Around the reading of scattered pieces of several files, in the same threads.
+
+    Raises:
+        StoreError, …: what a part of the work raises.
+    """
+    before = disk_bytes()
+    with threads.together() as work:
+        readings = [Reading(file, work) for file in files]
+        yield readings
+    if sum(reading.pieces for reading in readings) >= _FEW:
+        cold = disk_bytes() - before > _COLD * sum(reading.bytes for reading in readings)
+        for file, reading in zip(files, readings, strict=True):
+            if reading.pieces:
+                file.note_cold(cold)
 
 
 class Reading:

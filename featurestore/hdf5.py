@@ -44,12 +44,26 @@ class Array:
 
 
 @dataclass(frozen=True, slots=True)
+class Virtual:
+    """A dataset whose rows stand in other files.
+
+    ``sources``: file, relative to the folder of this one; path of the dataset in it; and the first and
+    last row that the rows of that dataset are in this one.
+    """
+
+    shape: tuple[int, ...]
+    dtype: np.dtype
+    sources: Sequence[tuple[str, str, int, int]]
+    attributes: Attributes = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class Group:
     members: Mapping[str, Node]
     attributes: Attributes = field(default_factory=dict)
 
 
-Node: TypeAlias = Group | Array
+Node: TypeAlias = Group | Array | Virtual
 
 
 class Metadata:
@@ -61,8 +75,9 @@ class Metadata:
     """
 
     def __init__(self, root: Group, *, start: int) -> None:
-        self._heap = messages.TextHeap(start)
+        self._heap = messages.Heap(start)
         self._attributes: dict[int, list[bytes]] = {}
+        self._virtual: dict[int, tuple[int, int]] = {}
         self._note_attributes(root)
         self._pieces: list[bytes | ChunkIndex] = []
         self._end = start
@@ -88,6 +103,9 @@ class Metadata:
         self._attributes[id(node)] = [
             messages.attribute(name, value, self._heap) for name, value in node.attributes.items()
         ]
+        if isinstance(node, Virtual):
+            sources = messages.virtual_sources(node.sources, node.shape)
+            self._virtual[id(node)] = self._heap.put(sources)
         if isinstance(node, Group):
             for member in node.members.values():
                 self._note_attributes(member)
@@ -108,12 +126,14 @@ class Metadata:
             body = self._dataset(node)
         return self._append(messages.object_header([*body, *self._attributes[id(node)]]))
 
-    def _dataset(self, array: Array) -> list[bytes]:
+    def _dataset(self, array: Array | Virtual) -> list[bytes]:
         body = [
             messages.dataspace(array.shape),
             messages.datatype(array.dtype),
             messages.fill_value(),
         ]
+        if isinstance(array, Virtual):
+            return [*body, messages.virtual(self._virtual[id(array)])]
         if array.chunks is None:
             address = array.offset if array.nbytes else messages.UNDEFINED
             return [*body, messages.contiguous(address, array.nbytes)]

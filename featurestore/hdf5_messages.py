@@ -19,6 +19,9 @@ UNDEFINED = (1 << 64) - 1
 _DATASPACE, _LINK_INFO, _DATATYPE, _FILL_VALUE, _LINK, _LAYOUT = 0x01, 0x02, 0x03, 0x05, 0x06, 0x08
 _GROUP_INFO, _FILTERS, _ATTRIBUTE = 0x0A, 0x0B, 0x0C
 
+#: Selections of elements: all of them, and blocks of them.
+_ALL, _HYPERSLAB = 3, 2
+
 #: Fill value: space is allocated late, written if a value was set, and none is.
 _NO_FILL_VALUE = 0x0A
 
@@ -86,6 +89,25 @@ def chunked(index: int, chunk: Sequence[int], item: int) -> bytes:
     return message(_LAYOUT, struct.pack(f"<BBBQ{rank}I", 3, 2, rank, index, *chunk, item))
 
 
+def virtual(heap_object: tuple[int, int]) -> bytes:
+    """A dataset whose rows stand in other files, as an object of the heap says: collection, number."""
+    return message(_LAYOUT, struct.pack("<BBQI", 4, 3, *heap_object))
+
+
+def virtual_sources(sources: Sequence[tuple[str, str, int, int]], shape: Sequence[int]) -> bytes:
+    """Of a virtual dataset: file, path in it, first and last row of what all its rows are in this one."""
+    body = struct.pack("<BQ", 0, len(sources))
+    for file, path, first, last in sources:
+        everything = struct.pack("<II8x", _ALL, 1)
+        starts, ends = [first, *[0] * len(shape[1:])], [last, *(n - 1 for n in shape[1:])]
+        rank = len(shape)
+        rows = struct.pack("<III", _HYPERSLAB, 1, 0) + struct.pack(
+            f"<III{2 * rank}I", 8 + 8 * rank, rank, 1, *starts, *ends
+        )
+        body += file.encode() + b"\0" + path.encode() + b"\0" + everything + rows
+    return with_checksum(body)
+
+
 def filters(pipeline: Sequence[tuple[int, Sequence[int]]]) -> bytes:
     """Filters by number, each with its client values, in the order in which they are applied."""
     body = struct.pack("<BB", 2, len(pipeline))
@@ -116,7 +138,7 @@ def link(name: str, address: int) -> bytes:
 # attributes -----------------------------------------------------------------------------------------
 
 
-def attribute(name: str, value: int | float | str, heap: TextHeap) -> bytes:
+def attribute(name: str, value: int | float | str, heap: Heap) -> bytes:
     """A number, or a text, which goes to the heap."""
     if isinstance(value, str):
         kind, data = _TEXT, heap.add(value)
@@ -128,8 +150,8 @@ def attribute(name: str, value: int | float | str, heap: TextHeap) -> bytes:
     return message(_ATTRIBUTE, head + encoded + kind + space + data)
 
 
-class TextHeap:
-    """Texts of attributes, in global heap collections one behind the other.
+class Heap:
+    """Texts of attributes, and sources of virtual datasets, in global heap collections.
 
     Args:
         address: where the first one will stand.
@@ -145,10 +167,14 @@ class TextHeap:
     def add(self, text: str) -> bytes:
         """What an attribute says of a text: length, address of its collection, number in it."""
         data = text.encode()
+        return struct.pack("<IQI", len(data), *self.put(data))
+
+    def put(self, data: bytes) -> tuple[int, int]:
+        """Where an object will stand: the address of its collection, the number in it."""
         if len(self._objects) == self._MOST:
             self._close()
         self._objects.append(data)
-        return struct.pack("<IQI", len(data), self._address, len(self._objects))
+        return self._address, len(self._objects)
 
     def encode(self) -> bytes:
         """All collections; nothing may be added any more."""

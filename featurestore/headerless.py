@@ -165,7 +165,7 @@ class _Reader:
             fields[table] = {
                 name: self._field(BY_PATH[f"{table}/{name}"], group[name])
                 for name in group
-                if f"{table}/{name}" in BY_PATH
+                if f"{table}/{name}" in BY_PATH and not getattr(group[name], "is_virtual", False)
             }
             pair = self._group(f"{table}/{INDEX_GROUP}")
             index[table] = (self._extent(pair["hash"]), self._extent(pair["row"]))

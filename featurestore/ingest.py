@@ -18,6 +18,7 @@ from featurestore.options import IngestOptions
 from featurestore.progress import Progress, Silent, Stage
 from featurestore.resume import check_begun, claimed, remove_remains
 from featurestore.schema import BY_PATH, FEATURE
+from featurestore.shard_plan import Sharding
 from featurestore.sources.array_archive import open_archive
 from featurestore.sources.array_folder import FolderArrays
 from featurestore.sources.feeds import RecordedArrays
@@ -122,6 +123,7 @@ def ingest(
     overwrite: bool = False,
     restart: bool = False,
     part_seconds: float = PART_SECONDS,
+    max_file_size: int | None = None,
     progress: Progress | None = None,
 ) -> IngestSummary:
     """Read or encode the dataset at ``source`` into a new store at ``target``.
@@ -133,8 +135,10 @@ def ingest(
     Args:
         restart: begin anew, whatever an interrupted ingest has finished.
         part_seconds: an interruption loses about so many seconds of work, at most.
+        max_file_size: bytes; the features of entities go to files that are no larger (docs/sharded.md).
 
     Raises:
+        ConfigError: not even one entity fits into a file of that size.
         SourceError: the dataset is incomplete or damaged; names file and row.
         EncoderError: an encoder cannot be loaded.
         WriteError: the target exists, the disk is full, another ingest is at work, or what was begun
@@ -159,6 +163,7 @@ def ingest(
             identity=identity,
             part_seconds=part_seconds,
             note=timed.note,
+            sharding=None if max_file_size is None else Sharding(max_bytes=max_file_size),
         )
         with writing as writer:
             counts, notes = write_store(opened, writer, source, options, timed)
@@ -198,7 +203,9 @@ def write_store(
         },
     }
     with timed.time("publish"):
-        writer.publish(dataset=opened.dataset, provenance=provenance, must_be=must_be)
+        writer.publish(
+            dataset=opened.dataset, provenance=provenance, must_be=must_be, progress=timed.inner
+        )
     return counts, notes
 
 
@@ -332,7 +339,7 @@ class Timed:
     """Passes progress on, and keeps the seconds of every stage."""
 
     def __init__(self, inner: Progress) -> None:
-        self._inner = inner
+        self.inner = inner
         self.seconds: dict[str, float] = {}
 
     @contextmanager
@@ -346,8 +353,8 @@ class Timed:
 
     @contextmanager
     def stage(self, name: str, total: int, unit: str) -> Iterator[Stage]:
-        with self.time(name), self._inner.stage(name, total, unit) as stage:
+        with self.time(name), self.inner.stage(name, total, unit) as stage:
             yield stage
 
     def note(self, text: str) -> None:
-        self._inner.note(text)
+        self.inner.note(text)

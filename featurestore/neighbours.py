@@ -182,12 +182,13 @@ def nearest(
         )
     query /= length
     cosines = np.empty(len(table), np.float32)
-    values, step = table.view(field), max(1, _BLOCK // row_bytes(table.stored(field)))
+    step = max(1, _BLOCK // row_bytes(table.stored(field)))
 
     def compare(first: int) -> None:
         if first // step % _RELEASE == 0:
             store.release_pages()
-        cosines[first : first + step] = _cosines(values[first : first + step], query)
+        values = table.block(field, range(first, min(first + step, len(table))))
+        cosines[first : first + step] = _cosines(values, query)
 
     with threads.together() as work:
         work.add([partial(compare, first) for first in range(0, len(table), step)])

@@ -9,8 +9,10 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from featurestore.row_arrays import KeptRows, PartArray
+from featurestore.record_arrays import RecordArray
+from featurestore.row_arrays import KeptRows, PartArray, RowArray
 from featurestore.salvage import Salvage
+from featurestore.splitting import moved_rows
 from featurestore.work import Work
 from featurestore.written import Share
 
@@ -59,6 +61,9 @@ class Parts:
             told = part.plain["arrays"].get(array.name)
             if told is not None:
                 share = Share(part.runs[array.name], told["digest"])
+                if self._is_moved(array):
+                    array.trust(share, told["facts"])
+                    continue
                 damaged += array.restore(share, told["facts"])
         self._arrays[array.name] = array
         if damaged:
@@ -70,6 +75,22 @@ class Parts:
         if self._salvage is not None:
             self._salvage.fill(array)
         return array
+
+    def _is_moved(self, array: PartArray) -> bool:
+        """Whether rows of an array may stand in a finished shard, no more in the file."""
+        moved = isinstance(array, RowArray | RecordArray) and array.name.startswith("entities/")
+        return moved and moved_rows(self._work.folder) > 0
+
+    def settle(self) -> None:
+        """Enter everything that was written, which is finished, as a part; and have it on disk.
+
+        Raises:
+            OSError: the disk is full, or another write error.
+        """
+        self.mark()
+        if any(array.written.is_marked for array in self._arrays.values()):
+            self._work.file.then(self._part())
+        self._work.file.sync()
 
     def forget(self, name: str) -> None:
         """An array that another one has taken the place of."""

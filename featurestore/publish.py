@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,12 +15,12 @@ from xxhash import xxh3_128
 from featurestore.catalog import INDEX_GROUP, Catalog, Extent, StoredField
 from featurestore.catalog_json import encode_catalog
 from featurestore.checksums import ALGORITHM, BLOCK, GROUP, blocks_of, checksum_all
-from featurestore.features import ERROR
-from featurestore.hdf5 import Array, Group, Metadata
+from featurestore.hdf5 import Array, Group, Metadata, Virtual
 from featurestore.header import Header, write_header
 from featurestore.record_arrays import RecordArray
 from featurestore.row_arrays import RowArray
-from featurestore.schema import FORMAT, FORMAT_VERSION, TABLES, Field
+from featurestore.schema import ERROR, FORMAT, FORMAT_VERSION, TABLES, Field
+from featurestore.shards import decode_shards
 from featurestore.work import PAGE, Work
 
 #: Where the tables of chunks stand in the file, at the path of the array that they are of.
@@ -67,8 +67,17 @@ class Contents:
         )  # fmt: skip
 
 
-def complete(work: Work, contents: Contents, attributes: Mapping[str, str]) -> None:
+def complete(
+    work: Work,
+    contents: Contents,
+    attributes: Mapping[str, str],
+    virtual: Sequence[StoredField] = (),
+) -> None:
     """Write all that is no field data, and force the file to disk.
+
+    Args:
+        attributes: of the file; with the manifest of shards where it is the index of some.
+        virtual: features of entities that stand in the shards, to be shown to other programs.
 
     Raises:
         OSError: it could not be written.
@@ -84,7 +93,8 @@ def complete(work: Work, contents: Contents, attributes: Mapping[str, str]) -> N
         Catalog(Path(), 0, made, contents.rows, contents.splits, contents.fields, contents.index),
         contents.records,
     )
-    tail.metadata(_tree(catalog, contents.records))
+    shown = {stored.name: _virtual(stored, catalog) for stored in virtual}
+    tail.metadata(_tree(catalog, contents.records, shown))
     tail.finish(encode_catalog(catalog))
 
 
@@ -170,11 +180,15 @@ def _blocks(array: np.ndarray) -> Iterator[np.ndarray]:
 # the tree that HDF5 shows ---------------------------------------------------------------------------
 
 
-def _tree(catalog: Catalog, records: Mapping[str, RecordArray]) -> Group:
+def _tree(
+    catalog: Catalog, records: Mapping[str, RecordArray], virtual: Mapping[str, Virtual]
+) -> Group:
     tables: dict[str, Group] = {}
     chunks: dict[str, dict[str, Array]] = {table: {} for table in TABLES}
     for table in TABLES:
-        members: dict[str, Group | Array] = {}
+        members: dict[str, Group | Array | Virtual] = {}
+        if table == "entities":
+            members |= virtual
         for name, stored in catalog.fields[table].items():
             members[name] = _member(stored, records.get(stored.schema.path))
             if stored.table is not None:
@@ -196,8 +210,20 @@ def _tree(catalog: Catalog, records: Mapping[str, RecordArray]) -> Group:
     )
 
 
+def _said_of(stored: StoredField) -> dict[str, Any]:
+    return {"unit": stored.schema.unit, "doc": stored.schema.doc, **stored.attributes}
+
+
+def _virtual(stored: StoredField, catalog: Catalog) -> Virtual:
+    """A field of the shards, for programs that read HDF5; our own reader never looks at it."""
+    shards = decode_shards(catalog.attributes, catalog.rows["entities"], catalog.path)
+    path = f"/{stored.schema.path}"
+    sources = [(shard.file, path, shard.first, shard.stop - 1) for shard in shards]
+    return Virtual(stored.shape, stored.dtype, sources, _said_of(stored))
+
+
 def _member(stored: StoredField, records: RecordArray | None) -> Group | Array:
-    attributes = {"unit": stored.schema.unit, "doc": stored.schema.doc, **stored.attributes}
+    attributes = _said_of(stored)
     if stored.offsets is not None and stored.extent is not None:
         parts = {"bytes": _array(stored.extent), "offsets": _array(stored.offsets)}
         return Group(parts, attributes)

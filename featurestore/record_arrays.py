@@ -104,6 +104,11 @@ class RecordArray(PartArray):
     def kept(self) -> list[np.memmap]:
         return [self.table, self.sums]
 
+    def trust(self, share: Share, facts: dict[str, float]) -> None:
+        super().trust(share, facts)
+        for rows in rows_of(share.runs):
+            self.stored_bytes += int(self.table[rows.start : rows.stop, 1].sum())
+
     def restore(self, share: Share, facts: dict[str, float]) -> int:
         """Record by record: only those whose bytes are not what they were are written again."""
         self.facts |= facts

@@ -58,7 +58,8 @@ def repair(
     """Find what is damaged, and replace the store by one in which that was made again from ``source``.
 
     Raises:
-        StoreError: its header or catalog is damaged, or it has no checksums: it must be ingested again.
+        StoreError: its header or catalog is damaged, it has no checksums, it is sharded, or repack has
+            changed its content: it must be made again.
         SourceError: ``source`` is not what the store was made from.
         EncoderError: an encoder that made it cannot be loaded, or is another.
         WriteError: it cannot be written, or something else writes it.
@@ -66,6 +67,7 @@ def repair(
     path, source = Path(path), Path(source)
     timed = Timed(progress or Silent())
     with Store(path) as store:
+        _refuse_other(store)
         damaged = {
             pieces.path: _rows_of(pieces, found)
             for pieces, found in compare(store, timed)
@@ -102,6 +104,27 @@ def repair(
                 rows={name: len(rows) for name, rows in damaged.items()},
                 exact=_sums(store) == _sums(new),
                 fingerprint=new.fingerprint,
+            )
+
+
+def _refuse_other(store: Store) -> None:
+    """Refuse a store that no ingest makes as it is: one in several files, one of them, a changed one.
+
+    Raises:
+        StoreError: says what to do.
+    """
+    which = {
+        "a store in several files": bool(store.shards),
+        "a shard of another store": "shard" in store.provenance,
+        "a store whose content repack has changed": "repacked" in store.provenance,
+    }
+    for what, it_is in which.items():
+        if it_is:
+            raise StoreError(
+                f"{what} cannot be repaired in place",
+                where=str(store.path),
+                hint="drin-fs verify --full says which file is damaged: copy that file again, or make "
+                "the store again",
             )
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from featurestore.errors import WriteError
+from featurestore.placing import is_published
 from featurestore.progress import Progress
 from featurestore.work import Claim, begun
 
@@ -15,7 +16,7 @@ from featurestore.work import Claim, begun
 def remove_remains(target: Path) -> None:
     """Remove what an ingest left that was killed when its store was published already."""
     folder = Claim.folder_of(target)
-    if folder.is_dir() and not (folder / "data").exists():
+    if folder.is_dir() and (is_published(folder) or not (folder / "data").exists()):
         with suppress(WriteError):  # somebody is at work there
             claim = Claim(target)
             if not claim.has_begun:

@@ -42,6 +42,12 @@ class PartArray(ABC):
         """Maps of files that must be on disk when a part is entered."""
         return []
 
+    def trust(self, share: Share, facts: dict[str, float]) -> None:
+        """Take over the rows of a part, whose bytes may be in a finished shard by now."""
+        for rows in rows_of(share.runs):
+            self.written.done[rows.start : rows.stop] = True
+        self.facts |= facts
+
     def restore(self, share: Share, facts: dict[str, float]) -> int:
         """Take over the rows of a part; how many of them are damaged, and are not taken over."""
         if not self.written.restore(share, self.written_bytes):

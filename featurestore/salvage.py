@@ -7,10 +7,9 @@ from collections.abc import Iterator
 import numpy as np
 
 from featurestore.catalog import Extent
-from featurestore.features import ERROR
 from featurestore.record_arrays import RecordArray, pack
 from featurestore.row_arrays import KeptRows, PartArray, RowArray
-from featurestore.schema import SIMILARITIES, TABLES
+from featurestore.schema import ERROR, SIMILARITIES, TABLES
 from featurestore.store import Store
 
 #: Endings of the names under which arrays of fields are written (:mod:`featurestore.writer`).

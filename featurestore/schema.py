@@ -31,6 +31,9 @@ SPLITS = ("train", "valid", "test")
 #: dtype "feature" follows ``ingest --dtype`` (float16, or float32 where float16 cannot hold it).
 FEATURE = "feature"
 
+#: What a store says of the error that rounding a feature to float16 made.
+ERROR = "float16_error"
+
 #: Values of ``image_status``: why a row has, or has not, a picture of its own.
 IMAGE_STATUS = ("ok", "missing", "broken", "too small", "unknown")
 

@@ -21,10 +21,11 @@ from typing import Any, Self
 import numpy as np
 
 from featurestore.catalog import Catalog, Extent
-from featurestore.errors import StoreError
-from featurestore.filemap import FileMap
+from featurestore.errors import AGAIN, StoreError
+from featurestore.filemap import FileMap, identity_of
 from featurestore.opening import read_catalog
-from featurestore.schema import TABLES
+from featurestore.sharded import ShardedTable
+from featurestore.shards import check_shard, decode_shards
 from featurestore.table import Table
 
 
@@ -35,16 +36,27 @@ class Store:
         verify_reads: compare what ``gather`` reads with its checksums, each piece when it is read for the
             first time: whole arrays of texts and ids, a MiB of a view or column, a record.
 
+    ``shards``: of a store in several files, those that hold the features of the entities, in the order of
+    their rows, each a store of its own; otherwise none.
+
     Raises:
-        StoreError: missing file, no store, damaged, or of a later format.
+        StoreError: missing file, no store, damaged, or of a later format; a shard is missing, cut off or
+            another one.
     """
 
+    shards: tuple[Store, ...]
+
     def __init__(self, path: str | os.PathLike[str], *, verify_reads: bool = False) -> None:
-        self._catalog, self._file = _opened(Path(path))
+        self._catalog, self._file, self.shards = _opened(Path(path), verify_reads)
         self.verify_reads = verify_reads
-        self.entities, self.mentions = (
-            Table(name, self._catalog, self._file, verify=verify_reads) for name in TABLES
-        )
+        self.mentions = Table("mentions", self._catalog, self._file, verify=verify_reads)
+        self.entities = self._entities()
+
+    def _entities(self) -> Table:
+        if not self.shards:
+            return Table("entities", self._catalog, self._file, verify=self.verify_reads)
+        tables = [shard.entities for shard in self.shards]
+        return ShardedTable(self._catalog, self._file, tables, verify=self.verify_reads)
 
     @property
     def path(self) -> Path:
@@ -52,12 +64,12 @@ class Store:
 
     @property
     def catalog(self) -> Catalog:
-        """What the file holds, and where."""
+        """What the file holds, and where; of a sharded store, the index file."""
         return self._catalog
 
     @property
     def bytes(self) -> np.ndarray:
-        """(file_bytes,) uint8 the whole file, as it is mapped; read-only."""
+        """(…,) uint8 the whole file, as it is mapped, the index file of a sharded store; read-only."""
         return self._file.bytes
 
     def array(self, extent: Extent) -> np.ndarray:
@@ -66,7 +78,13 @@ class Store:
 
     @property
     def file_bytes(self) -> int:
-        return self._catalog.file_bytes
+        """Bytes of all files of the store."""
+        return self._catalog.file_bytes + sum(shard.file_bytes for shard in self.shards)
+
+    @property
+    def files(self) -> list[Store]:
+        """Every file of the store as a store: the index file as this one, then the shards."""
+        return [self, *self.shards]
 
     @property
     def dataset(self) -> str:
@@ -117,12 +135,16 @@ class Store:
         in the page cache, and all that was gathered or viewed stays valid.
         """
         self._file.release_pages()
+        for shard in self.shards:
+            shard.release_pages()
 
     def close(self) -> None:
         """Drop the memory map: reading is a StoreError from here on. Gathered arrays stay valid."""
         self.entities.drop_views()
         self.mentions.drop_views()
         self._file.close()
+        for shard in self.shards:
+            shard.close()
 
     def __enter__(self) -> Self:
         return self
@@ -140,15 +162,44 @@ class Store:
         )
 
 
-def _opened(path: Path) -> tuple[Catalog, FileMap]:
-    """The catalog and the map of one and the same file, though it be replaced meanwhile."""
+def _opened(path: Path, verify_reads: bool) -> tuple[Catalog, FileMap, tuple[Store, ...]]:
+    """The catalog and the map of one and the same file, though it be replaced meanwhile; its shards."""
     while True:
         catalog = read_catalog(path)
         file = FileMap(path)
         same = file.identity == catalog.identity and len(file.bytes) == catalog.file_bytes
         if same:
-            return catalog, file
+            try:
+                return catalog, file, _opened_shards(catalog, verify_reads)
+            except StoreError:
+                file.close()
+                if path.exists() and identity_of(path.stat()) == catalog.identity:
+                    raise
         file.close()
+
+
+def _opened_shards(catalog: Catalog, verify_reads: bool) -> tuple[Store, ...]:
+    """The shards that an index file names.
+
+    Raises:
+        StoreError: one is missing, cut off, another one, or not what the index says.
+    """
+    path, opened = catalog.path, []
+    try:
+        for shard in decode_shards(catalog.attributes, catalog.rows["entities"], path):
+            store = Store(check_shard(shard, path), verify_reads=verify_reads)
+            opened.append(store)
+            if store.shards or len(store.entities) != len(shard):
+                raise StoreError(
+                    f"{len(store.entities)} entities, the index says {len(shard)}",
+                    where=str(store.path),
+                    hint=AGAIN,
+                )
+    except StoreError:
+        for store in opened:
+            store.close()
+        raise
+    return tuple(opened)
 
 
 def _reopen(path: Path, fingerprint: str, verify_reads: bool) -> Store:

@@ -102,7 +102,8 @@ class StoreSummary:
     format_version: int
     created: str
     fingerprint: str
-    file_bytes: int
+    file_bytes: int  # of all files
+    shards: int  # files beside the index file; 0 = the store is one file
     candidates: int  # K
     tables: tuple[TableSummary, ...]
     splits: tuple[SplitSummary, ...]
@@ -118,6 +119,7 @@ def summarise(store: Store) -> StoreSummary:
         created=store.created,
         fingerprint=store.fingerprint,
         file_bytes=store.file_bytes,
+        shards=len(store.shards),
         candidates=store.width("mentions/candidates"),
         tables=tuple(_table(store.table(name)) for name in TABLES),
         splits=tuple(

@@ -170,6 +170,43 @@ class Table:
         """
         return self._rows_of(field).array
 
+    def block(self, field: str, rows: range) -> np.ndarray:
+        """(len(rows), …) consecutive rows of a column or view, over the file where they stand together.
+
+        Raises:
+            FieldMissing: as :meth:`view`.
+        """
+        return self.view(field)[rows.start : rows.stop]
+
+    def gather_into(
+        self,
+        field: str,
+        rows: np.ndarray,
+        out: np.ndarray,
+        reading: Reading,
+        *,
+        of: int,
+        whole: bool = False,
+    ) -> None:
+        """Fill ``out``, (len(rows), …), with rows of a view, column or record: a share of a gather.
+
+        Args:
+            rows: inside the table.
+            of: bytes of the whole gather.
+            whole: records with what is stored beyond their count.
+        """
+        column = self._column(self.stored(field))
+
+        def new(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+            return out
+
+        if isinstance(column, RecordColumn) and whole:
+            column.whole(rows, new, reading, of=of)
+        elif isinstance(column, RecordColumn):
+            column.gather(rows, out.shape[1], new, reading, of=of)
+        elif isinstance(column, RowColumn):
+            column.gather(rows, new, reading, of=of)
+
     def _rows_of(self, field: str) -> RowColumn:
         column = self._column(self.stored(field))
         if isinstance(column, RowColumn):
@@ -208,11 +245,24 @@ class Table:
         Raises:
             FieldMissing: the store has no such field in chunks.
         """
+        return self._chunks_of(field).chunk_table()
+
+    def stored_records(self, field: str, rows: np.ndarray) -> list[np.ndarray]:
+        """The chunks of records as they are stored, (size,) uint8 each; views of the file.
+
+        Raises:
+            FieldMissing: the store has no such field in chunks.
+            UnknownId: a row outside the table.
+            StoreError: a damaged record, as far as ``verify_reads`` looks.
+        """
+        return self._chunks_of(field).stored(self._checked(rows))
+
+    def _chunks_of(self, field: str) -> RecordColumn:
         stored = self.stored(field)
         column = self._column(stored)
         if not isinstance(column, RecordColumn) or stored.codec is None:
             raise FieldMissing(f"{self.name}/{field} is not stored in chunks", where=self._where)
-        return column.chunk_table()
+        return column
 
     def offsets(self, field: str) -> np.ndarray:
         """(rows + 1,) int64 where each text of a field begins in its bytes; read-only.
@@ -226,9 +276,29 @@ class Table:
         return self._file.array(offsets)
 
     def index_arrays(self) -> tuple[np.ndarray, np.ndarray]:
-        """(n,) uint64 hashes of the ids, ascending, and the (n,) int32 row of each; read-only."""
+        """(n,) uint64 hashes of the ids, ascending, and the (n,) int32 row of each; read-only.
+
+        Raises:
+            StoreError: they are not what was written, if reads are compared with checksums.
+        """
+        if self._verify:
+            for extent, name in zip(self._index_extents, ("hash", "row"), strict=True):
+                BlockGuard(self._file, extent, f"{self.name}/{INDEX_GROUP}/{name}").check_all()
         hashes, rows = map(self._file.array, self._index_extents)
         return hashes, rows
+
+    def text_arrays(self, field: str) -> tuple[np.ndarray, np.ndarray]:
+        """(total,) uint8 the bytes of all texts, (rows + 1,) int64 where each begins; read-only.
+
+        Raises:
+            FieldMissing: the store has no such field, or it is no text.
+            StoreError: they are not what was written, if reads are compared with checksums.
+        """
+        stored = self.stored(field)
+        column = self._column(stored)
+        if not isinstance(column, TextColumn) or stored.extent is None:
+            raise FieldMissing(f"{self.name}/{field} is no text", where=self._where)
+        return self._file.array(stored.extent), self.offsets(field)
 
     def _longest(self, stored: StoredField, rows: np.ndarray) -> int:
         """How many rows of the record's first axis a gather of these rows needs."""
@@ -254,9 +324,6 @@ class Table:
     def _index(self) -> IdIndex:
         if self._opened_index is None:
             hashes, rows = self.index_arrays()
-            if self._verify:
-                for extent, name in zip(self._index_extents, ("hash", "row"), strict=True):
-                    BlockGuard(self._file, extent, f"{self.name}/{INDEX_GROUP}/{name}").check_all()
             ids = self._column(self.stored("id"))
             assert isinstance(ids, TextColumn)
             self._opened_index = IdIndex(hashes, rows, ids=ids, where=self._where)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from hashlib import blake2b
 from pathlib import Path
@@ -34,11 +34,15 @@ Level: TypeAlias = Literal["quick", "normal", "full"]
 
 @dataclass(frozen=True, kw_only=True)
 class Problem:
-    """What is wrong with a field; ``row``: the first row it concerns, if it concerns rows."""
+    """What is wrong with a field; ``row``: the first row it concerns, if it concerns rows.
+
+    ``file``: of a store in several files, the shard in which it is; rows count from the shard's first.
+    """
 
     path: str
     what: str
     row: int | None = None
+    file: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,8 +78,12 @@ def verify(
         rows = {"entities": len(store.entities), "mentions": len(store.mentions)}
         compared, content = 0, ""
         if level == "full":
-            damage, compared = _compare(store, progress)
-            problems += [*damage, *_metadata(Path(path))]
+            for part in store.files:
+                damage, bytes_of_file = _compare(part, progress)
+                file = "" if part is store else part.path.name
+                found = [*damage, *_metadata(part.path), *_of_shard(part, file)]
+                problems += [replace(problem, file=file) for problem in found]
+                compared += bytes_of_file
             content = content_digest(store)
     return Verification(
         store=str(path),
@@ -85,6 +93,13 @@ def verify(
         content=content,
         problems=problems,
     )
+
+
+def _of_shard(shard: Store, file: str) -> Iterator[Problem]:
+    """What a shard holds beside features, which are looked at as those of the whole store: its ids."""
+    if file:
+        for where, what, row in check_rows(shard):
+            yield Problem(path=where, what=what, row=row)
 
 
 def _compare(store: Store, progress: Progress) -> tuple[list[Problem], int]:
@@ -98,7 +113,7 @@ def _compare(store: Store, progress: Progress) -> tuple[list[Problem], int]:
 
 
 def compare(store: Store, progress: Progress) -> Iterator[tuple[Pieces, np.ndarray]]:
-    """The pieces of every array, and which of them are not what their checksums say.
+    """The pieces of every array of one file, and which of them are not what their checksums say.
 
     Raises:
         StoreError: the store has no checksums.
@@ -126,7 +141,7 @@ def pieces_of(store: Store, path: str, array: Extent | StoredField) -> tuple[Pie
     else:
         table = store.table(array.schema.table).chunk_table(array.name)
         starts, sizes = table[:, 0], table[:, 1]
-        inside = (starts >= 0) & (sizes >= 0) & (sizes <= store.file_bytes - starts)
+        inside = (starts >= 0) & (sizes >= 0) & (sizes <= len(store.bytes) - starts)
         pieces = Pieces(path, np.where(inside, starts, 0), np.where(inside, sizes, 0), 0)
     where = f"{store.path}::/{path}"
     return pieces, stored_sums(store.array, array.sums, len(pieces.starts), where)
@@ -136,7 +151,8 @@ def content_digest(store: Store) -> str:
     """32 hex digits over every array's path, dtype, shape and checksums, the splits and the fingerprint.
 
     Stores of equal digests hold the same bytes in every field; when and where they were made does not
-    matter. It believes the checksums: ``verify --full`` compares them with the bytes.
+    matter, but into which shards they are cut does. It believes the checksums: ``verify --full`` compares
+    them with the bytes.
 
     Raises:
         StoreError: the store has no checksums.
@@ -147,6 +163,8 @@ def content_digest(store: Store) -> str:
     for path, array in sorted(catalog.arrays()):
         digest.update(json.dumps([path, array.dtype.str, array.shape]).encode())
         digest.update(pieces_of(store, path, array)[1].tobytes())
+    for shard in store.shards:
+        digest.update(content_digest(shard).encode())
     return digest.hexdigest()
 
 

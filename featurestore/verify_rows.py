@@ -16,6 +16,7 @@ from featurestore.progress import Progress
 from featurestore.schema import FIELDS, IMAGE_STATUS, NO_ROW, TABLES
 from featurestore.store import Store
 from featurestore.table import Table
+from featurestore.vectors import row_bytes
 
 Finding: TypeAlias = tuple[str, str, int | None]
 
@@ -45,11 +46,10 @@ def check_views(store: Store, progress: Progress) -> Iterator[Finding]:
     ]
     with progress.stage("views", sum(len(table) for table, _ in views), "vectors") as stage:
         for table, field in views:
-            values = table.view(field.name)
-            step = max(1, _BYTES // max(values[:1].nbytes, 1))
+            step = max(1, _BYTES // row_bytes(field))
             found = None
-            for first in range(0, len(values), step):
-                block = values[first : first + step]
+            for first in range(0, len(table), step):
+                block = table.block(field.name, range(first, min(first + step, len(table))))
                 finite = np.isfinite(block.reshape(len(block), -1)).all(axis=1)
                 if found is None and not finite.all():
                     found = first + int(np.argmin(finite))

@@ -15,7 +15,7 @@ import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -24,6 +24,7 @@ from featurestore.errors import WriteError
 from featurestore.header import FIRST_PAGE
 from featurestore.lock import Held, Lock
 from featurestore.manifest import Entry, Manifest
+from featurestore.placing import is_published, settle
 
 #: Arrays begin at multiples of a page, so that a row is read from no more of them than it must be; small
 #: ones at those of a cache line.
@@ -63,14 +64,23 @@ class Claim:
     @property
     def has_begun(self) -> bool:
         """Whether an ingest to this target was begun and not ended."""
-        return (self.folder / "manifest").exists() and (self.folder / "data").exists()
+        there = (self.folder / "manifest").exists() and (self.folder / "data").exists()
+        return there and not is_published(self.folder)
 
     def discard(self) -> None:
         """Remove what was begun."""
+        settle(self.folder, self.target)
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def release(self) -> None:
         self._lock.release()
+
+
+class HasFolder(Protocol):
+    """A claim, or whoever else has the right to make a store."""
+
+    @property
+    def folder(self) -> Path: ...
 
 
 class Work:
@@ -84,7 +94,7 @@ class Work:
         OSError: it cannot be made.
     """
 
-    def __init__(self, claim: Claim, identity: Mapping[str, Any]) -> None:
+    def __init__(self, claim: HasFolder, identity: Mapping[str, Any]) -> None:
         self.folder = claim.folder
         self.folder.mkdir(exist_ok=True)
         self.file = DataFile(self.folder / "data")

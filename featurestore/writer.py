@@ -22,17 +22,23 @@ import numpy as np
 from featurestore import threads
 from featurestore.catalog import Extent, StoredField
 from featurestore.codecs import Codec, Compression
-from featurestore.disk import bytes_of, free_bytes, sync_path, write_errors
-from featurestore.errors import SourceError, WriteError
+from featurestore.disk import bytes_of, free_bytes, write_errors
+from featurestore.errors import ConfigError, SourceError, WriteError
 from featurestore.features import FeatureWriter
+from featurestore.holes import can_punch
 from featurestore.ids import build_index
 from featurestore.options import FeatureDtype
 from featurestore.parts import PART_BYTES, PART_SECONDS, Parts
+from featurestore.placing import put_in_place
+from featurestore.progress import Progress, Silent
 from featurestore.publish import Contents, complete
 from featurestore.record_arrays import RecordArray
 from featurestore.row_arrays import KeptRows, RowArray, check_complete
 from featurestore.salvage import Salvage
 from featurestore.schema import BY_PATH, Field
+from featurestore.shard_plan import Sharding, check_one_fits, spread_fields
+from featurestore.splitting import INDEX, Splitter, moved_rows
+from featurestore.table import Table
 from featurestore.target import check_target
 from featurestore.work import Claim, Work
 
@@ -71,6 +77,7 @@ class StoreWriter:
         part_bytes: int,
         note: Callable[[str], None],
         salvage: Salvage | None,
+        sharding: Sharding | None,
     ) -> None:
         self.target = claim.target
         self.dtype = np.dtype(dtype)
@@ -85,6 +92,7 @@ class StoreWriter:
         self._work = Work(claim, identity)
         self._note = note
         self.salvage = salvage
+        self._sharding = sharding
         self._parts = Parts(
             self._work, seconds=part_seconds, size=part_bytes, note=note, salvage=salvage
         )
@@ -101,8 +109,12 @@ class StoreWriter:
         dtype: FeatureDtype = "float16",
         compression: Compression = "lz4",
         overwrite: bool = False,
+        sharding: Sharding | None = None,
     ) -> Iterator[Self]:
         """Start a store that will be published at ``target``, from nothing.
+
+        Args:
+            sharding: cut it into several files.
 
         Raises:
             WriteError: the target exists (and ``overwrite`` is false), is being written by another
@@ -114,7 +126,12 @@ class StoreWriter:
         try:
             claim.discard()
             with cls.on(
-                claim, dtype=dtype, compression=compression, overwrite=overwrite, identity={}
+                claim,
+                dtype=dtype,
+                compression=compression,
+                overwrite=overwrite,
+                identity={},
+                sharding=sharding,
             ) as writer:
                 yield writer
         finally:
@@ -135,6 +152,7 @@ class StoreWriter:
         part_bytes: int = PART_BYTES,
         note: Callable[[str], None] = lambda text: None,
         salvage: Salvage | None = None,
+        sharding: Sharding | None = None,
     ) -> Iterator[Self]:
         """Go on with the store of a claim, or start it.
 
@@ -143,6 +161,7 @@ class StoreWriter:
             part_seconds, part_bytes: what is finished becomes a part when it took so long, or is so much.
             note: is told what is not done again, and what has to be.
             salvage: what is sound of a store that is repaired; it is taken as it is.
+            sharding: cut it into several files when it is published.
 
         Raises:
             WriteError: it cannot be written.
@@ -160,6 +179,7 @@ class StoreWriter:
                     part_bytes=part_bytes,
                     note=note,
                     salvage=salvage,
+                    sharding=sharding,
                 )
             with write_errors(
                 claim.target,
@@ -183,19 +203,28 @@ class StoreWriter:
         Raises:
             SourceError: an id occurs twice.
         """
-        self._contents.begin(name, len(ids), self._index(name, ids))
+        self._index(name, ids)
         self.text(f"{name}/id", ids)
 
-    def _index(self, name: str, ids: Sequence[str]) -> tuple[Extent, Extent]:
+    def _index(self, name: str, ids: Sequence[str]) -> None:
         hashes, rows = build_index(ids)
         _refuse_duplicates(name, ids, hashes, rows)
-        self._digest.update(f"{name}:{len(ids)}".encode())
-        self._digest.update(bytes_of(hashes))
-        self._digest.update(bytes_of(rows))
-        return (
+        self._begin(name, hashes, rows)
+
+    def table_like(self, table: Table) -> None:
+        """Create a table with the ids of one of another store, and their index."""
+        self._begin(table.name, *table.index_arrays())
+        self.text_like(table, "id")
+
+    def _begin(self, name: str, hashes: np.ndarray, rows: np.ndarray) -> None:
+        index = (
             self._whole(f"{name}/id_index/hash", hashes),
             self._whole(f"{name}/id_index/row", rows),
         )
+        self._contents.begin(name, len(rows), index)
+        self._digest.update(f"{name}:{len(rows)}".encode())
+        self._digest.update(bytes_of(hashes))
+        self._digest.update(bytes_of(rows))
 
     @property
     def kept_in(self) -> Path:
@@ -224,19 +253,23 @@ class StoreWriter:
         for first, encoded in _encoded(values):
             offsets[first + 1 : first + 1 + len(encoded)] = [len(part) for part in encoded]
         np.cumsum(offsets, out=offsets)
-        data = Extent(
-            self._work.reserve(f"{path}/bytes", int(offsets[-1])),
-            (int(offsets[-1]),),
-            np.dtype(np.uint8),
-        )
+        size = int(offsets[-1])
+        data = Extent(self._work.reserve(f"{path}/bytes", size), (size,), np.dtype(np.uint8))
         for first, encoded in _encoded(values):
             self._work.file.write(data.offset + int(offsets[first]), b"".join(encoded))
-        places = self._whole(f"{path}/offsets", offsets)
-        self._contents.add(
-            StoredField(
-                field, (len(values),), np.dtype("uint8"), data.nbytes + places.nbytes, data, places
-            )
-        )
+        self._add_texts(field, data, offsets)
+
+    def text_like(self, table: Table, name: str) -> None:
+        """Write a text field as another store has it."""
+        data, offsets = table.text_arrays(name)
+        path = f"{table.name}/{name}"
+        self._add_texts(self._schema(path, len(table)), self._whole(f"{path}/bytes", data), offsets)
+
+    def _add_texts(self, field: Field, data: Extent, offsets: np.ndarray) -> None:
+        """Texts whose bytes are written, and where each begins."""
+        places = self._whole(f"{field.path}/offsets", offsets)
+        size, rows, dtype = data.nbytes + places.nbytes, (len(offsets) - 1,), np.dtype(np.uint8)
+        self._contents.add(StoredField(field, rows, dtype, size, data, places))
 
     def column(self, path: str, values: np.ndarray) -> None:
         """Write a whole column: (rows, *axes)."""
@@ -249,24 +282,37 @@ class StoreWriter:
     def _whole(self, name: str, values: np.ndarray) -> Extent:
         """Write an array that is made again after an interruption, to the same place."""
         offset = self._work.reserve(name, values.nbytes)
-        data = bytes_of(values)
-        for first in range(0, len(data), _COPIED):
-            piece = bytes(data[first : first + _COPIED])  # a copy: the caller may go on
-            self._work.file.write(offset + first, piece)
+        row_bytes = values.nbytes // max(len(values), 1)
+        step = max(1, _COPIED // max(row_bytes, 1))
+        for first in range(0, len(values), step):
+            block = np.array(values[first : first + step])  # a copy: the caller may go on
+            self._work.file.write(offset + first * row_bytes, bytes_of(block))
         return Extent(offset, values.shape, values.dtype)
 
-    def feature(self, path: str, shape: tuple[int, ...]) -> FeatureWriter:
-        """Start a view or record field whose rows have ``shape``; rows are written in any order."""
+    def feature(
+        self,
+        path: str,
+        shape: tuple[int, ...],
+        *,
+        dtype: np.dtype | None = None,
+        codec: Codec | None = None,
+    ) -> FeatureWriter:
+        """Start a view or record field whose rows have ``shape``; rows are written in any order.
+
+        Args:
+            dtype, codec: other ones than those of the store.
+        """
         field = self._schema(path, None)
         whole = (self.rows(field.table), *shape)
-        chunked = field.layout == "record" and self.codec.compression != "none" and whole[0] > 0
+        wanted, codec = dtype or self.dtype, codec or self.codec
+        chunked = field.layout == "record" and codec.compression != "none" and whole[0] > 0
 
         def begin(dtype: np.dtype) -> RowArray | RecordArray:
             name = f"{path}.{dtype.name}"
-            if dtype != self.dtype:
-                self._parts.forget(f"{path}.{self.dtype.name}")
+            if dtype != wanted:
+                self._parts.forget(f"{path}.{wanted.name}")
             if chunked:
-                return self._parts.take_up(RecordArray(self._work, name, whole, dtype, self.codec))
+                return self._parts.take_up(RecordArray(self._work, name, whole, dtype, codec))
             return self._parts.take_up(RowArray(self._work, name, whole, dtype))
 
         fell_back = self._parts.hold(f"{path}.float32")  # before an interruption
@@ -275,8 +321,8 @@ class StoreWriter:
         writer = FeatureWriter(
             field,
             whole,
-            dtype=np.dtype(np.float32) if fell_back else self.dtype,
-            codec=self.codec,
+            dtype=np.dtype(np.float32) if fell_back else wanted,
+            codec=codec,
             pool=self._pool,
             begin=begin,
         )
@@ -318,8 +364,12 @@ class StoreWriter:
 
         Raises:
             WriteError: there is not, however well it compresses.
+            ConfigError: not even the views of one entity fit into a shard.
         """
-        least, likely = self._left(_BEST), self._left(_LIKELY)
+        if self._sharding is not None:
+            views = [f for f in self._features.values() if f.path.startswith("entities/")]
+            check_one_fits(self._sharding, sum(f.row_bytes for f in views if not f.is_compressed))
+        least, likely = (left + self._twice(left) for left in map(self._left, (_BEST, _LIKELY)))
         free = free_bytes(self.target.parent)
         if free < least:
             raise WriteError(
@@ -331,6 +381,18 @@ class StoreWriter:
             self._note(
                 f"WARNING: about {likely / 1e9:.1f} GB may be needed, {free / 1e9:.1f} GB are free"
             )
+
+    def _twice(self, left: int) -> int:
+        """Bytes that are there twice at some moment, while a store of so many is cut into shards."""
+        if self._sharding is None:
+            return 0
+        if can_punch(self._claim.folder):
+            return min(left, self._sharding.max_bytes or left)
+        self._note(
+            "WARNING: this file system cannot give back space inside a file: while the store is cut into "
+            "shards it is there twice"
+        )
+        return left
 
     def _left(self, compressed: float) -> int:
         """Bytes of the rows that are not written yet.
@@ -369,14 +431,23 @@ class StoreWriter:
     # the end -----------------------------------------------------------------------------------
 
     def publish(
-        self, *, dataset: str, provenance: Mapping[str, Any], must_be: str | None = None
+        self,
+        *,
+        dataset: str,
+        provenance: Mapping[str, Any],
+        must_be: str | None = None,
+        fingerprint: str | None = None,
+        progress: Progress | None = None,
     ) -> None:
-        """Finish, sync, and rename the file to its target.
+        """Finish, sync, and rename the file to its target; cut it into shards if that was asked for.
 
         Args:
             must_be: the fingerprint that the store must have.
+            fingerprint: of a store that has the same content, in place of one that is computed.
+            progress: is told of shards.
 
         Raises:
+            ConfigError: not even one row fits into a file of the greatest size.
             SourceError: a feature field was started and not every row was written, or the fingerprint
                 is another.
             WriteError: disk full, or the target appeared meanwhile.
@@ -400,7 +471,7 @@ class StoreWriter:
         self._digest.update(json.dumps(fields).encode())
         attributes = {
             "dataset": dataset,
-            "fingerprint": self._digest.hexdigest(),
+            "fingerprint": fingerprint or self._digest.hexdigest(),
             "provenance": json.dumps(provenance),
         }
         if must_be not in (None, attributes["fingerprint"]):
@@ -409,12 +480,30 @@ class StoreWriter:
                 where=str(self.target),
                 hint="was it changed since? ingest it again, to another file",
             )
-        complete(self._work, self._contents, attributes)
-        check_target(self.target, overwrite=self._overwrite)
-        os.replace(self._claim.folder / "data", self.target)
-        sync_path(self.target.parent)
+        self._place(attributes, progress or Silent())
         self._parts.publish()
         self._claim.discard()
+
+    def _place(self, attributes: Mapping[str, str], progress: Progress) -> None:
+        """Complete what was written, and put it in place."""
+        folder = self._claim.folder
+        if self._sharding is None and moved_rows(folder):
+            raise ConfigError(
+                "the interrupted work was cutting the store into shards",
+                where=str(folder),
+                hint="give --max-file-size as before, or --restart to give up what was finished",
+            )
+        spread = self.rows("entities") and spread_fields(self._contents)
+        if self._sharding is None or not spread:
+            complete(self._work, self._contents, attributes)
+            check_target(self.target, overwrite=self._overwrite)
+            put_in_place(folder, self.target, "data")
+            return
+        self._parts.settle()
+        splitter = Splitter(self._work, self._contents, attributes)
+        shards = splitter.split(self._sharding, self.target, progress)
+        check_target(self.target, overwrite=self._overwrite)
+        put_in_place(folder, self.target, INDEX, shards)
 
 
 def _encoded(values: Sequence[str]) -> Iterator[tuple[int, list[bytes]]]:

@@ -32,6 +32,7 @@ from featurestore.encoders import pairs, pictures, raw
 from featurestore.errors import DrinFsError
 from featurestore.ingest import ingest
 from featurestore.options import IngestOptions
+from featurestore.shards import folder_of
 from featurestore.verify import content_digest, verify
 from tests.golden_for_tests import PREPROCESSED, RAW, TINY
 
@@ -48,11 +49,15 @@ _CALLS = ("pwrite", "fsync", "ftruncate", "posix_fallocate", "replace", "open", 
 _ERRORS = {"ENOSPC": errno.ENOSPC, "EIO": errno.EIO, "short write": 0}
 
 
-def run_ingest(source: Path, target: Path) -> None:
+#: What else they make, in files of at most so many bytes, so that there are some.
+SHARDED: dict[Path, int] = {RAW / "wikimel": 200_000, PREPROCESSED / "wikimel": 140_000}
+
+
+def run_ingest(source: Path, target: Path, max_file_size: int | None = None) -> None:
     """An ingest of many small parts."""
     raw.WINDOW = pictures.WINDOW = pairs.WINDOW = 8
     derive.BLOCK_BYTES = 1 << 14
-    ingest(source, target, options=SOURCES[source], part_seconds=0)
+    ingest(source, target, options=SOURCES[source], part_seconds=0, max_file_size=max_file_size)
 
 
 def in_child(work: Callable[[], None]) -> int:
@@ -83,14 +88,21 @@ def ended(child: int) -> int:
 
 
 class Trial:
-    """One source, and what its ingest makes if nothing befalls it."""
+    """One source, and what its ingest makes if nothing befalls it.
 
-    def __init__(self, source: Path, folder: Path) -> None:
-        self.source = source
-        self._folder = folder / f"{source.parent.name}-{source.name}"
+    Args:
+        max_file_size: make a sharded store.
+    """
+
+    def __init__(self, source: Path, folder: Path, max_file_size: int | None = None) -> None:
+        self.source, self._size = source, max_file_size
+        form = "-sharded" * (max_file_size is not None)
+        self._folder = folder / f"{source.parent.name}-{source.name}{form}"
         self._folder.mkdir()
         target = self._folder / "whole.h5"
-        assert ended(in_child(lambda: run_ingest(source, target))) == 0
+        assert ended(in_child(lambda: self._run(target))) == 0
+        with featurestore.open(target) as store:
+            assert bool(len(store.shards) > 1) == (max_file_size is not None)
         self.digest = self._sound(target)
         counted = self._folder / "calls"
         began = time.monotonic()
@@ -98,10 +110,13 @@ class Trial:
         self.seconds = time.monotonic() - began
         self.calls = int(counted.read_text())
 
+    def _run(self, target: Path) -> None:
+        run_ingest(self.source, target, self._size)
+
     def _counting(self, result: Path) -> None:
         faults = Faults(at=-1, error=0)
         faults.install()
-        run_ingest(self.source, self._folder / "counted.h5")
+        self._run(self._folder / "counted.h5")
         faults.remove()
         result.write_text(str(faults.count))
 
@@ -128,7 +143,7 @@ class Trial:
         target = self._folder / "killed.h5"
         found, parts = "", 0
         for attempt in range(chance.choice((1, 1, 2))):
-            child = in_child(lambda: run_ingest(self.source, target))
+            child = in_child(lambda: self._run(target))
             time.sleep(chance.uniform(0, self.seconds))
             os.kill(child, number)
             ended(child)
@@ -148,7 +163,7 @@ class Trial:
 
         def work() -> None:
             Faults(at=at, error=number).install()
-            run_ingest(self.source, target)
+            self._run(target)
 
         status = ended(in_child(work))
         assert status in (0, 7), f"{name} at call {at} ended with {status}"
@@ -166,8 +181,14 @@ class Trial:
     def _go_on(self, target: Path) -> None:
         """Finish the ingest, and compare."""
         if not target.exists():
-            assert ended(in_child(lambda: run_ingest(self.source, target))) == 0
+            assert ended(in_child(lambda: self._run(target))) == 0
         assert self._sound(target) == self.digest, f"{target} is another store"
+        shards = folder_of(target)
+        with featurestore.open(target) as store:
+            named = {shard.path for shard in store.shards}
+        there = set(shards.iterdir()) if shards.exists() else set()
+        assert there == named, f"left in {shards}: {there - named}"
+        shutil.rmtree(shards, ignore_errors=True)
         target.unlink()
         left = [path.name for path in target.parent.iterdir() if path.name.startswith(".killed")]
         shutil.rmtree(target.with_name(f".{target.name}.ingest"), ignore_errors=True)
@@ -231,6 +252,7 @@ def main(kills: int, interrupts: int, write_errors: int, seed: int) -> None:
     chance = random.Random(seed)
     with tempfile.TemporaryDirectory() as folder:
         trials = [Trial(source, Path(folder)) for source in SOURCES]
+        trials += [Trial(source, Path(folder), size) for source, size in SHARDED.items()]
         modes = {"killed": kills, "interrupted": interrupts, "failed": write_errors}
         for name, cases in modes.items():
             found: Counter[str] = Counter()

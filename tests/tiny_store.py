@@ -10,6 +10,7 @@ import numpy as np
 
 from featurestore.codecs import Compression
 from featurestore.schema import BY_PATH, FEATURE, FIELDS
+from featurestore.shard_plan import Sharding
 from featurestore.thumbnails import ThumbnailWriter
 from featurestore.versions import program_versions
 from featurestore.views import region_mean, span_mean, token_max, token_mean
@@ -178,6 +179,7 @@ def write_tiny_store(
     without: set[str] = frozenset(),
     change: dict[str, Any] | None = None,
     seed: int = 0,
+    sharding: Sharding | None = None,
 ) -> TinyStore:
     """Write a store. ``without``: field paths left out. ``change``: values to use instead."""
     bounds = np.cumsum([0, *mentions]).tolist()
@@ -186,7 +188,9 @@ def write_tiny_store(
         for name, a, b in zip(("train", "valid", "test"), bounds, bounds[1:], strict=False)
     }
     values = tiny_values(entities=entities, mentions=sum(mentions), seed=seed) | (change or {})
-    with StoreWriter.create(path, dtype=dtype, compression=compression) as writer:
+    with StoreWriter.create(
+        path, dtype=dtype, compression=compression, sharding=sharding
+    ) as writer:
         write_values(writer, values, splits, set(without))
         writer.publish(dataset="tiny", provenance=PROVENANCE)
     return TinyStore(path, {k: v for k, v in values.items() if k not in without}, splits)

@@ -15,6 +15,7 @@ from featurestore.schema import NO_ENTITIES, NO_ROW, PADDING, TABLES
 from featurestore.store import Store
 from featurestore.summary import gold_places
 from featurestore.table import Table
+from featurestore.vectors import row_bytes
 
 #: Bytes of an array, and rows of a text, that are looked at at a time (chosen here: a few megabytes).
 _BYTES, _TEXT_ROWS = 4 << 20, 1 << 14
@@ -129,13 +130,13 @@ def row_blocks(rows: range, step: int = _TEXT_ROWS) -> Iterator[np.ndarray]:
 
 
 def _scan(table: Table, field: StoredField) -> ViewScan:
-    values = table.view(field.name)
-    rows = len(values)
+    rows = len(table)
     not_finite, zero = np.zeros(rows, bool), np.zeros(rows, bool)
     found = np.zeros(rows, np.uint64) if field.schema.path in COMPARED else None
-    step = max(1, _BYTES // max(values[:1].nbytes, 1))
+    step = max(1, _BYTES // row_bytes(field))
     for first in range(0, rows, step):
-        block = values[first : first + step].reshape(-1, max(1, values[0].size))
+        values = table.block(field.name, range(first, min(first + step, rows)))
+        block = values.reshape(len(values), -1)
         part = slice(first, first + len(block))
         not_finite[part] = ~np.isfinite(block).all(axis=1)
         zero[part] = ~block.any(axis=1)
