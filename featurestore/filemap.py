@@ -14,6 +14,7 @@ from featurestore import threads
 from featurestore.catalog import Extent
 from featurestore.errors import StoreError
 from featurestore.machine import disk_bytes
+from featurestore.place import Place
 
 #: Share of what was read that had to come from disk, from which on rows are announced to the kernel
 #: beforehand (chosen here: announcing a row costs about a microsecond, waiting for its page 80).
@@ -32,8 +33,11 @@ class FileMap:
     of on one page after the other.
     """
 
+    #: Whether it is read over a network (:class:`~featurestore.remote_map.RemoteMap`).
+    remote = False
+
     def __init__(self, path: Path) -> None:
-        self.path = path
+        self.path: Place = path
         descriptor = os.open(path, os.O_RDONLY)
         try:
             self.identity = identity_of(os.fstat(descriptor))
@@ -55,6 +59,22 @@ class FileMap:
         if self._bytes is None:
             raise StoreError("the store is closed", where=str(self.path), hint="open it again")
         return self._bytes
+
+    @property
+    def size(self) -> int:
+        """Bytes of the file."""
+        return len(self.bytes)
+
+    def pieces(self, starts: np.ndarray, sizes: np.ndarray | int) -> np.ndarray:
+        """The whole file, of which these pieces are about to be read."""
+        return self.bytes
+
+    def fetch(self, starts: np.ndarray, ends: np.ndarray) -> None:
+        """Have parts ``[start, end)`` of a remote file here; a file of this machine is."""
+
+    def again(self, start: int, stop: int) -> bool:
+        """Whether a part that is not what was written was fetched anew: here there is only this one."""
+        return False
 
     def array(self, extent: Extent) -> np.ndarray:
         """A read-only view of a contiguous array; nothing is read yet."""
@@ -101,7 +121,8 @@ class FileMap:
         Raises:
             StoreError: another file stands there now: its offsets are not ours.
         """
-        if not self.path.exists() or identity_of(self.path.stat()) != self.identity:
+        path = Path(self.path)
+        if not path.exists() or identity_of(path.stat()) != self.identity:
             raise StoreError(
                 "the store was replaced while it was in use",
                 where=str(self.path),

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import json
 import os
-from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
@@ -24,6 +23,7 @@ from featurestore.catalog import Catalog, Extent
 from featurestore.errors import StoreError
 from featurestore.filemap import FileMap
 from featurestore.opening import read_catalog
+from featurestore.place import Place, StoreUrl, place_of
 from featurestore.schema import TABLES
 from featurestore.table import Table
 
@@ -32,6 +32,7 @@ class Store:
     """A published store, open for reading. See the module's example.
 
     Args:
+        path: of a file, or a URL (docs/remote.md).
         verify_reads: compare what ``gather`` reads with its checksums, each piece when it is read for the
             first time: whole arrays of texts and ids, a MiB of a view or column, a record.
 
@@ -40,14 +41,14 @@ class Store:
     """
 
     def __init__(self, path: str | os.PathLike[str], *, verify_reads: bool = False) -> None:
-        self._catalog, self._file = _opened(Path(path))
+        self._catalog, self._file = _opened(place_of(path))
         self.verify_reads = verify_reads
         self.entities, self.mentions = (
             Table(name, self._catalog, self._file, verify=verify_reads) for name in TABLES
         )
 
     @property
-    def path(self) -> Path:
+    def path(self) -> Place:
         return self._catalog.path
 
     @property
@@ -56,8 +57,17 @@ class Store:
         return self._catalog
 
     @property
+    def is_remote(self) -> bool:
+        """Whether it is read over a network."""
+        return self._file.remote
+
+    @property
     def bytes(self) -> np.ndarray:
-        """(file_bytes,) uint8 the whole file, as it is mapped; read-only."""
+        """(file_bytes,) uint8 the whole file, as it is mapped; read-only.
+
+        Raises:
+            StoreError: it is remote: not all of it is here.
+        """
         return self._file.bytes
 
     def array(self, extent: Extent) -> np.ndarray:
@@ -140,18 +150,22 @@ class Store:
         )
 
 
-def _opened(path: Path) -> tuple[Catalog, FileMap]:
+def _opened(path: Place) -> tuple[Catalog, FileMap]:
     """The catalog and the map of one and the same file, though it be replaced meanwhile."""
+    if isinstance(path, StoreUrl):
+        from featurestore.remote import open_remote
+
+        return open_remote(path)
     while True:
         catalog = read_catalog(path)
         file = FileMap(path)
-        same = file.identity == catalog.identity and len(file.bytes) == catalog.file_bytes
+        same = file.identity == catalog.identity and file.size == catalog.file_bytes
         if same:
             return catalog, file
         file.close()
 
 
-def _reopen(path: Path, fingerprint: str, verify_reads: bool) -> Store:
+def _reopen(path: Place, fingerprint: str, verify_reads: bool) -> Store:
     store = Store(path, verify_reads=verify_reads)
     if store.fingerprint != fingerprint:
         raise StoreError(

@@ -106,7 +106,7 @@ def compare(store: Store, progress: Progress) -> Iterator[tuple[Pieces, np.ndarr
     arrays = [pieces_of(store, path, array) for path, array in store.catalog.arrays()]
     total = sum(int(pieces.sizes.sum()) for pieces, _ in arrays)
     with (
-        store.path.open("rb", buffering=0) as file,
+        Path(store.path).open("rb", buffering=0) as file,
         progress.stage("checksums", total // _MEGABYTE, "MB") as stage,
     ):
         read, advance = partial(_read, file.fileno()), _in_megabytes(stage)
