@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import rich_click as click
 
 from cli.console import show, show_json, stderr
 from cli.models import model_option, show_models
+from cli.places import StorePlace
 from featurestore.progress import Progress
+
+if TYPE_CHECKING:
+    from featurestore.place import Place
 
 #: Flags → keys of the configuration that an untrained model is scored under.
 _KEYS = {
@@ -24,7 +28,7 @@ _OF_MODELS = ("run", "settings", "overwrite")
 
 
 @click.command()
-@click.argument("path", metavar="RUN|STORE", required=False, type=click.Path(path_type=Path))
+@click.argument("path", metavar="RUN|STORE", required=False, type=StorePlace())
 @model_option("Score an untrained model on STORE; without a name, the list of models.")
 @click.option(
     "--set", "settings", multiple=True, metavar="KEY=VALUE", help="Of --model: set a key."
@@ -61,7 +65,12 @@ _OF_MODELS = ("run", "settings", "overwrite")
     metavar="K",
     help="See only the first K of each mention's list. Default: as trained; of --model, all.",
 )
-@click.option("--store", type=click.Path(path_type=Path), help="Where the run's store is now.")
+@click.option(
+    "--store",
+    metavar="STORE",
+    type=StorePlace(),
+    help="Where the run's store is now: a file or a URL.",
+)
 @click.option("--other-store", is_flag=True, help="Allow a store the run was not trained from.")
 @click.option("--record", is_flag=True, help="Write ranks and scores of the split into the RUN.")
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), help="Default: as trained.")
@@ -70,7 +79,7 @@ _OF_MODELS = ("run", "settings", "overwrite")
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON.")
 def evaluate(
-    path: Path | None, model: str | None, split: str | None, as_json: bool, **options: Any
+    path: Place | None, model: str | None, split: str | None, as_json: bool, **options: Any
 ) -> None:
     """Score the best weights of RUN on a split, or an untrained model on STORE.
 
@@ -84,6 +93,7 @@ def evaluate(
     $ drin-fs evaluate runs/drin --split valid --ties pessimistic --denominator retrieved
     $ drin-fs evaluate runs/text --protocol full-kb
     $ drin-fs evaluate runs/drin --store /data/wikimel.h5 --json
+    $ drin-fs evaluate runs/drin --store https://example.org/wikimel.h5
     $ drin-fs evaluate runs/drin --split train --record
     $ drin-fs evaluate runs/drin --candidates 25
     $ drin-fs evaluate wikimel.h5 --model clip --set model.pair=text-image
@@ -120,7 +130,7 @@ def evaluate(
 
 
 def _score_untrained(
-    store: Path,
+    store: Place,
     splits: list[str],
     *,
     flags: dict[str, Any],

@@ -246,9 +246,8 @@ class RecordColumn:
         if self._array is not None:
             fill = self._copying(self._array, rows, counts.tolist(), out)
         else:
-            fill = self._decoding(
-                rows, Chunks(self._file.pieces(starts, sizes), starts, sizes), counts, out
-            )
+            data = self._file.pieces(starts, sizes)
+            fill = self._decoding(rows, Chunks(data, starts, sizes), counts, out)
         if out.nbytes < _PARALLEL:
             fill(range(len(rows)))
         else:

@@ -12,7 +12,7 @@ from featurestore.errors import AGAIN, StoreError
 from featurestore.filemap import identity_of
 from featurestore.header import read_catalog_bytes, read_header
 from featurestore.headerless import catalog_by_hdf5
-from featurestore.place import fetch_hint, url_behind
+from featurestore.place import StoreUrl, fetch_hint, place_of, url_behind
 from featurestore.schema import SIMILARITIES
 
 
@@ -50,6 +50,17 @@ def read_catalog(path: str | os.PathLike[str]) -> Catalog:
             f"cannot be read ({error.strerror})", where=str(path), hint="see who may read it"
         ) from error
     return replace(checked(catalog_by_hdf5(path)), identity=identity)
+
+
+def refuse_remote(store: str | os.PathLike[str], why: str) -> None:
+    """Refuse a URL where the work would fetch all of a store, perhaps many times.
+
+    Raises:
+        StoreError: it is one.
+    """
+    place = place_of(store)
+    if isinstance(place, StoreUrl):
+        raise StoreError(f"not over a network: {why}", where=str(place), hint=fetch_hint(place))
 
 
 def checked(catalog: Catalog) -> Catalog:

@@ -40,9 +40,11 @@ class Usage:
 _used: list[Usage] = []
 
 
-def used() -> tuple[Usage, ...]:
-    """What this process read of remote stores so far."""
-    return tuple(_used)
+def take_used() -> list[Usage]:
+    """What this process read of remote stores since this was asked last."""
+    taken = list(_used)
+    _used.clear()
+    return taken
 
 
 def open_remote(url: StoreUrl) -> tuple[Catalog, RemoteMap]:
@@ -68,7 +70,7 @@ def open_remote(url: StoreUrl) -> tuple[Catalog, RemoteMap]:
         transfer.close()
         raise
     file = RemoteMap(url, transfer, cache, page=head.data, version=head.version)
-    _used.append(Usage(url, transfer.traffic, cache.dropped and cache.dropped.bytes))
+    _used.append(Usage(url, transfer.traffic, cache.dropped))
     try:
         catalog = decode_catalog(_catalog(file, header, url), url, header.file_bytes)
         return checked(catalog), file
@@ -112,4 +114,4 @@ def _catalog(file: RemoteMap, header: Header, url: StoreUrl) -> bytes:
         return checked_catalog(read(), header, url)
 
 
-__all__ = ["Usage", "cache_folder", "header_of", "open_remote", "used"]
+__all__ = ["Usage", "cache_folder", "header_of", "open_remote", "take_used"]

@@ -15,7 +15,6 @@ import os
 import shutil
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
 
@@ -69,18 +68,13 @@ def most_cached() -> int:
     return int(size * 1e9)
 
 
-@dataclass(frozen=True, slots=True)
-class Dropped:
-    """A cache of an earlier state of the same URL that was removed; ``bytes`` of the disk."""
-
-    bytes: int
-
-
 class BlockCache:
     """The blocks of one store that are here.
 
     Args:
         header: the store's first bytes, which tell its contents from others.
+
+    ``dropped``: bytes that were kept of an earlier state of the same URL, and are removed; None: nothing.
 
     Raises:
         WriteError: the folder cannot be written.
@@ -114,15 +108,15 @@ class BlockCache:
                 replace_file(self.folder / _ABOUT, json.dumps(about).encode())  # its time: last use
                 return os.open(sized(self.folder / _DATA, self.size), os.O_RDWR)
 
-    def _drop_others(self) -> Dropped | None:
-        """Remove what was kept of earlier states of the same URL."""
+    def _drop_others(self) -> int | None:
+        """Remove what was kept of earlier states of the same URL: bytes of the disk; None of none."""
         if self._url.url != self._url.bare:  # a query may name another file each time
             return None
         old = [one for one in _folders(self._of_url) if one != self.folder]
         freed = sum(allocated(one) for one in old)
         for one in old:
             shutil.rmtree(one, ignore_errors=True)
-        return Dropped(freed) if old else None
+        return freed if old else None
 
     def missing(self, blocks: np.ndarray) -> np.ndarray:
         """Those of some blocks that are not here. What is here is compared with its sum once."""

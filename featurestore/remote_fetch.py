@@ -2,11 +2,11 @@
 
     fetched = fetch("https://example.org/wikimel.h5", "wikimel.h5")
 
-Beside the target stand, until it is whole, ``.NAME.part`` (the file, with holes) and ``.NAME.part.done``: a
-line of JSON that says of what, then a line for each piece that is there. The store is known by the header
-in its first page, which digests everything else; so a server may give it another name and the fetch goes
-on, and what was begun of another state of the file is thrown away. Nothing stands at the target before
-every byte was compared with its checksum.
+Beside the target stand, until it is whole, ``.NAME.part`` (the file, with holes) and
+``.NAME.part.done``: a line of JSON that says of what, then a line for each piece that is there. The
+store is known by the header in its first page, which digests everything else; so a server may give it
+another name and the fetch goes on, and what was begun of another state of the file is thrown away.
+Nothing stands at the target before every byte was compared with its checksum.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from pathlib import Path
 
 from featurestore import remote_transfer
 from featurestore.disk import free_bytes, sync_path, write_errors
-from featurestore.errors import StoreError, WriteError
+from featurestore.errors import ConfigError, StoreError, WriteError
 from featurestore.header import parse_header
 from featurestore.lock import Held, Lock
 from featurestore.place import StoreUrl, place_of
@@ -92,9 +92,7 @@ def fetch(
     """
     place, progress = place_of(url), progress or Silent()
     if not isinstance(place, StoreUrl):
-        raise StoreError(
-            "this is no URL", where=str(place), hint="a file of this machine is copied with cp"
-        )
+        raise ConfigError("this is no URL", where=str(place), hint="copy a file of this machine")
     to = default_target(place) if target is None else Path(target)
     check_target(to, overwrite=overwrite)
     started = time.perf_counter()

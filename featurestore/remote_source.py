@@ -107,10 +107,13 @@ class HttpSource:
             ranges = answer.status == 206
             self._refuse_status(answer, (200, 206))
             data = b""
-            async for piece in answer.content.iter_chunked(size):
-                data += piece
-                if len(data) >= size:
-                    break  # a server without ranges goes on with the whole file
+            try:
+                async for piece in answer.content.iter_chunked(size):
+                    data += piece
+                    if len(data) >= size:
+                        break  # a server without ranges goes on with the whole file
+            except Exception as error:
+                self._refuse(error)
             whole = _total(answer.headers) if ranges else answer.content_length
             if not ranges:
                 answer.close()

@@ -21,6 +21,7 @@ import lightning.pytorch as pl
 
 import featurestore
 from featurestore.errors import DrinFsError
+from featurestore.opening import refuse_remote
 from featurestore.progress import Progress, Silent
 from linker.averaging import averaging_of
 from linker.baseline import check_learns
@@ -92,6 +93,7 @@ def train(
     """
     progress = progress or Silent()
     check_loggers(loggers)
+    refuse_remote(store, "training reads every feature in every epoch")
     check_learns(config.model.name, store)
     folder = RunFolder(run)
     with featurestore.open(store, verify_reads=config.verify_reads) as opened:
