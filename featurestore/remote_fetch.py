@@ -105,7 +105,7 @@ def fetch(
             transfer.close()
         os.replace(made.part.path, to)
         sync_path(to.absolute().parent)
-        made.part.journal.unlink()
+        made.part.journal.unlink(missing_ok=True)
     traffic = transfer.traffic
     return Fetched(
         url=str(place),

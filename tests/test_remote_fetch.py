@@ -247,7 +247,7 @@ def test_no_room_is_said_before_anything_comes(
     server: RangeServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(remote_fetch, "free_bytes", lambda folder: 1000)
-    with pytest.raises(WriteError, match="0.00 GB are free"):
+    with pytest.raises(WriteError, match=r"0\.00 GB are free"):
         fetch(server.url, tmp_path / "copy.h5", patience=IMPATIENT)
     assert server.requests == 1
     assert _leftovers(tmp_path) == []
