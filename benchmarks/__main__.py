@@ -28,6 +28,7 @@ QUESTIONS = {
     "memory": "memory of training against the size of the dataset",
     "jobs": "memory of several trainings at once on one store",
     "open": "opening a store of a million entities, and finding ids in it",
+    "remote": "reading a store over a network: in blocks, through h5py, or after copying it",
     "ingest": "writing a store from .npy arrays",
     "size": "bytes on disk in every form",
     "scale": "the cost of a gather from ten thousand to ten million entities",

@@ -123,7 +123,9 @@ def inspect(
     no_images: bool,
     as_json: bool,
 ) -> None:
-    """Look into a store: fields, splits, rows, neighbours, errors. STORE is a file or a URL.
+    """Look into a store: fields, splits, rows, neighbours, errors.
+
+    STORE is a file or a URL (http, https, s3, …): of that, only what is shown is fetched, and kept.
 
     Lists tables and fields with shape, type, compression and size, and the norms of a sample of each
     feature; splits with the share of mentions whose gold is among the first k candidates; missing
