@@ -31,10 +31,10 @@ def test_every_way_is_measured_and_reads_the_same(workspace: Workspace) -> None:
 
 
 def test_other_values_are_no_result(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(
-        remote,
-        "_by_hdf5",
-        lambda file, mentions, fields: dict.fromkeys(["candidates", *fields["mentions"]], 0),
-    )
-    with pytest.raises(Disagreement, match="h5py over fsspec.s file"):
+    def nothing(file: object, mentions: range, fields: dict[str, list[str]]) -> dict[str, int]:
+        paths = [*fields["mentions"], *(f"entities/{name}" for name in fields["entities"])]
+        return dict.fromkeys(["candidates", *paths], 0)
+
+    monkeypatch.setattr(remote, "_by_hdf5", nothing)
+    with pytest.raises(Disagreement, match=r"h5py over fsspec's file"):
         remote.measure(workspace)
