@@ -33,6 +33,12 @@ OPEN_REQUESTS = 3
 #: Field → its rows: what a task must give, by whatever way it comes.
 Values = dict[str, np.ndarray]
 
+#: Times that each is done; the fastest counts, the others waited for something else.
+ROUNDS = 3
+
+#: Those that copy all of it, which takes the same time whatever is read afterwards.
+_WHOLE = "the whole file"
+
 OPEN, MENTION, SPLIT = "opening", "a mention and its candidates", "the test split"
 
 
@@ -55,7 +61,9 @@ def measure(workspace: Workspace) -> Report:
     with serving(path, delay=delay, rate=RATE) as distant, _own_cache(workspace.folder):
         for task, mentions in asked.items():
             for name, do in _contestants(workspace.folder, distant.url).items():
-                rows.append(_row(f"{name}: {task}", distant, do, mentions, fields, wanted[task]))
+                if task == SPLIT or not name.startswith(_WHOLE):
+                    label = f"{name}: {task}"
+                    rows.append(_row(label, distant, do, mentions, fields, wanted[task]))
     opening = next(row.figures["requests"] for row in rows if row.ours)
     assert isinstance(opening, int)
     return Report(
@@ -70,7 +78,7 @@ def measure(workspace: Workspace) -> Report:
         ],
         conditions=[
             f"{path.stat().st_size / 1e6:,.0f} MB; HTTP on this machine, {delay * 1e3:.0f} ms before "
-            f"every answer, {RATE / 1e6:.0f} MB/s a connection; each once",
+            f"every answer, {RATE / 1e6:.0f} MB/s a connection; the fastest of {ROUNDS}",
             f"a mention and its candidates: the {len(fields['mentions'])} views of a mention and the "
             f"{len(fields['entities'])} of its candidates; the split: of {len(split):,} mentions, each "
             "distinct entity once",
@@ -98,16 +106,20 @@ def _row(
     Raises:
         Disagreement: it did not.
     """
-    requests, sent, started = distant.requests, distant.bytes, time.perf_counter()
-    found = do(mentions, fields)
-    figures: dict[str, Cell] = {
-        "seconds": time.perf_counter() - started,
-        "requests": distant.requests - requests,
-        "MB": (distant.bytes - sent) / 1e6,
-    }
-    for path, values in wanted.items():
-        if not np.array_equal(found[path], values):
-            raise Disagreement(f"{name} read other values of {path}")
+    figures: dict[str, Cell] = {}
+    fastest = float("inf")
+    for _ in range(ROUNDS):
+        requests, sent, started = distant.requests, distant.bytes, time.perf_counter()
+        found = do(mentions, fields)
+        fastest = min(fastest, time.perf_counter() - started)
+        figures = {
+            "seconds": fastest,
+            "requests": distant.requests - requests,
+            "MB": (distant.bytes - sent) / 1e6,
+        }
+        for path, values in wanted.items():
+            if not np.array_equal(found[path], values):
+                raise Disagreement(f"{name} read other values of {path}")
     return Row(name=name, figures=figures, ours=name.startswith("ours"))
 
 

@@ -6,6 +6,7 @@ with, and scattered pieces are fetched when they are announced.
 
 from __future__ import annotations
 
+import os
 import threading
 from typing import Any, NoReturn, cast
 
@@ -51,7 +52,7 @@ class RemoteMap(FileMap):
         self._page, self._version = page, version
         self._cold = False
         self._open = True
-        self._turn = threading.Condition()
+        self._turn, self._process = threading.Condition(), os.getpid()
         self._block = cache.block
         self._coming = np.zeros(-(-cache.size // cache.block), bool)  # under way, for some thread
 
@@ -96,6 +97,7 @@ class RemoteMap(FileMap):
             StoreError: the server cannot be reached, the file changed, or the cache is full.
         """
         self._refuse_closed()
+        self._begin_in_a_child()
         some = ends > starts
         first, last = starts[some] // self._block, (ends[some] - 1) // self._block
         if len(first) and (first.min() < 0 or last.max() >= len(self._coming)):
@@ -110,6 +112,12 @@ class RemoteMap(FileMap):
                 with self._turn:
                     self._coming[mine] = False
                     self._turn.notify_all()
+
+    def _begin_in_a_child(self) -> None:
+        """Forget what the threads of the process did that this one was forked from."""
+        if self._process != os.getpid():
+            self._turn, self._process = threading.Condition(), os.getpid()
+            self._coming[:] = False
 
     def _claim(self, missing: np.ndarray) -> np.ndarray:
         """Blocks that this thread is to fetch; none where others fetch all of them: then wait."""

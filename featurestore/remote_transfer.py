@@ -25,6 +25,9 @@ AT_ONCE = 8
 #: Bytes of a request at most (chosen here: eight of them stand in memory, and a cut line loses one).
 MOST = 8 << 20
 
+#: Attempts to reach a file at all (chosen here: a wrong address is said after some two seconds).
+_FIRST_ATTEMPTS = 4
+
 #: Seconds that a server may ask us to wait (chosen here: what somebody at a terminal sits through).
 _LONGEST_ASKED = 120
 
@@ -70,7 +73,7 @@ class Transfer:
         Raises:
             StoreError: it is not there, not for us, or cannot be reached.
         """
-        head = self._run(self._again(self._of_process().head, size))
+        head = self._run(self._again(self._of_process().head, size, most=_FIRST_ATTEMPTS))
         self.traffic.bytes += len(head.data)
         return head
 
@@ -150,8 +153,10 @@ class Transfer:
             raise _first(several) from None
         return versions
 
-    async def _again(self, ask: Callable[[int], Awaitable[T]], argument: int) -> T:
-        """The answer to a request, of the first attempt that gives one.
+    async def _again(
+        self, ask: Callable[[int], Awaitable[T]], argument: int, *, most: int | None = None
+    ) -> T:
+        """The answer to a request, of the first attempt that gives one; ``most`` of them.
 
         Raises:
             StoreError: none does.
@@ -163,7 +168,7 @@ class Transfer:
         try:
             async for attempt in stamina.retry_context(
                 on=_whether_again,
-                attempts=self.patience.attempts,
+                attempts=min(self.patience.attempts, most or self.patience.attempts),
                 timeout=None,
                 wait_initial=self.patience.first,
                 wait_max=self.patience.longest,

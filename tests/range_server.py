@@ -31,6 +31,7 @@ class RangeServer:
         self.requests = 0
         self.swap: tuple[int, bytes, str] | None = None
         self.url = ""
+        self.headers: dict[str, str] = {}  # of the last request
         self.gate: threading.Event | None = None  # answers behind the first ``free`` wait for it
         self.free = 0
         self._lock = threading.Lock()
@@ -47,6 +48,7 @@ class RangeServer:
     def answer(self, to: BaseHTTPRequestHandler) -> None:
         with self._lock:
             self.requests += 1
+            self.headers = dict(to.headers.items())
             number = self.requests
             if self.swap is not None and number > self.swap[0]:
                 _, self.content, self.tag = self.swap

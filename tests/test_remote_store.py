@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import pickle
 import shutil
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from itertools import pairwise
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -307,6 +309,31 @@ def test_threads_share_what_is_under_way(server: RangeServer, store: Store) -> N
 def test_a_remote_store_pickles(there: Store) -> None:
     with pickle.loads(pickle.dumps(there)) as again:
         assert again.mentions[0]["sentence"] == there.mentions[0]["sentence"]
+
+
+def _sentences(store: Store) -> list[str]:
+    return store.mentions.gather("sentence", np.arange(len(store.mentions)))
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+def test_a_forked_process_reads_on(there: Store, store: Store) -> None:
+    there.mentions.gather("sentence", [0])  # the loop of this process runs
+    ours, theirs = get_context("fork").Pipe()
+    child = get_context("fork").Process(target=lambda: theirs.send(_sentences(there)))
+    child.start()
+    assert ours.poll(20)
+    assert ours.recv() == _sentences(store)
+    child.join()
+
+
+def test_keys_of_the_environment_are_sent(
+    server: RangeServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from fsspec.config import conf
+
+    monkeypatch.setitem(conf, "http", {"client_kwargs": {"headers": {"Authorization": "Bearer x"}}})
+    with featurestore.open(server.url):
+        assert server.headers["Authorization"] == "Bearer x"
 
 
 def test_the_cache_makes_room_and_refuses_what_is_too_large(
