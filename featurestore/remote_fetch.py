@@ -11,11 +11,10 @@ Nothing stands at the target before every byte was compared with its checksum.
 
 from __future__ import annotations
 
-import json
 import os
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -29,6 +28,7 @@ from featurestore.place import StoreUrl, place_of
 from featurestore.progress import Progress, Silent, Stage
 from featurestore.remote_check import Span, damage
 from featurestore.remote_map import PAGE
+from featurestore.remote_part import Part, write_at
 from featurestore.remote_source import Changed, Head, Transient
 from featurestore.remote_transfer import Patience, Transfer, cut
 from featurestore.target import check_target
@@ -138,42 +138,11 @@ def _locked(target: Path) -> Iterator[None]:
         lock.release()
 
 
-class _Part:
-    """The unfinished file beside a target, and which pieces of it are there."""
-
-    def __init__(self, target: Path) -> None:
-        self.path = target.with_name(f".{target.name}.part")
-        self.journal = target.with_name(f".{target.name}.part.done")
-        self.done: set[int] = set()
-
-    def resume(self, head: Head) -> str:
-        """Find what is there of this very file; ``changed`` where it is of another, which is removed."""
-        name = {"page": head.data.hex(), "size": head.size, "piece": remote_transfer.MOST}
-        with suppress(OSError, ValueError, AttributeError):
-            first, *lines = self.journal.read_text("ascii").splitlines(keepends=True)
-            if json.loads(first) == name and self.path.stat().st_size == head.size:
-                most = -(-self.path.stat().st_size // remote_transfer.MOST)
-                numbers = {int(line) for line in lines if line.endswith("\n")}
-                self.done = {number for number in numbers if 0 <= number < most}
-                return "resumed" if self.done else ""
-        begun = self.journal.exists()
-        self.journal.unlink(missing_ok=True)
-        self.path.unlink(missing_ok=True)
-        with self.path.open("wb") as file:
-            file.truncate(head.size)
-        self.journal.write_text(json.dumps(name) + "\n", "ascii")
-        return "changed" if begun else ""
-
-    def discard(self) -> None:
-        self.journal.unlink(missing_ok=True)
-        self.path.unlink(missing_ok=True)
-
-
 class _Fetch:
     """One copy on its way."""
 
     def __init__(self, transfer: Transfer, target: Path, progress: Progress) -> None:
-        self.part = _Part(target)
+        self.part = Part(target)
         self.resumed = self.repaired = self.compared = 0
         self._transfer, self._target, self._progress = transfer, target, progress
         self._url = transfer.url
@@ -234,7 +203,7 @@ class _Fetch:
             counted.add(self.resumed)
 
             def put_down(start: int, data: bytes) -> None:
-                _write(file.fileno(), start, data)
+                write_at(file.fileno(), start, data)
                 journal.write(f"{start // remote_transfer.MOST}\n")
                 journal.flush()
                 self.part.done.add(start // remote_transfer.MOST)
@@ -353,7 +322,7 @@ class _Fetch:
             return
         with self.part.path.open("r+b", buffering=0) as file:
             ranges = [part for start, stop in spans for part in cut(start, stop)]
-            self._read(head, ranges, partial(_write, file.fileno()))
+            self._read(head, ranges, partial(write_at, file.fileno()))
 
 
 class _Megabytes:
@@ -367,10 +336,3 @@ class _Megabytes:
         whole, self._left = divmod(self._left + size, _MEGABYTE)
         if whole:
             self._stage.advance(whole)
-
-
-def _write(descriptor: int, place: int, data: bytes) -> None:
-    view = memoryview(data)
-    while view:
-        done = os.pwrite(descriptor, view, place)
-        view, place = view[done:], place + done

@@ -227,7 +227,7 @@ def test_a_server_without_ranges_gives_the_whole_file(server: RangeServer, tmp_p
 def test_a_full_disk_keeps_what_came(
     server: RangeServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write, written = remote_fetch._write, []
+    write, written = remote_fetch.write_at, []
 
     def full(descriptor: int, place: int, data: bytes) -> None:
         if len(written) == 2:
@@ -235,11 +235,11 @@ def test_a_full_disk_keeps_what_came(
         written.append(place)
         write(descriptor, place, data)
 
-    monkeypatch.setattr(remote_fetch, "_write", full)
+    monkeypatch.setattr(remote_fetch, "write_at", full)
     with pytest.raises(WriteError, match="disk is full") as caught:
         fetch(server.url, tmp_path / "copy.h5", patience=IMPATIENT)
     assert "what was fetched is kept" in caught.value.hint
-    monkeypatch.setattr(remote_fetch, "_write", write)
+    monkeypatch.setattr(remote_fetch, "write_at", write)
     assert fetch(server.url, tmp_path / "copy.h5", patience=IMPATIENT).resumed == 2 * PIECE
 
 

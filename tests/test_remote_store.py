@@ -19,7 +19,7 @@ import pytest
 
 import featurestore
 from cli.main import main
-from featurestore import Store, remote, remote_cache, remote_map
+from featurestore import Store, remote, remote_array, remote_cache, remote_map
 from featurestore.describe import describe_entity, describe_mention
 from featurestore.errors import ConfigError, StoreError
 from featurestore.place import StoreUrl, place_of, url_behind
@@ -50,7 +50,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("DRIN_FS_CACHE", str(folder))
     monkeypatch.setattr(remote_cache, "BLOCK", SMALL)
     monkeypatch.setattr(remote_map, "_GAP", 2 * SMALL)
-    monkeypatch.setattr(remote_map, "_AHEAD", 4 * SMALL)
+    monkeypatch.setattr(remote_array, "AHEAD", 4 * SMALL)
     monkeypatch.setattr(Patience, "__init__", _impatient)
     monkeypatch.setattr(remote, "_used", [])
     return folder
