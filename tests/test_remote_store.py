@@ -16,6 +16,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import featurestore
 from cli.main import main
@@ -398,3 +400,16 @@ def test_commands_that_read_everything_name_fetch(
     assert main([command, server.url]) == 3
     assert f"copy it to this machine: drin-fs fetch {server.url}" in capsys.readouterr().err
     assert server.requests == 0
+
+
+@settings(max_examples=40)
+@given(
+    blocks=st.sets(st.integers(0, 60), min_size=1).map(sorted).map(np.array),
+    most=st.integers(0, 4),
+)
+def test_small_gaps_between_blocks_are_closed_and_no_others(blocks: np.ndarray, most: int) -> None:
+    wanted = set(blocks.tolist())
+    for one, following in pairwise(blocks.tolist()):
+        if following - one - 1 <= most:
+            wanted.update(range(one, following))
+    assert remote_map._bridged(blocks, most).tolist() == sorted(wanted)
