@@ -22,7 +22,7 @@ import numpy as np
 from xxhash import xxh3_64_intdigest
 
 from featurestore.disk import write_errors
-from featurestore.errors import ConfigError, StoreError
+from featurestore.errors import ConfigError, StoreError, WriteError
 from featurestore.place import StoreUrl, fetch_hint
 from featurestore.target import replace_file
 
@@ -89,8 +89,14 @@ class BlockCache:
         self.folder = self._of_url / made
         self.size = size
         self.dropped = self._drop_others()
-        with write_errors(self.folder, when_full=_MAKE_ROOM, otherwise=_ELSEWHERE):
+        try:
             self._descriptor = self._open()
+        except OSError as error:
+            raise WriteError(
+                f"cannot keep what is read: {error.strerror or error}",
+                where=str(cache_folder()),
+                hint=_ELSEWHERE,
+            ) from error
         self._map = mmap.mmap(self._descriptor, size, access=mmap.ACCESS_READ)
         self.bytes = np.frombuffer(self._map, np.uint8)
         blocks = -(-size // self.block)
@@ -102,11 +108,15 @@ class BlockCache:
         cache_folder().mkdir(parents=True, exist_ok=True, mode=0o700)
         while True:
             self.folder.mkdir(parents=True, exist_ok=True)
-            with suppress(FileNotFoundError):  # another process is making room just now
+            try:
                 sized(self.folder / _SUMS, -(-self.size // self.block) * 8)
                 about = {"url": str(self._url), "bytes": self.size}
                 replace_file(self.folder / _ABOUT, json.dumps(about).encode())  # its time: last use
                 return os.open(sized(self.folder / _DATA, self.size), os.O_RDWR)
+            except FileNotFoundError:
+                if self.folder.is_dir():
+                    raise
+                # otherwise another process was making room just then
 
     def _drop_others(self) -> int | None:
         """Remove what was kept of earlier states of the same URL: bytes of the disk; None of none."""
@@ -206,7 +216,7 @@ class BlockCache:
 
 
 _MAKE_ROOM = "make room, or name a folder on another disk with DRIN_FS_CACHE"
-_ELSEWHERE = "name a folder that you may write to with DRIN_FS_CACHE"
+_ELSEWHERE = "name a folder that you may write to, with room in it, with DRIN_FS_CACHE"
 
 
 def sized(path: Path, size: int) -> Path:

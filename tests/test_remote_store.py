@@ -23,7 +23,7 @@ import featurestore
 from cli.main import main
 from featurestore import Store, remote, remote_array, remote_cache, remote_map
 from featurestore.describe import describe_entity, describe_mention
-from featurestore.errors import ConfigError, StoreError
+from featurestore.errors import ConfigError, StoreError, WriteError
 from featurestore.place import StoreUrl, place_of, url_behind
 from featurestore.remote_transfer import Patience, Transfer
 from featurestore.search import search
@@ -356,6 +356,16 @@ def test_the_cache_makes_room_and_refuses_what_is_too_large(
     monkeypatch.setenv("DRIN_FS_CACHE_SIZE", "much")
     with pytest.raises(ConfigError, match="number of gigabytes"):
         featurestore.open(old)
+
+
+def test_a_cache_that_cannot_be_written_is_said(
+    server: RangeServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("DRIN_FS_CACHE", str(tmp_path / "file"))
+    with pytest.raises(WriteError, match="cannot keep what is read") as caught:
+        featurestore.open(server.url)
+    assert "DRIN_FS_CACHE" in caught.value.hint
 
 
 def test_every_protocol_of_fsspec_serves(tiny: TinyStore, store: Store) -> None:
