@@ -29,6 +29,7 @@ QUESTIONS = {
     "jobs": "memory of several trainings at once on one store",
     "processes": "one training by one process and by two: speed, memory, the same losses",
     "open": "opening a store of a million entities, and finding ids in it",
+    "remote": "reading a store over a network: in blocks, through h5py, or after copying it",
     "ingest": "writing a store from .npy arrays",
     "size": "bytes on disk in every form",
     "scale": "the cost of a gather from ten thousand to ten million entities",

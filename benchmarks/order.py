@@ -175,7 +175,7 @@ def compare(
             finished(
                 RunFolder(place / f"{block}-seed-{seed}"),
                 _config({**settings, "seed": seed}, block),
-                store=lambda: store.path,
+                store=lambda: Path(store.path),
                 what=f"{_name(block)}, seed {seed}",
                 progress=progress,
             )

@@ -8,9 +8,10 @@ from pathlib import Path
 
 from cli.console import clean, show_json_line, stderr
 from cli.web.serve import HOST, serve
+from featurestore.place import Place
 
 
-def browse(store: Path, runs: Sequence[Path], *, port: int, as_json: bool) -> None:
+def browse(store: Place, runs: Sequence[Path], *, port: int, as_json: bool) -> None:
     """Serve a store until Ctrl-C; the address goes to stderr, and as JSON to stdout where asked for.
 
     Raises:

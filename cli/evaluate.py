@@ -9,9 +9,11 @@ import rich_click as click
 
 from cli.console import show, show_json, stderr
 from cli.models import model_option, show_models
+from cli.places import StorePlace
 from featurestore.progress import Progress
 
 if TYPE_CHECKING:
+    from featurestore.place import Place
     from linker.scoring import FullKb
 
 #: Flags → keys of the configuration that an untrained model is scored under.
@@ -27,7 +29,7 @@ _OF_MODELS = ("run", "settings", "overwrite")
 
 
 @click.command()
-@click.argument("path", metavar="RUN|STORE", required=False, type=click.Path(path_type=Path))
+@click.argument("path", metavar="RUN|STORE", required=False, type=StorePlace())
 @model_option("Score an untrained model on STORE; without a name, the list of models.")
 @click.option(
     "--set", "settings", multiple=True, metavar="KEY=VALUE", help="Of --model: set a key."
@@ -98,7 +100,12 @@ _OF_MODELS = ("run", "settings", "overwrite")
     metavar="N",
     help="Lists of the index to search. Default: 1 of 4, 32 at least.",
 )
-@click.option("--store", type=click.Path(path_type=Path), help="Where the run's store is now.")
+@click.option(
+    "--store",
+    metavar="STORE",
+    type=StorePlace(),
+    help="Where the run's store is now: a file or a URL.",
+)
 @click.option("--other-store", is_flag=True, help="Allow a store the run was not trained from.")
 @click.option("--record", is_flag=True, help="Write ranks and scores of the split into the RUN.")
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), help="Default: as trained.")
@@ -107,7 +114,7 @@ _OF_MODELS = ("run", "settings", "overwrite")
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON.")
 def evaluate(
-    path: Path | None, model: str | None, split: str | None, as_json: bool, **options: Any
+    path: Place | None, model: str | None, split: str | None, as_json: bool, **options: Any
 ) -> None:
     """Score the best weights of RUN on a split, or an untrained model on STORE.
 
@@ -122,6 +129,7 @@ def evaluate(
     $ drin-fs evaluate runs/text --protocol full-kb --devices 2
     $ drin-fs evaluate runs/drin --protocol full-kb --first-stage ivf --retrieve 100
     $ drin-fs evaluate runs/drin --store /data/wikimel.h5 --json
+    $ drin-fs evaluate runs/drin --store https://example.org/wikimel.h5
     $ drin-fs evaluate runs/drin --split train --record
     $ drin-fs evaluate runs/drin --candidates 25
     $ drin-fs evaluate wikimel.h5 --model clip --set model.pair=text-image
@@ -168,7 +176,7 @@ def evaluate(
 
 
 def _score_untrained(
-    store: Path,
+    store: Place,
     splits: list[str],
     *,
     flags: dict[str, Any],

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import rich_click as click
 
 from cli.console import show, show_json
+from cli.places import StorePlace
+
+if TYPE_CHECKING:
+    from featurestore.place import Place
 
 #: Candidates, neighbours and hits, and mistakes of each group, that are shown (chosen here: a screen of
 #: the former, and of the latter what shows every group on two).
@@ -14,7 +19,7 @@ TOP, TOP_MISTAKES = 10, 3
 
 
 @click.command()
-@click.argument("store", type=click.Path(path_type=Path))
+@click.argument("store", type=StorePlace())
 @click.option("--mention", metavar="ID|ROW", help="Show one mention: sentence, candidates, gold.")
 @click.option(
     "--entity", metavar="ID|ROW", help="Show one entity: texts, picture, who points at it."
@@ -98,7 +103,7 @@ TOP, TOP_MISTAKES = 10, 3
 @click.option("--no-images", is_flag=True, help="Leave pictures out of --mention and --entity.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of tables.")
 def inspect(
-    store: Path,
+    store: Place,
     mention: str | None,
     entity: str | None,
     text: str | None,
@@ -120,6 +125,8 @@ def inspect(
 ) -> None:
     """Look into a store: fields, splits, rows, neighbours, errors.
 
+    STORE is a file or a URL (http, https, s3, …): of that, only what is shown is fetched, and kept.
+
     Lists tables and fields with shape, type, compression and size, and the norms of a sample of each
     feature; splits with the share of mentions whose gold is among the first k candidates; missing
     pictures; how the store was made.
@@ -130,6 +137,7 @@ def inspect(
     Examples:
     $ drin-fs inspect demo/store.h5
     $ drin-fs inspect demo/store.h5 --mention 46351-0 --top 20
+    $ drin-fs inspect https://example.org/wikimel.h5 --mention 46351-0
     $ drin-fs inspect demo/store.h5 --entity Q42 --json | jq .standing.gold_of
     $ drin-fs inspect demo/store.h5 --search "café" --skip 10
     $ drin-fs inspect demo/store.h5 --field mentions/text_span

@@ -26,6 +26,7 @@ COMMANDS: dict[str, Command] = {
     "build": Command("cli.build", "Make a dataset of your own: titles, candidates, images.", "construct"),
     "ingest": Command("cli.ingest", "Turn a dataset into one store file.", "encode"),
     "inspect": Command("cli.inspect", "Look into a store: fields, splits, rows, neighbours, errors."),
+    "fetch": Command("cli.fetch", "Copy a store from a web server or object store.", "remote"),
     "audit": Command("cli.audit", "Look for what makes results wrong or misleading."),
     "diff": Command("cli.diff", "Compare two stores: fields, ids, texts, values."),
     "verify": Command("cli.verify", "Look for damage and contradictions in a store."),
@@ -52,6 +53,7 @@ EXTRAS: dict[str, tuple[str, ...]] = {
     "faiss": ("faiss",),
     "export": ("pyarrow",),
     "web": ("starlette", "uvicorn"),
+    "remote": ("fsspec", "aiohttp", "s3fs", "stamina"),
     "wandb": ("wandb",),
     "mlflow": ("mlflow",),
 }
@@ -98,7 +100,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, _terminated)  # what a scheduler sends before it kills
     try:
-        status = cli.main(given, prog_name="drin-fs", standalone_mode=False)
+        try:
+            status = cli.main(given, prog_name="drin-fs", standalone_mode=False)
+        finally:
+            _end_of_remote()
         sys.stdout.flush()
     except BrokenPipeError:  # the reader of our output went away, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -111,6 +116,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Exception as error:
         return _failure(error, given)
     return status if isinstance(status, int) else 0
+
+
+def _end_of_remote() -> None:
+    """What was read over a network, if anything was."""
+    if "featurestore.remote" in sys.modules:
+        from cli.traffic import show_traffic
+
+        show_traffic()
 
 
 def _terminated(number: int, frame: object) -> None:

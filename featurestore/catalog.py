@@ -8,12 +8,12 @@ such as other programs write, are opened by libhdf5 in a process of their own
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from featurestore.codecs import Codec
+from featurestore.place import Place
 from featurestore.schema import TABLES, Field
 
 #: Arrays of a table that are not fields of the schema: the id index.
@@ -84,7 +84,7 @@ class Catalog:
     ``index``: table → hashes, rows. ``identity``: device and number of the file that was read.
     """
 
-    path: Path
+    path: Place
     file_bytes: int
     attributes: dict[str, Any]
     rows: dict[str, int]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-from pathlib import Path
 from typing import Any, NoReturn
 
 import numpy as np
@@ -12,6 +11,7 @@ import numpy as np
 from featurestore.catalog import Catalog, Extent, StoredField
 from featurestore.codecs import COMPRESSIONS, Codec
 from featurestore.errors import AGAIN, StoreError
+from featurestore.place import Place
 from featurestore.schema import BY_PATH, FEATURE, FORMAT, FORMAT_VERSION, TABLES, Field
 
 _DTYPES = {"<f2", "<f4", "<i4", "<i8", "<u8", "|u1"}
@@ -70,7 +70,7 @@ def _field(stored: StoredField) -> dict[str, Any]:
 # reading ----------------------------------------------------------------------------------------
 
 
-def decode_catalog(data: bytes, path: Path, file_bytes: int) -> Catalog:
+def decode_catalog(data: bytes, path: Place, file_bytes: int) -> Catalog:
     """The catalog of a store of so many bytes.
 
     Raises:
@@ -86,7 +86,7 @@ def decode_catalog(data: bytes, path: Path, file_bytes: int) -> Catalog:
 class _Decoder:
     """Reads the catalog of one file."""
 
-    def __init__(self, path: Path, file_bytes: int) -> None:
+    def __init__(self, path: Place, file_bytes: int) -> None:
         self._path = path
         self._size = file_bytes
 
@@ -256,7 +256,7 @@ class _Decoder:
             self._refuse(f"{dtype} where {' or '.join(allowed)} belongs", schema.path)
 
 
-def check_format(attributes: dict[str, Any], path: Path, *, holds: str = "") -> None:
+def check_format(attributes: dict[str, Any], path: Place, *, holds: str = "") -> None:
     """Refuse what is no store, or of a later format.
 
     Args:

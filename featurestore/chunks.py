@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from itertools import pairwise
+from pathlib import Path
 from typing import TypeAlias
 
 import numpy as np
@@ -22,6 +23,9 @@ from featurestore.headerless import chunks_by_hdf5
 
 #: Makes the array that a gather fills, as ``numpy.empty`` does: (shape, dtype) → array.
 New: TypeAlias = Callable[[tuple[int, ...], np.dtype], np.ndarray]
+
+#: Bytes of a file that are wanted next, in rounds: (n,) where pieces begin, and where they end.
+Plan: TypeAlias = Iterator[tuple[np.ndarray, np.ndarray]]
 
 #: Fills the places of some records.
 Fill: TypeAlias = Callable[[range], None]
@@ -75,6 +79,11 @@ class RowColumn:
         self._start = extent.offset
         self._row_bytes = extent.nbytes // max(extent.shape[0], 1)
 
+    def plan(self, rows: np.ndarray) -> Plan:
+        """What of the file these rows take."""
+        starts = self._start + rows * self._row_bytes
+        yield starts, starts + self._row_bytes
+
     def gather(self, rows: np.ndarray, new: New, reading: Reading, *, of: int = 0) -> np.ndarray:
         """(len(rows), …) the rows, which are inside the array; complete when the reading is.
 
@@ -111,12 +120,24 @@ class TextColumn:
 
     Args:
         where: ``file::/table/field``, for errors.
+        begins: where the data and the offsets begin in their file.
     """
 
-    def __init__(self, data: np.ndarray, offsets: np.ndarray, where: str) -> None:
+    def __init__(
+        self, data: np.ndarray, offsets: np.ndarray, where: str, *, begins: tuple[int, int] = (0, 0)
+    ) -> None:
         self._data = data
         self._offsets = offsets
         self._where = where
+        self._begins = begins
+
+    def plan(self, rows: np.ndarray) -> Plan:
+        """What of the file these rows take: where the texts stand, then the texts."""
+        starts = self._begins[1] + rows * self._offsets.dtype.itemsize
+        yield starts, starts + 2 * self._offsets.dtype.itemsize
+        bounds = self._offsets[rows], self._offsets[rows + 1]
+        first, last = (np.clip(bound, 0, len(self._data)) for bound in bounds)
+        yield self._begins[0] + first, self._begins[0] + np.maximum(first, last)
 
     def at(self, rows: np.ndarray) -> list[str]:
         """The texts of rows, in their order.
@@ -194,6 +215,14 @@ class RecordColumn:
         self._array = file.array(field.extent) if field.extent else None
         self._blocks = np.zeros(0 if field.extent else field.shape[0], np.int64)
 
+    def plan(self, rows: np.ndarray) -> Plan:
+        """What of the file these rows take: where the records stand, then the records."""
+        if self._field.table is not None:
+            starts = self._field.table.offset + rows * 16
+            yield starts, starts + 16
+        starts, sizes = self._pieces(rows)
+        yield starts, starts + sizes
+
     def gather(
         self, rows: np.ndarray, length: int, new: New, reading: Reading, *, of: int = 0
     ) -> np.ndarray:
@@ -251,7 +280,8 @@ class RecordColumn:
         if self._array is not None:
             fill = self._copying(self._array, rows, counts.tolist(), out)
         else:
-            fill = self._decoding(rows, Chunks(self._file.bytes, starts, sizes), counts, out)
+            data = self._file.pieces(starts, sizes)
+            fill = self._decoding(rows, Chunks(data, starts, sizes), counts, out)
         cuts = _cuts(out.nbytes, of)
         if not cuts:
             fill(range(len(rows)))
@@ -269,7 +299,7 @@ class RecordColumn:
             return self._field.extent.offset + rows * size, np.full(len(rows), size)
         table = self.chunk_table()[rows]
         starts, sizes = np.ascontiguousarray(table[:, 0]), np.ascontiguousarray(table[:, 1])
-        end = len(self._file.bytes)
+        end = self._file.size
         outside = (sizes < 0) | (starts < 0) | (starts > end) | (sizes > end - starts)
         if outside.any():
             raise StoreError(
@@ -352,7 +382,7 @@ class RecordColumn:
             else:
                 self._file.refuse_replaced()
                 path = self._field.schema.path
-                self._table = chunks_by_hdf5(self._file.path, path, self._field.shape[0])
+                self._table = chunks_by_hdf5(Path(self._file.path), path, self._field.shape[0])
         return self._table
 
 

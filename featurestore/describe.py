@@ -141,11 +141,13 @@ def describe_mention(
     """
     table = _complete(store.mentions)
     table[row]  # refuses a row outside the table
+    table.prefetch(table.fields, [row])
     values = _plain_values(table, row)
     del values["gold"]
     answer = values.pop("answer")
     wanted = range(_width(store)) if order is None else order
     edges = static_edges(store, row)
+    _prefetch_lines(store, row, wanted[:top])
     lines = [_candidate(store, row, place, edges) for place in wanted[:top]]
     gold = _gold(store, row, edges)
     if gold is not None and not any(line.is_gold for line in lines):
@@ -181,6 +183,7 @@ def describe_entity(store: Store, row: int, *, pointing: Pointing | None = None)
     table = _complete(store.entities)
     _complete(store.mentions)
     table[row]  # refuses a row outside the table
+    table.prefetch(table.fields, [row])
     values = _plain_values(table, row)
     return EntitySummary(
         row=row,
@@ -213,6 +216,14 @@ def _complete(table: Table) -> Table:
 
 def _width(store: Store) -> int:
     return store.width("mentions/candidates")
+
+
+def _prefetch_lines(store: Store, row: int, places: Sequence[int]) -> None:
+    """Have the texts of some candidates and of the gold here, of a remote store, in one go."""
+    mention, entities = store.mentions[row], store.entities
+    rows = np.append(mention["candidates"][list(places)], mention["gold"])
+    names = [name for name in ("id", "title", "description", "text") if name in entities]
+    entities.prefetch(names, rows[(rows > NO_ROW) & (rows < len(entities))])
 
 
 def _candidate(store: Store, row: int, place: int, edges: StaticEdges) -> EntityLine:

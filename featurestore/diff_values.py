@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -189,7 +190,7 @@ class Comparison:
 
 def _is_ours(store: Store) -> bool:
     """Whether the checksums in the file are of this file: other programs leave old ones behind."""
-    with store.path.open("rb") as file:
+    with Path(store.path).open("rb") as file:
         return read_header(file, store.path) is not None
 
 

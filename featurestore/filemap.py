@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import mmap
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -14,10 +15,14 @@ from featurestore import threads
 from featurestore.catalog import Extent
 from featurestore.errors import StoreError
 from featurestore.machine import disk_bytes
+from featurestore.place import Place
 
 #: Share of what was read that had to come from disk, from which on rows are announced to the kernel
 #: beforehand (chosen here: announcing a row costs about a microsecond, waiting for its page 80).
 _COLD = 1 / 32
+
+#: Bytes of the page that holds a store's header.
+_PAGE = 4096
 
 #: Fewer rows than this are read without a look at where they come from.
 _FEW = 16
@@ -32,8 +37,11 @@ class FileMap:
     of on one page after the other.
     """
 
+    #: Whether it is read over a network (:class:`~featurestore.remote_map.RemoteMap`).
+    remote = False
+
     def __init__(self, path: Path) -> None:
-        self.path = path
+        self.path: Place = path
         descriptor = os.open(path, os.O_RDONLY)
         try:
             self.identity = identity_of(os.fstat(descriptor))
@@ -55,6 +63,26 @@ class FileMap:
         if self._bytes is None:
             raise StoreError("the store is closed", where=str(self.path), hint="open it again")
         return self._bytes
+
+    @property
+    def size(self) -> int:
+        """Bytes of the file."""
+        return len(self.bytes)
+
+    def first_page(self) -> builtins.bytes:
+        """What a store is known by: the page with its header."""
+        return self.bytes[:_PAGE].tobytes()
+
+    def pieces(self, starts: np.ndarray, sizes: np.ndarray | int) -> np.ndarray:
+        """The whole file, of which these pieces are about to be read."""
+        return self.bytes
+
+    def fetch(self, starts: np.ndarray, ends: np.ndarray) -> None:
+        """Have parts ``[start, end)`` of a remote file here; a file of this machine is."""
+
+    def again(self, start: int, stop: int) -> bool:
+        """Whether a part that is not what was written was fetched anew: here there is only this one."""
+        return False
 
     def array(self, extent: Extent) -> np.ndarray:
         """A read-only view of a contiguous array; nothing is read yet."""
@@ -101,7 +129,8 @@ class FileMap:
         Raises:
             StoreError: another file stands there now: its offsets are not ours.
         """
-        if not self.path.exists() or identity_of(self.path.stat()) != self.identity:
+        path = Path(self.path)
+        if not path.exists() or identity_of(path.stat()) != self.identity:
             raise StoreError(
                 "the store was replaced while it was in use",
                 where=str(self.path),

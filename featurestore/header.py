@@ -20,13 +20,13 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass
-from pathlib import Path
 from typing import BinaryIO
 
 from xxhash import xxh3_64_digest, xxh3_128
 
 from featurestore.errors import AGAIN, StoreError
 from featurestore.hdf5 import SUPERBLOCK_BYTES
+from featurestore.place import Place
 
 #: The first page of a file, which holds no field data.
 FIRST_PAGE = 4096
@@ -61,14 +61,20 @@ def write_header(header: Header) -> tuple[int, bytes]:
     return _PLACE, header.encode()
 
 
-def read_header(file: BinaryIO, path: Path) -> Header | None:
+def read_header(file: BinaryIO, path: Place) -> Header | None:
     """The header of an open file, if it has one; an HDF5 file that other programs wrote has none.
 
     Raises:
         StoreError: it is damaged, of a later version, or the file is longer or shorter than it says.
     """
-    file.seek(_PLACE)
-    data = file.read(_BYTES)
+    file.seek(0)
+    page = file.read(_PLACE + _BYTES)
+    return parse_header(page, file.seek(0, 2), path)
+
+
+def parse_header(page: bytes, found: int, path: Place) -> Header | None:
+    """As :func:`read_header`, out of the first bytes of a file that is ``found`` bytes long."""
+    data = page[_PLACE : _PLACE + _BYTES]
     if data[:8] != MAGIC:
         return None
     if len(data) < _BYTES or xxh3_64_digest(data[:-8]) != data[-8:]:
@@ -81,7 +87,6 @@ def read_header(file: BinaryIO, path: Path) -> Header | None:
             hint="pip install --upgrade drin-fs",
         )
     header = Header(size, catalog, tail, digests[0], digests[1])
-    found = file.seek(0, 2)
     if found != header.file_bytes:
         raise StoreError(
             f"{found} bytes long, where {header.file_bytes} were written",
@@ -93,17 +98,35 @@ def read_header(file: BinaryIO, path: Path) -> Header | None:
     return header
 
 
-def read_catalog_bytes(file: BinaryIO, header: Header, path: Path) -> bytes:
+def read_catalog_bytes(file: BinaryIO, header: Header, path: Place) -> bytes:
     """The catalog, whose digest is right.
 
     Raises:
         StoreError: it is not.
     """
+    size = catalog_size(header, path)
+    file.seek(header.catalog_start)
+    return checked_catalog(file.read(size), header, path)
+
+
+def catalog_size(header: Header, path: Place) -> int:
+    """Bytes of the catalog.
+
+    Raises:
+        StoreError: more than any has.
+    """
     size = header.file_bytes - header.catalog_start
     if size > _MOST_CATALOG:
         raise StoreError(f"a catalog of {size} bytes", where=str(path), hint=AGAIN)
-    file.seek(header.catalog_start)
-    data = file.read(size)
+    return size
+
+
+def checked_catalog(data: bytes, header: Header, path: Place) -> bytes:
+    """A catalog, if its digest is right.
+
+    Raises:
+        StoreError: it is not.
+    """
     if xxh3_128(data).digest() != header.catalog_digest:
         raise StoreError("the catalog is damaged", where=str(path), hint=AGAIN)
     return data

@@ -12,6 +12,7 @@ from featurestore.errors import AGAIN, StoreError
 from featurestore.filemap import identity_of
 from featurestore.header import read_catalog_bytes, read_header
 from featurestore.headerless import catalog_by_hdf5
+from featurestore.place import StoreUrl, fetch_hint, place_of, url_behind
 from featurestore.schema import SIMILARITIES
 
 
@@ -28,6 +29,12 @@ def read_catalog(path: str | os.PathLike[str]) -> Catalog:
             where=str(path),
             hint=f"if it is a dataset: drin-fs ingest {path} -o STORE.h5",
         )
+    if not path.exists() and (url := url_behind(path)):
+        raise StoreError(
+            "this is a URL, and the command needs the store on this machine",
+            where=url,
+            hint=fetch_hint(url),
+        )
     if not path.is_file():
         raise StoreError("no such store", where=str(path), hint=_nearby_stores(path))
     try:
@@ -37,15 +44,26 @@ def read_catalog(path: str | os.PathLike[str]) -> Catalog:
             if header is not None:
                 plain = read_catalog_bytes(file, header, path)
                 catalog = decode_catalog(plain, path, header.file_bytes)
-                return replace(_checked(catalog), identity=identity)
+                return replace(checked(catalog), identity=identity)
     except OSError as error:
         raise StoreError(
             f"cannot be read ({error.strerror})", where=str(path), hint="see who may read it"
         ) from error
-    return replace(_checked(catalog_by_hdf5(path)), identity=identity)
+    return replace(checked(catalog_by_hdf5(path)), identity=identity)
 
 
-def _checked(catalog: Catalog) -> Catalog:
+def refuse_remote(store: str | os.PathLike[str], why: str) -> None:
+    """Refuse a URL where the work would fetch all of a store, perhaps many times.
+
+    Raises:
+        StoreError: it is one.
+    """
+    place = place_of(store)
+    if isinstance(place, StoreUrl):
+        raise StoreError(f"not over a network: {why}", where=str(place), hint=fetch_hint(place))
+
+
+def checked(catalog: Catalog) -> Catalog:
     """The catalog, if similarities have a slot for each candidate and one for the gold.
 
     Raises:

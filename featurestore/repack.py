@@ -147,7 +147,7 @@ def _source(path: Path, timed: Timed) -> Store:
 
 def _identity(store: Store, options: RepackOptions) -> dict[str, Any]:
     """What decides the result; parts of another one cannot be gone on with."""
-    source = header_digest(store.path) or f"{store.fingerprint} {store.created}"
+    source = header_digest(Path(store.path)) or f"{store.fingerprint} {store.created}"
     form = ("max_file_size", "firsts", "single_file")  # decides nothing before the end
     made = {
         key: list(value) if isinstance(value, tuple) else value

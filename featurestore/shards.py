@@ -19,7 +19,8 @@ from typing import Any
 from xxhash import xxh3_128_hexdigest
 
 from featurestore.errors import AGAIN, StoreError
-from featurestore.header import read_header
+from featurestore.header import parse_header, read_header
+from featurestore.place import Place, StoreUrl
 
 #: The attribute of the index file.
 ATTRIBUTE = "shards"
@@ -59,7 +60,7 @@ def encode_shards(shards: Sequence[Shard]) -> str:
     )
 
 
-def decode_shards(attributes: Mapping[str, Any], rows: int, path: Path) -> tuple[Shard, ...]:
+def decode_shards(attributes: Mapping[str, Any], rows: int, path: Place) -> tuple[Shard, ...]:
     """The shards that an index file names; none where the store is one file.
 
     Raises:
@@ -96,7 +97,7 @@ def _shard(node: Any) -> Shard:
     return Shard(file=file, first=first, stop=stop, bytes=node["bytes"], header=header)
 
 
-def _contradicts(path: Path, what: str) -> StoreError:
+def _contradicts(path: Place, what: str) -> StoreError:
     return StoreError(f"the manifest of shards {what}", where=f"{path}::/", hint=AGAIN)
 
 
@@ -112,14 +113,17 @@ def header_digest(path: Path) -> str:
     return "" if header is None else xxh3_128_hexdigest(header.encode())
 
 
-def check_shard(shard: Shard, index: Path) -> Path:
+def check_shard(shard: Shard, index: Place) -> Place:
     """Where a shard stands, if the file there is the one that the index was written with.
 
-    Looks at its length and its header, not at its data.
+    Looks at its length and its header, not at its data. A remote one is looked at when it is opened
+    (:func:`check_remote_shard`).
 
     Raises:
         StoreError: it is missing, cut off, or another one.
     """
+    if isinstance(index, StoreUrl):
+        return index.beside(shard.file)
     path = index.parent / shard.file
     folder = shard.file.partition("/")[0]
     together = (
@@ -152,6 +156,24 @@ def check_shard(shard: Shard, index: Path) -> Path:
             hint=f"it was replaced or damaged: {together}",
         )
     return path
+
+
+def check_remote_shard(shard: Shard, url: Place, page: bytes) -> None:
+    """Refuse a remote file that is not the shard that the index was written with.
+
+    Args:
+        page: its first page.
+
+    Raises:
+        StoreError: it is another one.
+    """
+    header = parse_header(page, shard.bytes, url)
+    if header is None or xxh3_128_hexdigest(header.encode()) != shard.header:
+        raise StoreError(
+            "another shard than the one that belongs to the index",
+            where=str(url),
+            hint="an index and its folder of shards belong together: have both uploaded again",
+        )
 
 
 def folder_of(target: Path) -> Path:

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import json
 import os
-from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
@@ -24,8 +23,9 @@ from featurestore.catalog import Catalog, Extent
 from featurestore.errors import AGAIN, StoreError
 from featurestore.filemap import FileMap, identity_of
 from featurestore.opening import read_catalog
+from featurestore.place import Place, StoreUrl, place_of
 from featurestore.sharded import ShardedTable
-from featurestore.shards import check_shard, decode_shards
+from featurestore.shards import check_remote_shard, check_shard, decode_shards
 from featurestore.table import Table
 
 
@@ -33,6 +33,7 @@ class Store:
     """A published store, open for reading. See the module's example.
 
     Args:
+        path: of a file, or a URL (docs/remote.md).
         verify_reads: compare what ``gather`` reads with its checksums, each piece when it is read for the
             first time: whole arrays of texts and ids, a MiB of a view or column, a record.
 
@@ -47,7 +48,7 @@ class Store:
     shards: tuple[Store, ...]
 
     def __init__(self, path: str | os.PathLike[str], *, verify_reads: bool = False) -> None:
-        self._catalog, self._file, self.shards = _opened(Path(path), verify_reads)
+        self._catalog, self._file, self.shards = _opened(place_of(path), verify_reads)
         self.verify_reads = verify_reads
         self.mentions = Table("mentions", self._catalog, self._file, verify=verify_reads)
         self.entities = self._entities()
@@ -59,7 +60,7 @@ class Store:
         return ShardedTable(self._catalog, self._file, tables, verify=self.verify_reads)
 
     @property
-    def path(self) -> Path:
+    def path(self) -> Place:
         return self._catalog.path
 
     @property
@@ -68,8 +69,17 @@ class Store:
         return self._catalog
 
     @property
+    def is_remote(self) -> bool:
+        """Whether it is read over a network."""
+        return self._file.remote
+
+    @property
     def bytes(self) -> np.ndarray:
-        """(…,) uint8 the whole file, as it is mapped, the index file of a sharded store; read-only."""
+        """(file_bytes,) uint8 the whole file as it is mapped, read-only; of a sharded store, the index.
+
+        Raises:
+            StoreError: it is remote: not all of it is here.
+        """
         return self._file.bytes
 
     def array(self, extent: Extent) -> np.ndarray:
@@ -162,12 +172,22 @@ class Store:
         )
 
 
-def _opened(path: Path, verify_reads: bool) -> tuple[Catalog, FileMap, tuple[Store, ...]]:
+def _opened(place: Place, verify_reads: bool) -> tuple[Catalog, FileMap, tuple[Store, ...]]:
     """The catalog and the map of one and the same file, though it be replaced meanwhile; its shards."""
+    if isinstance(place, StoreUrl):
+        from featurestore.remote import open_remote
+
+        catalog, remote = open_remote(place)
+        try:
+            return catalog, remote, _opened_shards(catalog, verify_reads)
+        except StoreError:
+            remote.close()
+            raise
+    path = place
     while True:
         catalog = read_catalog(path)
         file = FileMap(path)
-        same = file.identity == catalog.identity and len(file.bytes) == catalog.file_bytes
+        same = file.identity == catalog.identity and file.size == catalog.file_bytes
         if same:
             try:
                 return catalog, file, _opened_shards(catalog, verify_reads)
@@ -189,6 +209,8 @@ def _opened_shards(catalog: Catalog, verify_reads: bool) -> tuple[Store, ...]:
         for shard in decode_shards(catalog.attributes, catalog.rows["entities"], path):
             store = Store(check_shard(shard, path), verify_reads=verify_reads)
             opened.append(store)
+            if store.is_remote:
+                check_remote_shard(shard, store.path, store._file.first_page())
             if store.shards or len(store.entities) != len(shard):
                 raise StoreError(
                     f"{len(store.entities)} entities, the index says {len(shard)}",
@@ -202,7 +224,7 @@ def _opened_shards(catalog: Catalog, verify_reads: bool) -> tuple[Store, ...]:
     return tuple(opened)
 
 
-def _reopen(path: Path, fingerprint: str, verify_reads: bool) -> Store:
+def _reopen(path: Place, fingerprint: str, verify_reads: bool) -> Store:
     store = Store(path, verify_reads=verify_reads)
     if store.fingerprint != fingerprint:
         raise StoreError(

@@ -149,9 +149,28 @@ class Table:
         self, fields: Iterable[str], rows: Sequence[int] | np.ndarray, *, new: New = np.empty
     ) -> dict[str, Any]:
         """Field → what :meth:`gather` gives, read together: faster than one after the other."""
-        index = self._checked(rows)
+        index, fields = self._checked(rows), list(fields)
+        self.prefetch(fields, index)
         with self._file.reading() as reading:
             return {field: self._gather(field, index, new, reading) for field in fields}
+
+    def prefetch(self, fields: Iterable[str], rows: Sequence[int] | np.ndarray) -> None:
+        """Have what a gather of these fields needs here, where the store is remote: all at once.
+
+        Raises:
+            FieldMissing: the store has no such field.
+            UnknownId: a row outside the table.
+            StoreError: it cannot be fetched.
+        """
+        if not self._file.remote:
+            return
+        index = self._checked(rows)
+        names = [self.stored(field) for field in fields]
+        counts = [self.stored(one.schema.ragged) for one in names if one.schema.ragged]
+        plans = [self._column(one).plan(index) for one in (*names, *counts)]
+        while wanted := [parts for plan in plans if (parts := next(plan, None)) is not None]:
+            starts, ends = (np.concatenate(bounds) for bounds in zip(*wanted, strict=True))
+            self._file.fetch(starts, ends)
 
     def _gather(self, field: str, rows: np.ndarray, new: New, reading: Reading) -> Any:
         stored = self.stored(field)
@@ -343,6 +362,7 @@ class Table:
                 self._file.array(stored.extent),
                 self._file.array(stored.offsets),
                 f"{self._where}/{stored.name}",
+                begins=(stored.extent.offset, stored.offsets.offset),
             )
         if stored.schema.layout == "record":
             counts = self._counts(stored) if stored.schema.ragged else None

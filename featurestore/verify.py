@@ -22,7 +22,7 @@ from featurestore.checksums import Pieces, blocks_of, checksum_all, stored_sums
 from featurestore.errors import StoreError
 from featurestore.header import read_header, tail_digest
 from featurestore.headerless import catalog_by_hdf5
-from featurestore.opening import read_catalog
+from featurestore.opening import read_catalog, refuse_remote
 from featurestore.progress import Progress, Silent, Stage
 from featurestore.store import Store
 from featurestore.verify_rows import check_rows, check_views
@@ -67,9 +67,11 @@ def verify(
     """Look for damage and contradictions.
 
     Raises:
-        StoreError: it cannot be opened as a store at all; or it has no checksums to compare with.
+        StoreError: it cannot be opened as a store at all, it is remote, or it has no checksums to
+            compare with.
     """
     progress = progress or Silent()
+    refuse_remote(path, "every byte would be fetched")
     with Store(path) as store:
         findings = list(check_rows(store))
         if level != "quick":
@@ -81,7 +83,7 @@ def verify(
             for part in store.files:
                 damage, bytes_of_file = _compare(part, progress)
                 file = "" if part is store else part.path.name
-                found = [*damage, *_metadata(part.path), *_of_shard(part, file)]
+                found = [*damage, *_metadata(Path(part.path)), *_of_shard(part, file)]
                 problems += [replace(problem, file=file) for problem in found]
                 compared += bytes_of_file
             content = content_digest(store)
@@ -121,7 +123,7 @@ def compare(store: Store, progress: Progress) -> Iterator[tuple[Pieces, np.ndarr
     arrays = [pieces_of(store, path, array) for path, array in store.catalog.arrays()]
     total = sum(int(pieces.sizes.sum()) for pieces, _ in arrays)
     with (
-        store.path.open("rb", buffering=0) as file,
+        Path(store.path).open("rb", buffering=0) as file,
         progress.stage("checksums", total // _MEGABYTE, "MB") as stage,
     ):
         read, advance = partial(_read, file.fileno()), _in_megabytes(stage)

@@ -24,6 +24,7 @@ from linker.batch import Batch
 from linker.buffers import Buffers
 from linker.fields import PER_CANDIDATE, WHOLE_RECORDS
 from linker.pointers import Slots, answer_places, candidate_rows, check_counts, check_spans
+from linker.read_ahead import read_ahead
 from linker.reading import ReadCost
 from linker.requests import Requests
 from linker.tables import Tables
@@ -149,7 +150,7 @@ class BatchReader(Dataset[Batch]):
 
         What is widened is read one feature after the other, so that its memory serves the next.
         """
-        names = self._fields_of("entities").keys()
+        names = self.fields_of("entities").keys()
         alone = [name for name in names if self.widen and name not in self.as_stored]
         together = [name for name in names if name not in alone]
         features: dict[str, Tensor] = {}
@@ -166,7 +167,7 @@ class BatchReader(Dataset[Batch]):
         self, names: Sequence[str], distinct: np.ndarray
     ) -> tuple[dict[str, Tensor], int]:
         """As :meth:`_entity_features`, of the features ``names``, which are read together."""
-        fields = self._fields_of("entities")
+        fields = self.fields_of("entities")
         absent = int(distinct[0] == NO_ROW)
         whole: list[np.ndarray] = []
 
@@ -182,7 +183,7 @@ class BatchReader(Dataset[Batch]):
 
     def _mention_features(self, rows: np.ndarray) -> dict[str, np.ndarray]:
         """Batch field → (B, …)."""
-        fields = self._fields_of("mentions")
+        fields = self.fields_of("mentions")
         padded = {name: fields.pop(name) for name in WHOLE_RECORDS & fields.keys()}
         new = self.buffers.array
         found = self.store.mentions.gather_all(fields.values(), rows, new=new)
@@ -198,7 +199,7 @@ class BatchReader(Dataset[Batch]):
             },
         }
 
-    def _fields_of(self, table: str) -> dict[str, str]:
+    def fields_of(self, table: str) -> dict[str, str]:
         """Batch field → field of a table."""
         split = {name: path.split("/", 1) for name, path in self.paths.items()}
         return {name: field for name, (of, field) in split.items() if of == table}
@@ -275,7 +276,7 @@ class BatchLoader:
     def _prefetched(self) -> Iterator[Batch]:
         reading: deque[Future[Batch]] = deque()
         with ThreadPoolExecutor(1, thread_name_prefix="next-batch") as thread:
-            for rows in self.requests:
+            for rows in read_ahead(self.reader, self.requests):
                 reading.append(thread.submit(self._read, rows))
                 if len(reading) > 1:
                     yield reading.popleft().result()

@@ -21,6 +21,7 @@ import lightning.pytorch as pl
 
 import featurestore
 from featurestore.errors import DrinFsError
+from featurestore.opening import refuse_remote
 from featurestore.progress import Progress, Silent
 from linker.allocator import keep_freed_memory
 from linker.averaging import averaging_of
@@ -96,6 +97,7 @@ def train(
     is_first = rank_here(config) == 0
     progress = (progress or Silent()) if is_first else Silent()
     check_loggers(loggers)
+    refuse_remote(store, "training reads every feature in every epoch")
     check_learns(config.model.name, store)
     folder = RunFolder(run)
     with featurestore.open(store, verify_reads=config.verify_reads) as opened:

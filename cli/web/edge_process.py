@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from cli.web.runs import Run
 from featurestore.errors import DrinFsError
+from featurestore.place import Place
 from linker.edge_weights import EdgeWeights
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ class Edges:
         store: path of the store.
     """
 
-    def __init__(self, store: Path) -> None:
+    def __init__(self, store: Place) -> None:
         self._store = store
         self._process: SpawnProcess | None = None
         self._line: Connection | None = None
@@ -87,7 +88,7 @@ class Edges:
             self._process.kill()
 
 
-def _answer(line: Connection, store: Path) -> None:
+def _answer(line: Connection, store: Place) -> None:
     """Answer until nobody asks any more."""
     signal.signal(
         signal.SIGINT, signal.SIG_IGN
@@ -104,7 +105,7 @@ def _answer(line: Connection, store: Path) -> None:
             line.send(error)
 
 
-def _opener(path: Path) -> Callable[[Path], EdgeReader]:
+def _opener(path: Place) -> Callable[[Path], EdgeReader]:
     def opened(run: Path) -> EdgeReader:
         import torch
 

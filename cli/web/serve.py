@@ -14,6 +14,7 @@ from cli.web.app import make_app
 from cli.web.runs import open_runs
 from cli.web.site import Site
 from featurestore.errors import ConfigError
+from featurestore.place import Place
 
 #: The only address we listen at: this machine's own, which no other can reach.
 HOST = "127.0.0.1"
@@ -22,7 +23,7 @@ HOST = "127.0.0.1"
 _LAST_SECONDS = 3
 
 
-def serve(path: Path, runs: Sequence[Path], *, port: int, opened: Callable[[int], None]) -> None:
+def serve(path: Place, runs: Sequence[Path], *, port: int, opened: Callable[[int], None]) -> None:
     """Show a store until Ctrl-C, which is a ``KeyboardInterrupt`` here as everywhere.
 
     Args:
