@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, TypeVar
 
 import numpy as np
 
+from featurestore.filling import Filling
 from featurestore.row_arrays import KeptRows, PartArray
-from featurestore.salvage import Salvage
 from featurestore.work import Work
 from featurestore.written import Share
 
@@ -21,13 +21,24 @@ Array = TypeVar("Array", bound=PartArray)
 PART_SECONDS, PART_BYTES = 30.0, 1 << 30
 
 
+def restore(array: PartArray, work: Work) -> int:
+    """Give an array the rows that finished parts hold of it; how many are damaged, and left out."""
+    damaged = 0
+    for part in work.parts:
+        told = part.plain["arrays"].get(array.name)
+        if told is not None:
+            share = Share(part.runs[array.name], told["digest"])
+            damaged += array.restore(share, told["facts"])
+    return damaged
+
+
 class Parts:
     """The arrays that a store is written to, and the parts that hold what is finished of them.
 
     Args:
         seconds, size: what is finished becomes a part when it took so long, or is so many bytes.
         note: is told what is not done again, and what has to be.
-        salvage: what is sound of a store that is repaired.
+        salvage: hands over rows that need not be made.
     """
 
     def __init__(
@@ -37,7 +48,7 @@ class Parts:
         seconds: float,
         size: int,
         note: Callable[[str], None],
-        salvage: Salvage | None,
+        salvage: Filling | None,
     ) -> None:
         self._work = work
         self._salvage = salvage
@@ -54,12 +65,7 @@ class Parts:
 
     def take_up(self, array: Array) -> Array:
         """An array, with the rows that it has from before an interruption."""
-        damaged = 0
-        for part in self._work.parts:
-            told = part.plain["arrays"].get(array.name)
-            if told is not None:
-                share = Share(part.runs[array.name], told["digest"])
-                damaged += array.restore(share, told["facts"])
+        damaged = restore(array, self._work)
         self._arrays[array.name] = array
         if damaged:
             self._note(
@@ -114,6 +120,18 @@ class Parts:
         self._began, self._start = time.monotonic(), self._work.end
         part = self._work.part(arrays, runs, self._marked_end)
         return partial(self._work.enter, part, kept)
+
+    def complete(self, found: Mapping[str, Any]) -> None:
+        """Enter everything that was written, and that nothing is left to be done.
+
+        Raises:
+            OSError: the disk is full, or another write error.
+        """
+        self.mark()
+        if any(array.written.is_marked for array in self._arrays.values()):
+            self._work.file.then(self._part())
+        self._work.file.wait()
+        self._work.complete(found)
 
     def publish(self) -> None:
         """The store is where it belongs: nothing has to be kept."""

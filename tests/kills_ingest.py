@@ -27,8 +27,8 @@ from typing import Any
 import click
 
 import featurestore
-from featurestore import derive
-from featurestore.encoders import pairs, pictures, raw
+from featurestore import derive, shards
+from featurestore.encoders import pictures
 from featurestore.errors import DrinFsError
 from featurestore.ingest import ingest
 from featurestore.options import IngestOptions
@@ -50,7 +50,7 @@ _ERRORS = {"ENOSPC": errno.ENOSPC, "EIO": errno.EIO, "short write": 0}
 
 def run_ingest(source: Path, target: Path) -> None:
     """An ingest of many small parts."""
-    raw.WINDOW = pictures.WINDOW = pairs.WINDOW = 8
+    shards.BLOCK_ROWS = pictures.WINDOW = 8
     derive.BLOCK_BYTES = 1 << 14
     ingest(source, target, options=SOURCES[source], part_seconds=0)
 
