@@ -25,6 +25,7 @@ COMMANDS: dict[str, Command] = {
     "sample": Command("cli.sample", "Write a small made-up dataset to try everything on.", "encode"),
     "build": Command("cli.build", "Make a dataset of your own: titles, candidates, images.", "construct"),
     "ingest": Command("cli.ingest", "Turn a dataset into one store file.", "encode"),
+    "assemble": Command("cli.assemble", "Make one store of the shards of an ingest.", "encode"),
     "inspect": Command("cli.inspect", "Look into a store: fields, splits, rows, neighbours, errors."),
     "audit": Command("cli.audit", "Look for what makes results wrong or misleading."),
     "diff": Command("cli.diff", "Compare two stores: fields, ids, texts, values."),
@@ -53,6 +54,7 @@ EXTRAS: dict[str, tuple[str, ...]] = {
     "web": ("starlette", "uvicorn"),
     "wandb": ("wandb",),
     "mlflow": ("mlflow",),
+    "ray": ("ray",),
 }
 
 

@@ -31,6 +31,14 @@ from featurestore.target import check_target
 from featurestore.work import Claim
 from featurestore.writer import StoreWriter
 
+
+class Hushed(Silent):
+    """Passes notes on; the stages are of work that is done already."""
+
+    def __init__(self, inner: Progress) -> None:
+        self.note = inner.note  # type: ignore[method-assign]
+
+
 #: Options that may name a file or folder.
 _PATHS = ("text_encoder", "image_encoder", "clip", "detector_weights", "boxes")
 
@@ -74,6 +82,9 @@ def assemble(
         identity = identity_of(opened, options)
         _check_same(shards[0].identity, identity, folder)
         check_begun(claim, identity)
+        copying = stack.enter_context(ExitStack())
+        steps = Assembled.steps(shards)
+        stage = copying.enter_context(timed.stage(f"{of} shards", steps, "arrays"))
         writing = StoreWriter.on(
             claim,
             dtype=options.dtype,
@@ -81,10 +92,11 @@ def assemble(
             overwrite=overwrite,
             identity=identity,
             note=timed.note,
-            salvage=Assembled(list(zip(shards, claims, strict=True))),
+            salvage=Assembled(list(zip(shards, claims, strict=True)), stage),
         )
         with writing as writer:
-            counts, notes = write_store(opened, writer, folder, options, timed)
+            counts, notes = write_store(opened, writer, folder, options, Timed(Hushed(timed)))
+            copying.close()
         shutil.rmtree(shards_folder(target), ignore_errors=True)
         return summary_of(target, opened, options, counts, notes, timed.seconds)
 

@@ -10,7 +10,9 @@ import numpy as np
 
 from featurestore.errors import WriteError
 from featurestore.features import ERROR
+from featurestore.manifest import Manifest
 from featurestore.parts import restore
+from featurestore.progress import Stage
 from featurestore.record_arrays import RecordArray, pack
 from featurestore.row_arrays import KeptRows, PartArray, RowArray
 from featurestore.shards import Kept
@@ -29,12 +31,19 @@ class Assembled:
 
     Args:
         shards: all of one n, complete, in order; with the right to each.
+        stage: is told of every array that was copied from a shard.
     """
 
-    def __init__(self, shards: Sequence[tuple[Kept, Claim]]) -> None:
+    def __init__(self, shards: Sequence[tuple[Kept, Claim]], stage: Stage) -> None:
+        self._stage = stage
         self._shards = [(kept, claim) for kept, claim in shards if kept.parts]
         self.found: Mapping[str, Any] = _together([kept.found or {} for kept, _ in shards])
-        self._held = [_arrays_of(kept, claim) for kept, claim in self._shards]
+        self._held = [_names_in(kept) for kept, _ in self._shards]
+
+    @staticmethod
+    def steps(shards: Sequence[Kept]) -> int:
+        """Arrays that are copied, of all shards."""
+        return sum(len(_names_in(kept)) for kept in shards)
 
     def dtype(self, path: str) -> str:
         """float32 if one of the shards had to hold the feature so."""
@@ -52,7 +61,7 @@ class Assembled:
         for (kept, claim), held in zip(self._shards, self._held, strict=True):
             name = _name_in(held, array.name)
             first, stop = kept.run["rows"][array.name.partition("/")[0]]
-            if name is None or array.has(np.arange(first, stop)):
+            if name is None:
                 continue
             with _opened(kept, claim) as work:
                 part = _like(array, work, name, stop - first)
@@ -64,6 +73,7 @@ class Assembled:
                         hint="run the command of that shard again: it makes them again",
                     )
                 _copy(part, array, first)
+            self._stage.advance(1)
 
     def text(self, path: str) -> list[str] | None:
         """None: texts are those of the source."""
@@ -92,18 +102,19 @@ def _opened(kept: Kept, claim: Claim) -> Iterator[Work]:
         work.close()
 
 
-def _arrays_of(kept: Kept, claim: Claim) -> set[str]:
-    """Names of the arrays that a shard holds rows of."""
-    with _opened(kept, claim) as work:
-        return {name for part in work.parts for name in part.plain["arrays"]}
+def _names_in(kept: Kept) -> set[str]:
+    """Names of the arrays that a shard holds rows of; of one that fell back, the last."""
+    entries = Manifest.read(kept.folder / "manifest")[1:]
+    names = {name for entry in entries for name in entry.plain["arrays"]}
+    return {
+        name for name in names if f"{name.removesuffix(_FLOAT16)}{_FLOAT32}" not in names - {name}
+    }
 
 
 def _name_in(held: set[str], name: str) -> str | None:
     """The name under which a shard holds an array: it may have been rounded there, and not here."""
     if name.endswith(_FLOAT32) and name not in held:
         name = name.removesuffix(_FLOAT32) + _FLOAT16
-    elif name.endswith(_FLOAT16) and name.removesuffix(_FLOAT16) + _FLOAT32 in held:
-        raise RuntimeError(f"{name}: a shard has it as float32")
     return name if name in held else None
 
 

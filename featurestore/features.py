@@ -19,7 +19,7 @@ import numpy as np
 
 from featurestore.codecs import Codec
 from featurestore.errors import NotFinite
-from featurestore.halves import FLOAT16_BOUND, prepare, rounded_within_bound, to_float16
+from featurestore.halves import FLOAT16_BOUND, prepare, rounded_within, to_float16
 from featurestore.record_arrays import Packed, RecordArray, pack
 from featurestore.row_arrays import RowArray
 from featurestore.schema import Field
@@ -234,7 +234,7 @@ class FeatureWriter:
             return cast
         if not self._rounds:
             return _Cast(values, 0.0)
-        settled = rounded_within_bound(values.reshape(-1, values.shape[-1]))
+        settled = rounded_within(FLOAT16_BOUND, values.reshape(-1, values.shape[-1]))
         return _Cast(settled.reshape(values.shape), 0.0)
 
     def _settled(self, index: np.ndarray, values: np.ndarray, cast: _Cast) -> np.ndarray:

@@ -46,11 +46,11 @@ def to_float16(values: np.ndarray) -> tuple[np.ndarray, float]:
     return rounded(values), _ROUNDING + lost / least
 
 
-def rounded_within_bound(values: np.ndarray) -> np.ndarray:
+def rounded_within(bound: float, values: np.ndarray) -> np.ndarray:
     """The (n, W) finite float32 vectors as float32, rounded to float16 where that keeps the bound."""
     back, relative = _there_and_back(values)
     with np.errstate(invalid="ignore"):
-        return np.where((relative <= FLOAT16_BOUND)[:, None], back, values)
+        return np.where((relative <= bound)[:, None], back, values)
 
 
 def prepare(values: int) -> None:

@@ -49,10 +49,10 @@ def ingest_shard(
 ) -> ShardSummary:
     """Read or encode the rows of one shard of the dataset at ``source``.
 
-    When all shards are done nothing stands at ``target`` yet: :func:`featurestore.assemble.assemble` makes
-    the store of them. Shards may be done in any order, at the same time, and on any machines that share
-    the folder of the target. A shard that was interrupted goes on; one that is complete is compared with
-    its checksums, and what is damaged of it is made again.
+    When all shards are done nothing stands at ``target`` yet: :func:`featurestore.assemble.assemble`
+    makes the store of them. Shards may be done in any order, at the same time, and on any machines that
+    share the folder of the target. A shard that was interrupted goes on; one that is complete is
+    compared with its checksums, and what is damaged of it is made again.
 
     Args:
         overwrite: the target may exist.

@@ -13,7 +13,7 @@ import pytest
 
 import featurestore
 from cli.main import main
-from featurestore import Store
+from featurestore import Store, shards
 from featurestore.encoders import pictures, raw
 from featurestore.errors import SourceError, StoreError
 from featurestore.ingest import ingest
