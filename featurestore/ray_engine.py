@@ -7,12 +7,13 @@ paths. A worker that is lost is started again by Ray; its shard goes on from its
 
 from __future__ import annotations
 
+import io
 import logging
 import os
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -122,6 +123,18 @@ class Notes(Silent):
             self.lines.append(text)
 
 
+class Overheard(io.TextIOBase):
+    """Takes what Ray prints among our data; only that a worker was lost is passed on."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+
+    def write(self, text: str) -> int:
+        if "failed" in text and ShardWorker.__name__ in text:
+            self._progress.note("a worker was lost; another one goes on with its shard")
+        return len(text)
+
+
 def ingest_on_ray(
     source: str | os.PathLike[str],
     target: str | os.PathLike[str],
@@ -157,11 +170,11 @@ def ingest_on_ray(
     _, layout = recognise(source, options.dataset)
     threads = threads if threads is not None or layout == "preprocessed" else _own_threads()
     job = Job(str(source), str(target), options, str(Path.cwd()), restart, part_seconds, threads)
-    with _ray(address):
+    with redirect_stdout(Overheard(told)), _ray(address):
         chosen = _workers(options, workers, gpus_per_worker)
-        of = _shards(target, chosen.count, told, restart=restart)
+        of = _shards(target, chosen.number, told, restart=restart)
         kept = 0 if restart else of - len(missing_shards(target, of))
-        told.note(f"{of} shards on {chosen.count} workers{f', {kept} complete' if kept else ''}")
+        told.note(f"{of} shards on {chosen.number} workers{f', {kept} complete' if kept else ''}")
         with told.stage("shards", of, "shards") as stage:
             stage.advance(kept)
             numbers = missing_shards(target, of) if kept else range(1, of + 1)
@@ -191,7 +204,7 @@ def _shards(target: Path, workers: int, progress: Progress, *, restart: bool) ->
 
 
 class _Workers(NamedTuple):
-    count: int
+    number: int
     gpus: float  # of each
 
 
@@ -229,9 +242,9 @@ def _do(shards: list[Shard], job: Job, workers: _Workers, progress: Progress, st
     if not rows:
         return
     done = ray.data.from_items(rows, override_num_blocks=len(rows)).map(
-        ShardWorker,
+        ShardWorker,  # type: ignore[arg-type]  # Ray takes classes
         fn_constructor_args=[job],
-        concurrency=workers.count,
+        concurrency=workers.number,
         num_cpus=1,
         num_gpus=workers.gpus or None,
     )
@@ -295,5 +308,5 @@ def _start(address: str) -> None:
                 raise ConfigError(
                     f"Ray does not start: {str(error).splitlines()[0] if str(error) else error!r}",
                     where=address,
-                    hint="look into /tmp/ray/session_latest/logs; all machines need the same Python and Ray",
+                    hint="look into /tmp/ray/session_latest/logs; all need the same Python and Ray",
                 ) from error
