@@ -290,6 +290,20 @@ def _ray(address: str | None) -> Iterator[None]:
         ray.shutdown()
 
 
+@contextmanager
+def _no_stderr() -> Iterator[None]:
+    """Also what is no Python writes nothing to stderr."""
+    sys.stderr.flush()
+    kept, nothing = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nothing, 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nothing)
+
+
 def _start(address: str) -> None:
     """Start or join Ray; a machine that is busy is given more than one chance.
 
@@ -300,7 +314,8 @@ def _start(address: str) -> None:
 
     for attempt in range(1, _ATTEMPTS + 1):
         try:
-            ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+            with _no_stderr():  # where Ray says that it was told to say nothing
+                ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
             return
         except (Exception, SystemExit) as error:  # it raises plain Exception where a part is late
             ray.shutdown()
