@@ -30,9 +30,8 @@ def assemble(store: Path, source: Path | None, overwrite: bool, as_json: bool) -
 
     \b
     Examples:
-    $ drin-fs ingest data/wikimel -o wikimel.h5 --shard 1/2
-    $ drin-fs ingest data/wikimel -o wikimel.h5 --shard 2/2
     $ drin-fs assemble wikimel.h5
+    $ drin-fs assemble wikimel.h5 --from /elsewhere/wikimel --json
 
     The same in Python: featurestore.assemble.assemble; docs/distributed.md tells more.
     """
