@@ -47,7 +47,8 @@ def memory(process: int) -> int:
         status = Path(f"/proc/{process}/status").read_text()
     except OSError:
         return 0
-    return next(int(line.split()[1]) << 10 for line in status.splitlines() if "VmHWM" in line)
+    lines = (line for line in status.splitlines() if line.startswith("VmHWM"))
+    return next((int(line.split()[1]) << 10 for line in lines), 0)  # none of one that just ended
 
 
 def watch(process: subprocess.Popen[bytes], store: Path, kill_after: float) -> dict[str, Any]:
