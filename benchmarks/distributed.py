@@ -22,7 +22,7 @@ import click
 
 import featurestore
 from featurestore.content_hash import content_hash
-from featurestore.shards import shards_folder
+from featurestore.ingest_shards import shards_folder
 
 
 def ingest(source: Path, store: Path, options: list[str]) -> subprocess.Popen[bytes]:

@@ -249,8 +249,8 @@ def ingest(
     _check_engine(engine, shard, {**of_ray, "ray_address": ray_address})
     chosen, progress = IngestOptions(**options), progress_on(stderr())
     if shard is not None:
-        from featurestore.shard_ingest import ingest_shard
-        from featurestore.shards import Shard
+        from featurestore.ingest_shard import ingest_shard
+        from featurestore.ingest_shards import Shard
 
         done = ingest_shard(
             source, output, Shard.parse(shard), options=chosen, overwrite=overwrite,

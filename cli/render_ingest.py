@@ -9,7 +9,7 @@ from rich import box
 from rich.table import Table
 
 from cli.console import count, percent, plain_text, size
-from featurestore.shard_ingest import ShardSummary
+from featurestore.ingest_shard import ShardSummary
 
 
 def summary_views(summary: dict[str, Any]) -> list[Any]:

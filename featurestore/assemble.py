@@ -26,7 +26,7 @@ from featurestore.ingest import (
 from featurestore.options import IngestOptions, options_from
 from featurestore.progress import Progress, Silent
 from featurestore.resume import check_begun, claimed, differences, remove_remains
-from featurestore.shards import Kept, Shard, kept_shards, read_kept, shards_folder
+from featurestore.ingest_shards import Kept, Shard, kept_shards, read_kept, shards_folder
 from featurestore.target import check_target
 from featurestore.work import Claim
 from featurestore.writer import StoreWriter

@@ -15,7 +15,7 @@ from featurestore.parts import restore
 from featurestore.progress import Stage
 from featurestore.record_arrays import RecordArray, pack
 from featurestore.row_arrays import KeptRows, PartArray, RowArray
-from featurestore.shards import Kept
+from featurestore.ingest_shards import Kept
 from featurestore.work import Claim, Work
 
 #: Bytes that are copied at once.

@@ -18,7 +18,7 @@ from featurestore.options import IngestOptions
 from featurestore.progress import Progress, Silent, Stage
 from featurestore.resume import check_begun, claimed, remove_remains
 from featurestore.schema import BY_PATH, FEATURE
-from featurestore.shards import Shard, ShardRows
+from featurestore.ingest_shards import Shard, ShardRows
 from featurestore.sources.array_archive import open_archive
 from featurestore.sources.array_folder import FolderArrays
 from featurestore.sources.feeds import RecordedArrays

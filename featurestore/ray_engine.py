@@ -1,6 +1,6 @@
 """Ingest on Ray: actors that keep their encoders do the shards of a store, then the shards are assembled.
 
-Each shard is an ingest of its own rows (:mod:`featurestore.shard_ingest`), kept beside the target, so all
+Each shard is an ingest of its own rows (:mod:`featurestore.ingest_shard`), kept beside the target, so all
 machines of a cluster must see the source, the encoders and the folder of the target under the same
 paths. A worker that is lost is started again by Ray; its shard goes on from its last finished part.
 """
@@ -23,8 +23,8 @@ from featurestore.ingest import IngestSummary, Source, Timed, opened_source, rec
 from featurestore.options import IngestOptions
 from featurestore.progress import Progress, Silent, Stage
 from featurestore.resume import claimed, remove_remains
-from featurestore.shard_ingest import check_folder, missing_shards, write_shard
-from featurestore.shards import Shard, kept_shards, shards_folder
+from featurestore.ingest_shard import check_folder, missing_shards, write_shard
+from featurestore.ingest_shards import Shard, kept_shards, shards_folder
 from featurestore.target import check_target
 from featurestore.work import Claim
 from featurestore.writer import PART_SECONDS

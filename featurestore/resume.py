@@ -9,7 +9,7 @@ from typing import Any
 
 from featurestore.errors import WriteError
 from featurestore.progress import Progress
-from featurestore.shards import Shard
+from featurestore.ingest_shards import Shard
 from featurestore.work import Claim, begun
 
 

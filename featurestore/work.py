@@ -5,7 +5,7 @@
     .NAME.ingest/manifest   the finished parts (:mod:`featurestore.manifest`)
     .NAME.ingest/*.rows     one array each that the work needs and the store does not hold as it is
 
-The shards of a store are each such a folder as well (:mod:`featurestore.shards`).
+The shards of a store are each such a folder as well (:mod:`featurestore.ingest_shards`).
 
 Rows are written in any order. Those of a finished part are never written again; what an unfinished part
 left in their places is written over.
@@ -26,7 +26,7 @@ from featurestore.errors import InUse, WriteError
 from featurestore.header import FIRST_PAGE
 from featurestore.lock import Held, Lock
 from featurestore.manifest import Entry, Manifest
-from featurestore.shards import Shard
+from featurestore.ingest_shards import Shard
 
 #: Arrays begin at multiples of a page, so that a row is read from no more of them than it must be; small
 #: ones at those of a cache line.

@@ -15,7 +15,7 @@ import pytest
 import featurestore
 from featurestore.content_hash import content_hash
 from featurestore.ingest import ingest
-from featurestore.shards import shards_folder
+from featurestore.ingest_shards import shards_folder
 from featurestore.sources.sample import write_sample
 
 pytest.importorskip("ray")

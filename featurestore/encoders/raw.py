@@ -1,6 +1,6 @@
 """Encode a raw dataset into a store, block of rows by block: in it every distinct text and picture once.
 
-What is encoded together depends on the block alone (:mod:`featurestore.shards`). Peak memory is one block
+What is encoded together depends on the block alone (:mod:`featurestore.ingest_shards`). Peak memory is one block
 of features beside the encoders and the text tables, whatever the size of the dataset.
 """
 
@@ -23,7 +23,7 @@ from featurestore.encoders.text import TextEncoder, TokenBatch
 from featurestore.errors import EncoderError
 from featurestore.options import IngestOptions
 from featurestore.progress import Progress
-from featurestore.shards import Shard, ShardRows, slice_of
+from featurestore.ingest_shards import Shard, ShardRows, slice_of
 from featurestore.sources.entity_texts import with_texts
 from featurestore.sources.fingerprint import names_digest, whole_fingerprint
 from featurestore.sources.rawtables import RawDataset

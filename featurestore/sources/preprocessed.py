@@ -19,7 +19,7 @@ from featurestore.derive import MentionImages, MentionText, recorded_status
 from featurestore.errors import SourceError
 from featurestore.progress import Progress
 from featurestore.schema import IMAGE_STATUS, SPLITS
-from featurestore.shards import Shard, ShardRows, slice_of
+from featurestore.ingest_shards import Shard, ShardRows, slice_of
 from featurestore.sources.arrays import (
     Header,
     check_finite,

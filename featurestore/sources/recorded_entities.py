@@ -11,7 +11,7 @@ import numpy as np
 from featurestore.derive import EntityText
 from featurestore.errors import SourceError
 from featurestore.schema import IMAGE_STATUS
-from featurestore.shards import ShardRows, slice_of
+from featurestore.ingest_shards import ShardRows, slice_of
 from featurestore.sources.arrays import Header, check_finite, check_tokens, counts_of, one_vector
 from featurestore.sources.feeds import Block, Feed, Part, RecordedArrays
 from featurestore.writer import StoreWriter

@@ -11,7 +11,7 @@ import numpy as np
 from featurestore.derive import recorded_status
 from featurestore.errors import SourceError
 from featurestore.schema import PADDING
-from featurestore.shards import ShardRows, slice_of
+from featurestore.ingest_shards import ShardRows, slice_of
 from featurestore.sources.arrays import Header, check_finite, one_vector
 from featurestore.sources.feeds import Block, Feed, Part, RecordedArrays
 from featurestore.sources.repetitions import Differences, Repetitions, differing_note

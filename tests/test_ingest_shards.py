@@ -26,8 +26,8 @@ from featurestore.encoders.text import TextEncoder
 from featurestore.errors import ConfigError, SourceError, WriteError
 from featurestore.ingest import IngestSummary, ingest
 from featurestore.options import IngestOptions
-from featurestore.shard_ingest import ingest_shard
-from featurestore.shards import Shard, kept_shards, shards_folder
+from featurestore.ingest_shard import ingest_shard
+from featurestore.ingest_shards import Shard, kept_shards, shards_folder
 from featurestore.verify import verify
 from tests.golden_for_tests import PREPROCESSED, RAW, TINY
 from tests.interrupting import SOURCES, Stopping
@@ -72,7 +72,7 @@ def shard_all(name: str, target: Path, of: int, *, without: int = 0) -> None:
 
 
 @given(total=st.integers(0, 5000), of=st.integers(1, 70), block=st.sampled_from([1, 8, 1024]))
-def test_shards_cover_every_row_once_in_whole_blocks(total: int, of: int, block: int) -> None:
+def test_ingest_shards_cover_every_row_once_in_whole_blocks(total: int, of: int, block: int) -> None:
     ranges = [shard.rows(total, block=block) for shard in Shard.all(of)]
     assert [row for rows in ranges for row in rows] == list(range(total))
     assert all(rows.start % block == 0 for rows in ranges if len(rows))
@@ -188,7 +188,7 @@ def test_a_missing_shard_is_named_with_the_command_that_does_it(tmp_path: Path) 
     assert kept_shards(tmp_path / "s.h5")[3][2].found is not None
 
 
-def test_shards_made_otherwise_are_refused(tmp_path: Path) -> None:
+def test_ingest_shards_made_otherwise_are_refused(tmp_path: Path) -> None:
     source, target = PREPROCESSED / "wikimel", tmp_path / "s.h5"
     ingest_shard(source, target, Shard(number=1, of=2))
     ingest_shard(source, target, Shard(number=2, of=2), options=IngestOptions(compression="zstd"))
@@ -262,7 +262,7 @@ def test_archives_are_not_sharded(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("text", ["0/3", "4/3", "3", "a/b", "1/0", "-1/2"])
-def test_shards_that_there_are_not(text: str) -> None:
+def test_ingest_shards_that_there_are_not(text: str) -> None:
     with pytest.raises(ConfigError, match="no shard"):
         Shard.parse(text)
 

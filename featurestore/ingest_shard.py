@@ -14,7 +14,7 @@ from featurestore.ingest import Source, Timed, identity_of, opened_source
 from featurestore.options import IngestOptions
 from featurestore.progress import Progress, Silent
 from featurestore.resume import check_begun, claimed
-from featurestore.shards import Shard, ShardRows, kept_shards
+from featurestore.ingest_shards import Shard, ShardRows, kept_shards
 from featurestore.target import check_target
 from featurestore.versions import program_versions
 from featurestore.work import Claim
