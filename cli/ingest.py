@@ -7,10 +7,8 @@ from typing import Any
 
 import rich_click as click
 from click.core import ParameterSource
-from rich import box
-from rich.table import Table
 
-from cli.console import count, percent, plain_text, show, show_json, size, stderr
+from cli.console import show, show_json, stderr
 from cli.file_size import FileSize
 
 
@@ -172,6 +170,42 @@ from cli.file_size import FileSize
     show_default=True,
     help="Finished work is put on record this often; an interruption loses no more.",
 )
+@click.option(
+    "--threads",
+    type=click.IntRange(1),
+    metavar="N",
+    help="Threads of an encoder on the CPU; the last bits of features can depend on their number. "
+    "Default: all cores, of each worker, too.",
+)
+@click.option(
+    "--shard",
+    metavar="I/N",
+    help="Do shard I of N only, and keep it beside the output for drin-fs assemble.",
+)
+@click.option(
+    "--engine",
+    type=click.Choice(["local", "ray"]),
+    default="local",
+    show_default=True,
+    help="ray: do the shards in several processes, on this machine or a cluster, and assemble them.",
+)
+@click.option(
+    "--num-workers",
+    type=click.IntRange(1),
+    metavar="N",
+    help="With --engine ray: processes that encode. Default: one for each GPU, or 2 without.",
+)
+@click.option(
+    "--gpus-per-worker",
+    type=click.FloatRange(0),
+    metavar="G",
+    help="With --engine ray: may be a part, as 0.5. Default: 1 where there are GPUs.",
+)
+@click.option(
+    "--ray-address",
+    metavar="ADDRESS",
+    help="With --engine ray: join this cluster. Default: that of RAY_ADDRESS, or this machine alone.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
 @click.pass_context
 def ingest(
@@ -183,6 +217,12 @@ def ingest(
     restart: bool,
     part_seconds: float,
     max_file_size: int | None,
+    threads: int | None,
+    shard: str | None,
+    engine: str,
+    num_workers: int | None,
+    gpus_per_worker: float | None,
+    ray_address: str | None,
     as_json: bool,
     **options: Any,
 ) -> None:
@@ -204,28 +244,60 @@ def ingest(
     $ drin-fs ingest data/wikimel -o text.h5 --image-encoder none --clip none --limit 1000
     $ drin-fs ingest data/wikimel -o titles.h5 --entity-text name
     $ drin-fs ingest data/wikimel -o wikimel.h5 --max-file-size 50GB
+    $ drin-fs ingest data/wikimel -o wikimel.h5 --engine ray --num-workers 4
+    $ drin-fs ingest data/wikimel -o wikimel.h5 --shard 3/8
     """  # fmt: skip
     from cli.progress import progress_on
-    from featurestore.ingest import ingest as run
+    from cli.render_ingest import shard_views, summary_views
     from featurestore.options import IngestOptions
 
     if ablate == "mask_rcnn":
         _check_ablation(context, options)
         options["detector"] = "maskrcnn"
-    summary = run(
-        source,
-        output,
-        options=IngestOptions(**options),
-        overwrite=overwrite,
-        restart=restart,
-        part_seconds=part_seconds,
-        max_file_size=max_file_size,
-        progress=progress_on(stderr()),
-    )
+    of_ray = {"num_workers": num_workers, "gpus_per_worker": gpus_per_worker}
+    _check_engine(engine, shard, {**of_ray, "ray_address": ray_address})
+    chosen, progress = IngestOptions(**options), progress_on(stderr())
+    if shard is not None and max_file_size is not None:
+        raise click.UsageError("--max-file-size goes with drin-fs assemble, not with --shard")
+    if shard is not None:
+        from featurestore.ingest_shard import ingest_shard
+        from featurestore.ingest_shards import Shard
+
+        done = ingest_shard(
+            source, output, Shard.parse(shard), options=chosen, overwrite=overwrite,
+            restart=restart, part_seconds=part_seconds, threads=threads, progress=progress,
+        )  # fmt: skip
+        show_json(done) if as_json else show(*shard_views(done))
+        return
+    if engine == "ray":
+        from featurestore.ray_engine import ingest_on_ray
+
+        summary = ingest_on_ray(
+            source, output, options=chosen, overwrite=overwrite, restart=restart,
+            part_seconds=part_seconds, max_file_size=max_file_size, threads=threads,
+            workers=num_workers, gpus_per_worker=gpus_per_worker, address=ray_address, progress=progress,
+        )  # fmt: skip
+    else:
+        from featurestore.ingest import ingest as run
+
+        summary = run(
+            source, output, options=chosen, overwrite=overwrite, restart=restart,
+            part_seconds=part_seconds, max_file_size=max_file_size, threads=threads,
+            progress=progress,
+        )  # fmt: skip
     if as_json:
         show_json(summary.as_dict())
     else:
-        show(*_views(summary.as_dict()))
+        show(*summary_views(summary.as_dict()))
+
+
+def _check_engine(engine: str, shard: str | None, of_ray: dict[str, Any]) -> None:
+    """Refuse options of another engine than the one that is asked for."""
+    if engine == "ray" and shard is not None:
+        raise click.UsageError("--shard and --engine ray: ray does all shards; give one of them")
+    given = [f"--{name.replace('_', '-')}" for name, value in of_ray.items() if value is not None]
+    if engine != "ray" and given:
+        raise click.UsageError(f"{given[0]} goes with --engine ray")
 
 
 def _check_ablation(context: click.Context, options: dict[str, Any]) -> None:
@@ -239,71 +311,3 @@ def _check_ablation(context: click.Context, options: dict[str, Any]) -> None:
         raise click.UsageError(
             "--ablate mask_rcnn and --boxes: recorded boxes stand in for any detector"
         )
-
-
-def _views(summary: dict[str, Any]) -> list[Any]:
-    """What a person wants to know after an ingest."""
-    total = sum(summary["mentions"].values())
-    store = Table(box=None, show_header=False, pad_edge=False)
-    store.add_column(style="bold")
-    store.add_column(overflow="fold")
-    store.add_row("store", plain_text(summary["store"]))
-    store.add_row("size", size(summary["bytes"]))
-    store.add_row("source", f"{summary['layout']} {summary['dataset']}")
-    store.add_row(
-        "rows",
-        f"{count(total)} mentions × {summary['candidates']} candidates, "
-        f"{count(summary['entities'])} entities",
-    )
-    dropped = sum(summary["dropped"].values())
-    if dropped:
-        store.add_row("dropped", f"{count(dropped)} mentions that are not in their sentence")
-    for table, statuses in summary["pictures"].items():
-        store.add_row(
-            f"{table[:-1]} pictures" if table == "mentions" else "entity pictures",
-            _pictures(statuses),
-        )
-    for name, number in summary["counts"].items():
-        store.add_row(plain_text(name), count(number))
-    if summary["float32_fields"]:
-        store.add_row("kept float32", ", ".join(summary["float32_fields"]))
-    for note in summary["notes"]:
-        store.add_row("note", plain_text(note))
-    return [store, "", _splits(summary), _stages(summary["seconds"])]
-
-
-def _pictures(statuses: dict[str, int]) -> str:
-    total = sum(statuses.values())
-    return ", ".join(f"{count(n)} {name} ({percent(n, total)})" for name, n in statuses.items())
-
-
-def _splits(summary: dict[str, Any]) -> Table:
-    levels = next((list(r) for r in summary["recall"].values() if r), [])
-    table = Table(
-        box=box.SIMPLE_HEAD,
-        pad_edge=False,
-        title="splits and candidate recall",
-        title_justify="left",
-    )
-    table.add_column("split")
-    for column in ("mentions", "dropped", *levels):
-        table.add_column(column, justify="right")
-    for split, mentions in summary["mentions"].items():
-        found = summary["recall"][split]
-        table.add_row(
-            split,
-            count(mentions),
-            count(summary["dropped"].get(split, 0)),
-            *(f"{100 * found[level]:.1f} %" if level in found else "–" for level in levels),
-        )
-    return table
-
-
-def _stages(seconds: dict[str, float]) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, title="time per stage", title_justify="left")
-    table.add_column("stage")
-    table.add_column("seconds", justify="right")
-    for stage, spent in seconds.items():
-        table.add_row(plain_text(stage), f"{spent:,.1f}")
-    table.add_row("total", f"{sum(seconds.values()):,.1f}", style="bold")
-    return table

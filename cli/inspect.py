@@ -76,6 +76,11 @@ TOP, TOP_MISTAKES = 10, 3
     metavar="N",
     help="With --search: leave out the first N hits of each table.",
 )
+@click.option(
+    "--content-hash",
+    is_flag=True,
+    help="Print one hash of all values, equal for equal content however it was written or compressed.",
+)
 @click.option("--web", is_flag=True, help="Browse the store in a browser, until Ctrl-C.")
 @click.option(
     "--port",
@@ -115,6 +120,7 @@ def inspect(
     split: str | None,
     top: int | None,
     skip: int,
+    content_hash: bool,
     web: bool,
     port: int | None,
     html: Path | None,
@@ -145,12 +151,13 @@ def inspect(
     $ drin-fs inspect demo/store.h5 --errors runs/drin --split valid
     $ drin-fs inspect demo/store.h5 --mention 46351-0 --run runs/drin --edges
     $ drin-fs inspect demo/store.h5 --run runs/drin --edges --plot edges.png
+    $ drin-fs inspect demo/store.h5 --content-hash
     $ drin-fs inspect demo/store.h5 --web --run runs/drin --run runs/text
     $ drin-fs inspect demo/store.h5 --html report.html --run runs/drin --run runs/text
 
     The same in Python: featurestore.summary.summarise, describe.describe_mention and describe_entity,
-    search.search, neighbours.neighbourhood, field_report.describe_field; linker.mistakes.mistakes,
-    verdicts.judge_mention, explain.edge_weights and summarise_edges.
+    search.search, neighbours.neighbourhood, field_report.describe_field, content_hash.content_hash;
+    linker.mistakes.mistakes, verdicts.judge_mention, explain.edge_weights and summarise_edges.
     """
     import featurestore
     from cli import inspect_views as views
@@ -164,6 +171,7 @@ def inspect(
             "--field": field if neighbours is None else None,
             "--errors": errors,
             "--edges": edges or None,
+            "--content-hash": content_hash or None,
             "--web": web or None,
             "--html": html,
         },
@@ -203,6 +211,8 @@ def inspect(
             view = views.errors(
                 opened, errors, split or "test", TOP_MISTAKES if top is None else top
             )
+        elif content_hash:
+            view = views.content(opened)
         elif html is not None:
             view = views.report(opened, html, runs, overwrite=overwrite)
         else:

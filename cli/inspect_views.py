@@ -20,6 +20,7 @@ from cli.render_row import entity_view, mention_view
 from cli.render_search import search_view
 from cli.terminal_picture import picture_view
 from featurestore import Store
+from featurestore.content_hash import content_hash
 from featurestore.describe import MentionSummary, describe_entity, describe_mention, find_row
 from featurestore.field_report import describe_field
 from featurestore.neighbours import neighbourhood
@@ -161,6 +162,11 @@ def field(store: Store, path: str) -> View:
     progress = progress_on(console) if console.is_terminal else None
     found = describe_field(store, path, progress=progress)
     return View(found, (field_view(found),))
+
+
+def content(store: Store) -> View:
+    found = content_hash(store, progress=progress_on(stderr()))
+    return View({"store": str(store.path), "content_hash": found}, (found,))
 
 
 def report(store: Store, target: Path, runs: Sequence[Path], *, overwrite: bool) -> View:

@@ -25,6 +25,7 @@ COMMANDS: dict[str, Command] = {
     "sample": Command("cli.sample", "Write a small made-up dataset to try everything on.", "encode"),
     "build": Command("cli.build", "Make a dataset of your own: titles, candidates, images.", "construct"),
     "ingest": Command("cli.ingest", "Turn a dataset into one store file.", "encode"),
+    "assemble": Command("cli.assemble", "Make one store of the shards of an ingest.", "encode"),
     "inspect": Command("cli.inspect", "Look into a store: fields, splits, rows, neighbours, errors."),
     "fetch": Command("cli.fetch", "Copy a store from a web server or object store.", "remote"),
     "audit": Command("cli.audit", "Look for what makes results wrong or misleading."),
@@ -56,6 +57,7 @@ EXTRAS: dict[str, tuple[str, ...]] = {
     "remote": ("fsspec", "aiohttp", "s3fs", "stamina"),
     "wandb": ("wandb",),
     "mlflow": ("mlflow",),
+    "ray": ("ray",),
 }
 
 

@@ -80,3 +80,7 @@ class EncoderError(ConfigError):
 
 class WriteError(DrinFsError):
     """The store cannot be written (disk full, no permission, target exists)."""
+
+
+class InUse(WriteError):
+    """Another process writes it."""

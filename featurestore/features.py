@@ -1,8 +1,10 @@
 """Write the rows of one feature field: cast within an error bound, compress, in any order.
 
 float16 halves a store. A row may be cast when the relative error of the whole vector stays within
-``FLOAT16_BOUND`` (overflow and denormal loss included); the first row that breaks it turns the field
-into float32, and the rows already written are carried over: they were within the bound.
+``FLOAT16_BOUND`` (overflow and denormal loss included). One vector that breaks it turns the field into
+float32. In it, too, the vectors within the bound have their rounded values, and only the others are
+exact: so the values of a field do not depend on the order in which rows are written, nor on which shard
+of an ingest met the vector.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ import numpy as np
 
 from featurestore.codecs import Codec
 from featurestore.errors import NotFinite
-from featurestore.halves import FLOAT16_BOUND, prepare, to_float16
+from featurestore.halves import FLOAT16_BOUND, prepare, rounded_within, to_float16
 from featurestore.record_arrays import Packed, RecordArray, pack
 from featurestore.row_arrays import RowArray
 from featurestore.schema import ERROR, Field
@@ -55,6 +57,7 @@ class FeatureWriter:
     Args:
         begin: makes the array of the field in a dtype, with the rows it has from before an interruption.
         dtype: as the field is at the moment.
+        rounds: whether float16 was asked for.
         pool: where records are cast and compressed.
     """
 
@@ -64,6 +67,7 @@ class FeatureWriter:
         shape: tuple[int, ...],
         *,
         dtype: np.dtype,
+        rounds: bool,
         codec: Codec,
         pool: Executor,
         begin: Callable[[np.dtype], RowArray | RecordArray],
@@ -71,6 +75,7 @@ class FeatureWriter:
         self._field = field
         self.shape = shape
         self.dtype = dtype
+        self._rounds = rounds
         self._codec = codec
         self._pool = pool
         self._together = max(1, _TASK // max(4 * math.prod(shape[1:]), 1))  # records of a task
@@ -227,14 +232,19 @@ class FeatureWriter:
                 hint="look at that row of the source; a feature must be finite",
                 row=row,
             )
-        if dtype == np.float32 or values.dtype == np.float16:
+        if values.dtype == np.float16:
             return _Cast(values.astype(dtype, copy=False), 0.0)
         if values.dtype != np.float32:  # float64
             return self._cast(index, values.astype(np.float32), dtype)
-        return cast
+        if dtype == np.float16:
+            return cast
+        if not self._rounds:
+            return _Cast(values, 0.0)
+        settled = rounded_within(FLOAT16_BOUND, values.reshape(-1, values.shape[-1]))
+        return _Cast(settled.reshape(values.shape), 0.0)
 
     def _settled(self, index: np.ndarray, values: np.ndarray, cast: _Cast) -> np.ndarray:
-        """The cast values, or the exact ones where the field is, or hereby becomes, float32."""
+        """The cast values, as float32 where the field is, or hereby becomes, float32."""
         if cast.error > FLOAT16_BOUND and self.dtype == np.float16:
             self._fall_back()
         if cast.values.dtype != self.dtype:

@@ -46,6 +46,13 @@ def to_float16(values: np.ndarray) -> tuple[np.ndarray, float]:
     return rounded(values), _ROUNDING + lost / least
 
 
+def rounded_within(bound: float, values: np.ndarray) -> np.ndarray:
+    """The (n, W) finite float32 vectors as float32, rounded to float16 where that keeps the bound."""
+    back, relative = _there_and_back(values)
+    with np.errstate(invalid="ignore"):
+        return np.where((relative <= bound)[:, None], back, values)
+
+
 def prepare(values: int) -> None:
     """Load torch, if it is installed, for so many values that it pays."""
     if values >= _MANY:
@@ -95,9 +102,20 @@ def _exactly(values: np.ndarray) -> tuple[np.ndarray, float]:
     back = stored.astype(np.float32)
     if not np.isfinite(back).all():
         return stored, float("inf")
-    error = back
-    error -= values
+    return stored, float(_relative_errors(back, values).max(initial=0.0))
+
+
+def _there_and_back(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The vectors rounded to float16 as float32, and the (n,) relative error of each."""
+    back = rounded(values).astype(np.float32)
+    finite = np.isfinite(back).all(axis=1)
+    relative = np.full(len(values), np.inf)
+    relative[finite] = _relative_errors(back[finite], values[finite])
+    return back, relative
+
+
+def _relative_errors(back: np.ndarray, values: np.ndarray) -> np.ndarray:
+    error = back - values
     norms = np.sqrt(np.einsum("ij,ij->i", values, values, dtype=np.float64))
     errors = np.sqrt(np.einsum("ij,ij->i", error, error, dtype=np.float64))
-    relative = np.divide(errors, norms, out=np.zeros_like(errors), where=norms > 0)
-    return stored, float(relative.max(initial=0.0))
+    return np.divide(errors, norms, out=np.zeros_like(errors), where=norms > 0)

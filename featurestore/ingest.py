@@ -14,6 +14,7 @@ from typing import Any, Protocol, cast
 from featurestore.construct.item_files import MENTIONS
 from featurestore.construct.needed import needed_files
 from featurestore.errors import ConfigError, SourceError
+from featurestore.ingest_shards import Shard, ShardRows
 from featurestore.options import IngestOptions
 from featurestore.progress import Progress, Silent, Stage
 from featurestore.resume import check_begun, claimed, remove_remains
@@ -78,7 +79,16 @@ class Source(Protocol):
 
     def encoders(self) -> dict[str, Any]: ...
 
-    def write(self, writer: StoreWriter, progress: Progress) -> dict[str, int]: ...
+    def write(self, writer: StoreWriter, progress: Progress) -> dict[str, int]:
+        """Write and derive everything; counts for the summary."""
+
+    def shard_rows(self, shard: Shard) -> ShardRows:
+        """Which rows a shard does."""
+
+    def write_shard(
+        self, writer: StoreWriter, rows: ShardRows, progress: Progress
+    ) -> dict[str, Any]:
+        """Write the features of some rows; what was found out that is no row, as plain values."""
 
 
 def recognise(source: Path, dataset: str | None = None) -> tuple[str, str]:
@@ -124,6 +134,7 @@ def ingest(
     restart: bool = False,
     part_seconds: float = PART_SECONDS,
     max_file_size: int | None = None,
+    threads: int | None = None,
     progress: Progress | None = None,
 ) -> IngestSummary:
     """Read or encode the dataset at ``source`` into a new store at ``target``.
@@ -136,6 +147,7 @@ def ingest(
         restart: begin anew, whatever an interrupted ingest has finished.
         part_seconds: an interruption loses about so many seconds of work, at most.
         max_file_size: bytes; the features of entities go to files that are no larger (docs/sharded.md).
+        threads: of an encoder on the CPU, by default torch's own; the last bits may depend on it.
 
     Raises:
         ConfigError: not even one entity fits into a file of that size.
@@ -151,7 +163,7 @@ def ingest(
     check_target(target, overwrite=overwrite)
     with (
         claimed(target, timed, restart=restart) as claim,
-        opened_source(source, claim, options, timed) as opened,
+        opened_source(source, claim, options, timed, threads=threads) as opened,
     ):
         identity = identity_of(opened, options)
         check_begun(claim, identity)
@@ -167,7 +179,7 @@ def ingest(
         )
         with writing as writer:
             counts, notes = write_store(opened, writer, source, options, timed)
-    return _summary(target, opened.layout, opened, options, counts, notes, timed.seconds)
+    return summary_of(target, opened, options, counts, notes, timed.seconds)
 
 
 def write_store(
@@ -225,9 +237,20 @@ def identity_of(opened: Source, options: IngestOptions) -> dict[str, Any]:
 
 @contextmanager
 def opened_source(
-    source: Path, claim: Claim, options: IngestOptions, timed: Timed
+    source: Path,
+    claim: Claim,
+    options: IngestOptions,
+    timed: Timed,
+    *,
+    threads: int | None = None,
+    encodes: bool = True,
 ) -> Iterator[Source]:
-    """The dataset in a folder, or in an archive, which may need room beside the target."""
+    """The dataset in a folder, or in an archive, which may need room beside the target.
+
+    Args:
+        threads: of an encoder on the CPU.
+        encodes: False where everything was encoded before: then encoders need no GPU.
+    """
     if source.is_file():
         if claim.target.exists() and source.samefile(claim.target):
             raise ConfigError("the store would replace the archive", where=str(source))
@@ -242,16 +265,27 @@ def opened_source(
     name, layout = recognise(source, options.dataset)
     timed.note(f"{source}: {layout} {name}")
     with timed.time("open"):
-        found = _open(source, name, layout, options)
+        found = _open(source, name, layout, options, threads=threads, encodes=encodes)
     yield found
 
 
-def _open(source: Path, dataset: str, layout: str, options: IngestOptions) -> Source:
+def _open(
+    source: Path,
+    dataset: str,
+    layout: str,
+    options: IngestOptions,
+    *,
+    threads: int | None,
+    encodes: bool,
+) -> Source:
     if layout == "preprocessed":
         return _preprocessed(FolderArrays(source), dataset, options)
-    from featurestore.encoders.raw import RawSource  # imports torch
+    from featurestore.encoders.loading import use_threads  # imports torch
+    from featurestore.encoders.raw import RawSource
 
-    return RawSource(open_raw(source, options), layout=layout, options=options)
+    use_threads(threads)
+    raw = open_raw(source, options)
+    return RawSource(raw, layout=layout, options=options, encodes=encodes)
 
 
 def _preprocessed(arrays: RecordedArrays, dataset: str, options: IngestOptions) -> Preprocessed:
@@ -290,15 +324,15 @@ def _content_options(options: IngestOptions, source: Source) -> dict[str, Any]:
     return asdict(IngestOptions()) | read
 
 
-def _summary(
+def summary_of(
     target: Path,
-    layout: str,
     opened: Source,
     options: IngestOptions,
     counts: dict[str, int],
     notes: list[str],
     seconds: dict[str, float],
 ) -> IngestSummary:
+    """What stands in the store that was made."""
     with Store(target) as store:
         made = summarise(store)
     fields = {
@@ -307,7 +341,7 @@ def _summary(
     return IngestSummary(
         store=str(target),
         dataset=made.dataset,
-        layout=layout,
+        layout=opened.layout,
         mentions={split.name: split.mentions for split in made.splits},
         entities=next(table.rows for table in made.tables if table.name == "entities"),
         candidates=made.candidates,

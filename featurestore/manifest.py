@@ -45,6 +45,11 @@ class Manifest:
             self._end = end
         os.ftruncate(self._descriptor, self._end)
 
+    @staticmethod
+    def read(path: Path) -> list[Entry]:
+        """The whole entries of a file that somebody else may be appending to."""
+        return [entry for entry, _ in _entries(path.read_bytes())]
+
     def append(self, entry: Entry) -> None:
         """Add an entry, and force it to disk.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -47,6 +47,13 @@ class IngestOptions:
     candidates: int = 100  # MIMIC's layout, which has none: so many are made for each mention
     limit: int | None = None
 
+    def plain(self) -> dict[str, Any]:
+        """The options as JSON can hold them."""
+        return {
+            key: str(value) if isinstance(value, Path) else value
+            for key, value in asdict(self).items()
+        }
+
     def objects_of(self, table: str) -> int:
         """Objects that are kept of each picture of a table."""
         return self.entity_objects if table == "entities" else self.mention_objects
@@ -59,6 +66,12 @@ class IngestOptions:
         if self.padding == "auto":
             return layout == "preprocessed" and self.dtype == "float32"
         return self.padding == "keep"
+
+
+def options_from(plain: Mapping[str, Any]) -> IngestOptions:
+    """The options that :meth:`IngestOptions.plain` gave."""
+    boxes = plain.get("boxes")
+    return IngestOptions(**{**plain, "boxes": None if boxes is None else Path(boxes)})
 
 
 def recorded_option(provenance: Mapping[str, Any], name: str) -> Any:

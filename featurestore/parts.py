@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, TypeVar
 
 import numpy as np
 
+from featurestore.filling import Filling
 from featurestore.record_arrays import RecordArray
 from featurestore.row_arrays import KeptRows, PartArray, RowArray
-from featurestore.salvage import Salvage
 from featurestore.splitting import moved_rows
 from featurestore.work import Work
 from featurestore.written import Share
@@ -23,13 +23,31 @@ Array = TypeVar("Array", bound=PartArray)
 PART_SECONDS, PART_BYTES = 30.0, 1 << 30
 
 
+def restore(array: PartArray, work: Work, *, moved: bool = False) -> int:
+    """Give an array the rows that finished parts hold of it; how many are damaged, and left out.
+
+    Args:
+        moved: some may stand in a finished shard of the store, no more here: they are not read.
+    """
+    damaged = 0
+    for part in work.parts:
+        told = part.plain["arrays"].get(array.name)
+        if told is not None:
+            share = Share(part.runs[array.name], told["digest"])
+            if moved:
+                array.trust(share, told["facts"])
+                continue
+            damaged += array.restore(share, told["facts"])
+    return damaged
+
+
 class Parts:
     """The arrays that a store is written to, and the parts that hold what is finished of them.
 
     Args:
         seconds, size: what is finished becomes a part when it took so long, or is so many bytes.
         note: is told what is not done again, and what has to be.
-        salvage: what is sound of a store that is repaired.
+        salvage: hands over rows that need not be made.
     """
 
     def __init__(
@@ -39,7 +57,7 @@ class Parts:
         seconds: float,
         size: int,
         note: Callable[[str], None],
-        salvage: Salvage | None,
+        salvage: Filling | None,
     ) -> None:
         self._work = work
         self._salvage = salvage
@@ -56,15 +74,7 @@ class Parts:
 
     def take_up(self, array: Array) -> Array:
         """An array, with the rows that it has from before an interruption."""
-        damaged = 0
-        for part in self._work.parts:
-            told = part.plain["arrays"].get(array.name)
-            if told is not None:
-                share = Share(part.runs[array.name], told["digest"])
-                if self._is_moved(array):
-                    array.trust(share, told["facts"])
-                    continue
-                damaged += array.restore(share, told["facts"])
+        damaged = restore(array, self._work, moved=self._is_moved(array))
         self._arrays[array.name] = array
         if damaged:
             self._note(
@@ -135,6 +145,18 @@ class Parts:
         self._began, self._start = time.monotonic(), self._work.end
         part = self._work.part(arrays, runs, self._marked_end)
         return partial(self._work.enter, part, kept)
+
+    def complete(self, found: Mapping[str, Any]) -> None:
+        """Enter everything that was written, and that nothing is left to be done.
+
+        Raises:
+            OSError: the disk is full, or another write error.
+        """
+        self.mark()
+        if any(array.written.is_marked for array in self._arrays.values()):
+            self._work.file.then(self._part())
+        self._work.file.wait()
+        self._work.complete(found)
 
     def publish(self) -> None:
         """The store is where it belongs: nothing has to be kept."""

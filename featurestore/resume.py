@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from featurestore.errors import WriteError
+from featurestore.ingest_shards import Shard
 from featurestore.placing import is_published
 from featurestore.progress import Progress
 from featurestore.work import Claim, begun
@@ -25,16 +26,19 @@ def remove_remains(target: Path) -> None:
 
 
 @contextmanager
-def claimed(target: Path, progress: Progress, *, restart: bool) -> Iterator[Claim]:
+def claimed(
+    target: Path, progress: Progress, *, restart: bool, shard: Shard | None = None
+) -> Iterator[Claim]:
     """The right to build a store at a target. What is finished when the block fails is kept.
 
     Args:
         restart: remove what an interrupted ingest has finished.
+        shard: the right to do a shard; what is finished is kept when the block succeeds, too.
 
     Raises:
         WriteError: another process has it.
     """
-    claim = Claim(target)
+    claim = Claim(target, shard)
     try:
         if restart and claim.has_begun:
             claim.discard()
@@ -44,7 +48,8 @@ def claimed(target: Path, progress: Progress, *, restart: bool) -> Iterator[Clai
         _keep(claim, progress)
         raise
     else:
-        claim.discard()
+        if shard is None:
+            claim.discard()
     finally:
         claim.release()
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 
@@ -26,6 +28,8 @@ class Salvage:
     Args:
         damaged: path of an array → its rows that are not to be trusted; none named = all are.
     """
+
+    found: Mapping[str, Any] = MappingProxyType({})
 
     def __init__(self, store: Store, damaged: dict[str, np.ndarray]) -> None:
         self._store = store

@@ -5,6 +5,8 @@
     .NAME.ingest/manifest   the finished parts (:mod:`featurestore.manifest`)
     .NAME.ingest/*.rows     one array each that the work needs and the store does not hold as it is
 
+The shards of a store are each such a folder as well (:mod:`featurestore.ingest_shards`).
+
 Rows are written in any order. Those of a finished part are never written again; what an unfinished part
 left in their places is written over.
 """
@@ -20,8 +22,9 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from featurestore.disk import Bytes, DataFile
-from featurestore.errors import WriteError
+from featurestore.errors import InUse, WriteError
 from featurestore.header import FIRST_PAGE
+from featurestore.ingest_shards import Shard
 from featurestore.lock import Held, Lock
 from featurestore.manifest import Entry, Manifest
 from featurestore.placing import is_published, settle
@@ -32,20 +35,25 @@ PAGE, LINE = 4096, 64
 
 
 class Claim:
-    """The right to build a store at a target, until it is released.
+    """The right to build a store at a target, or a shard of it, until it is released.
 
     Raises:
         WriteError: another process has it, or the folder cannot be written to.
     """
 
-    def __init__(self, target: Path) -> None:
+    def __init__(self, target: Path, shard: Shard | None = None) -> None:
         self.target = target
-        self.folder = self.folder_of(target)
+        self.folder = self.folder_of(target) if shard is None else shard.folder(target)
+        lock = target.with_name(f".{target.name}.lock")
         try:
-            self._lock = Lock(target.with_name(f".{target.name}.lock"))
+            if shard is not None:
+                self.folder.parent.mkdir(exist_ok=True)
+                lock = self.folder.with_name(f"{self.folder.name}.lock")
+            self._lock = Lock(lock)
         except Held as error:
-            raise WriteError(
-                f"another ingest writes this store: {error.holder}",
+            what = "this store" if shard is None else f"shard {shard} of this store"
+            raise InUse(
+                f"another ingest writes {what}: {error.holder}",
                 where=str(target),
                 hint=error.stale_hint,
             ) from error
@@ -89,12 +97,15 @@ class Work:
     Args:
         claim: of the target.
         identity: what decides the content; that of what was begun must be equal.
+        run: what else is told of an ingest that begins, for who ends it.
 
     Raises:
         OSError: it cannot be made.
     """
 
-    def __init__(self, claim: HasFolder, identity: Mapping[str, Any]) -> None:
+    def __init__(
+        self, claim: HasFolder, identity: Mapping[str, Any], run: Mapping[str, Any] | None = None
+    ) -> None:
         self.folder = claim.folder
         self.folder.mkdir(exist_ok=True)
         self.file = DataFile(self.folder / "data")
@@ -104,7 +115,7 @@ class Work:
         self.end = FIRST_PAGE
         self.parts = self._manifest.entries[1:]
         if not self._manifest.entries:
-            self._manifest.append(Entry({"identity": dict(identity)}, {}))
+            self._manifest.append(Entry({"identity": dict(identity), "run": dict(run or {})}, {}))
         for part in self.parts:
             self._places |= {name: tuple(place) for name, place in part.plain["places"].items()}
             self.end = part.plain["end"]
@@ -168,6 +179,15 @@ class Work:
         for array in kept:
             array.flush()
         self._manifest.append(part)
+
+    def complete(self, found: Mapping[str, Any]) -> None:
+        """Enter that nothing is left to be done, and what was found out that is no row.
+
+        Raises:
+            OSError: it could not be.
+        """
+        told = {"arrays": {}, "places": {}, "end": self.end, "complete": dict(found)}
+        self._manifest.append(Entry(told, {}))
 
     def close(self) -> None:
         self.file.close()

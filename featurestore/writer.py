@@ -25,6 +25,7 @@ from featurestore.codecs import Codec, Compression
 from featurestore.disk import bytes_of, free_bytes, write_errors
 from featurestore.errors import ConfigError, SourceError, WriteError
 from featurestore.features import FeatureWriter
+from featurestore.filling import Filling
 from featurestore.holes import can_punch
 from featurestore.ids import build_index
 from featurestore.options import FeatureDtype
@@ -34,7 +35,6 @@ from featurestore.progress import Progress, Silent
 from featurestore.publish import Contents, complete
 from featurestore.record_arrays import RecordArray
 from featurestore.row_arrays import KeptRows, RowArray, check_complete
-from featurestore.salvage import Salvage
 from featurestore.schema import BY_PATH, Field
 from featurestore.shard_plan import Sharding, check_one_fits, spread_fields
 from featurestore.splitting import INDEX, Splitter, moved_rows
@@ -76,7 +76,8 @@ class StoreWriter:
         part_seconds: float,
         part_bytes: int,
         note: Callable[[str], None],
-        salvage: Salvage | None,
+        salvage: Filling | None,
+        run: Mapping[str, Any] | None,
         sharding: Sharding | None,
     ) -> None:
         self.target = claim.target
@@ -89,7 +90,7 @@ class StoreWriter:
         self._columns: dict[str, RowArray] = {}
         self._records: dict[str, RecordArray] = {}
         self._digest = blake2b(digest_size=16)
-        self._work = Work(claim, identity)
+        self._work = Work(claim, identity, run)
         self._note = note
         self.salvage = salvage
         self._sharding = sharding
@@ -151,7 +152,8 @@ class StoreWriter:
         part_seconds: float = PART_SECONDS,
         part_bytes: int = PART_BYTES,
         note: Callable[[str], None] = lambda text: None,
-        salvage: Salvage | None = None,
+        salvage: Filling | None = None,
+        run: Mapping[str, Any] | None = None,
         sharding: Sharding | None = None,
     ) -> Iterator[Self]:
         """Go on with the store of a claim, or start it.
@@ -160,7 +162,8 @@ class StoreWriter:
             identity: decides the content; that of an interrupted ingest must be equal.
             part_seconds, part_bytes: what is finished becomes a part when it took so long, or is so much.
             note: is told what is not done again, and what has to be.
-            salvage: what is sound of a store that is repaired; it is taken as it is.
+            salvage: hands over rows that need not be made; they are taken as they are.
+            run: what else is told of an ingest that begins, for who ends it.
             sharding: cut it into several files when it is published.
 
         Raises:
@@ -179,6 +182,7 @@ class StoreWriter:
                     part_bytes=part_bytes,
                     note=note,
                     salvage=salvage,
+                    run=run,
                     sharding=sharding,
                 )
             with write_errors(
@@ -225,6 +229,13 @@ class StoreWriter:
         self._digest.update(f"{name}:{len(rows)}".encode())
         self._digest.update(bytes_of(hashes))
         self._digest.update(bytes_of(rows))
+
+    def some_rows(self, table: str, count: int) -> None:
+        """Take a table to have so many rows, which are some of the store's: what a shard does of it.
+
+        It has no ids, and cannot be published.
+        """
+        self._contents.rows[table] = count
 
     @property
     def kept_in(self) -> Path:
@@ -322,6 +333,7 @@ class StoreWriter:
             field,
             whole,
             dtype=np.dtype(np.float32) if fell_back else wanted,
+            rounds=wanted == np.float16,
             codec=codec,
             pool=self._pool,
             begin=begin,
@@ -428,6 +440,24 @@ class StoreWriter:
         """
         self._parts.mark()
 
+    def keep(self, found: Mapping[str, Any]) -> None:
+        """Finish a shard: all its rows are on disk and on record, for :mod:`featurestore.assemble`.
+
+        Args:
+            found: what was found out that is no row.
+
+        Raises:
+            SourceError: a field was started and not every row was written.
+            OSError: the disk is full, or another write error.
+        """
+        self._check_complete()
+        self._parts.complete(found)
+
+    def _check_complete(self) -> None:
+        arrays = {path: feature.array for path, feature in self._features.items()}
+        for path, array in {**self._columns, **arrays, **self._records}.items():
+            check_complete(array.written, path)
+
     # the end -----------------------------------------------------------------------------------
 
     def publish(
@@ -453,17 +483,15 @@ class StoreWriter:
             WriteError: disk full, or the target appeared meanwhile.
         """
         self.finished()
+        self._check_complete()
         for path, column in self._columns.items():
-            check_complete(column.written, path)
             extent = column.extent
             self._contents.add(
                 StoredField(BY_PATH[path], extent.shape, extent.dtype, extent.nbytes, extent)
             )
         for path, feature in self._features.items():
-            check_complete(feature.array.written, path)
             self._contents.add_feature(BY_PATH[path], feature.array)
         for path, records in self._records.items():
-            check_complete(records.written, path)
             self._contents.add_feature(BY_PATH[path], records)
         made = {key: provenance[key] for key in sorted(provenance) if key != "run"}
         self._digest.update(json.dumps(made, sort_keys=True).encode())

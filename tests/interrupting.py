@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 import featurestore
-from featurestore import derive
-from featurestore.encoders import pairs, pictures, raw
+from featurestore import derive, shards
+from featurestore.encoders import pictures
 from featurestore.ingest import ingest
 from featurestore.options import IngestOptions
 from featurestore.progress import Silent, Stage
@@ -28,8 +28,8 @@ SOURCES = {
 @pytest.fixture(autouse=True)
 def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     """Something is finished after every few rows."""
-    for module in (raw, pictures, pairs):
-        monkeypatch.setattr(module, "WINDOW", 8)
+    monkeypatch.setattr(shards, "BLOCK_ROWS", 8)
+    monkeypatch.setattr(pictures, "WINDOW", 8)
     monkeypatch.setattr(derive, "BLOCK_BYTES", 1 << 14)
 
 

@@ -27,8 +27,8 @@ from typing import Any
 import click
 
 import featurestore
-from featurestore import derive
-from featurestore.encoders import pairs, pictures, raw
+from featurestore import derive, ingest_shards
+from featurestore.encoders import pictures
 from featurestore.errors import DrinFsError
 from featurestore.ingest import ingest
 from featurestore.options import IngestOptions
@@ -55,7 +55,7 @@ SHARDED: dict[Path, int] = {RAW / "wikimel": 200_000, PREPROCESSED / "wikimel": 
 
 def run_ingest(source: Path, target: Path, max_file_size: int | None = None) -> None:
     """An ingest of many small parts."""
-    raw.WINDOW = pictures.WINDOW = pairs.WINDOW = 8
+    ingest_shards.BLOCK_ROWS = pictures.WINDOW = 8
     derive.BLOCK_BYTES = 1 << 14
     ingest(source, target, options=SOURCES[source], part_seconds=0, max_file_size=max_file_size)
 

@@ -137,8 +137,8 @@ def test_any_order_of_files_finds_the_same_repetitions(
                 repetitions.first(entities[new], block[new])
                 repetitions.again(entities[~new], block[~new])
         repetitions.note("x")
-    assert repetitions.differing == sum(gap > 0 for gap in gaps)
-    assert repetitions.largest == max(gaps, default=0.0)
+    assert repetitions.differences.rows == sum(gap > 0 for gap in gaps)
+    assert repetitions.differences.largest == max(gaps, default=0.0)
 
 
 def test_the_provenance_names_the_archive_by_its_sum(

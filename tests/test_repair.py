@@ -13,8 +13,8 @@ import pytest
 
 import featurestore
 from cli.main import main
-from featurestore import Store
-from featurestore.encoders import pairs, pictures, raw
+from featurestore import Store, shards
+from featurestore.encoders import pictures, raw
 from featurestore.errors import SourceError, StoreError
 from featurestore.ingest import ingest
 from featurestore.options import IngestOptions
@@ -35,8 +35,8 @@ SOURCES = {
 @pytest.fixture(scope="module", autouse=True)
 def small_windows() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        for module in (raw, pictures, pairs):
-            patch.setattr(module, "WINDOW", 8)
+        patch.setattr(shards, "BLOCK_ROWS", 8)
+        patch.setattr(pictures, "WINDOW", 8)
         yield
 
 

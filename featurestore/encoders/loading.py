@@ -94,6 +94,19 @@ class Runtime:
             yield
 
 
+def use_threads(count: int | None) -> None:
+    """Have torch compute with so many threads on the CPU; None leaves it at its own choice.
+
+    The last bits of a float32 product can depend on it: a sum is cut into as many parts.
+    """
+    if count is not None:
+        torch.set_num_threads(count)
+
+
+def threads_used() -> int:
+    return torch.get_num_threads()
+
+
 def load_model(name: str, *, kind: str, may_lack: str = "") -> tuple[PreTrainedModel, list[str]]:
     """A pretrained model in float32, in evaluation mode, on the CPU.
 

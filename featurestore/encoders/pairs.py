@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from featurestore import ingest_shards
 from featurestore.distinct import Distinct
 from featurestore.encoders.clip import ClipEncoder, pair_logits
 from featurestore.features import FeatureWriter
@@ -13,9 +14,6 @@ from featurestore.progress import Progress
 from featurestore.row_arrays import KeptRows
 from featurestore.schema import SIMILARITIES, TABLES
 from featurestore.writer import StoreWriter
-
-#: Distinct texts that are sorted by length and embedded together.
-WINDOW = 1024
 
 
 class ClipPairs:
@@ -53,23 +51,22 @@ class ClipPairs:
     def write_texts(
         self, table: str, texts: Sequence[str], progress: Progress, *, padding: bool
     ) -> None:
-        """Embed each distinct text once; texts of like length together, or all padded alike."""
-        distinct = Distinct(texts)
-        with progress.stage(f"{table} CLIP text", len(distinct), "texts") as stage:
-            for first in range(0, len(distinct), WINDOW):
-                window = distinct.values[first : first + WINDOW]
-                numbers = first + np.arange(len(window))
-                rows_of = distinct.rows(numbers, block=1 << 16)
-                if all(self._has(f"{table}/clip_text", rows) for rows, _ in rows_of):
-                    stage.advance(len(window))
-                    continue
-                order = sorted(range(len(window)), key=lambda i: len(window[i]))
-                embeddings = self._encoder.encode_texts([window[i] for i in order], padding=padding)
-                numbers = first + np.array(order)
-                for rows, places in distinct.rows(numbers, block=1 << 16):
-                    self._keep(f"{table}/clip_text", rows, embeddings[places])
-                self._writer.finished()
-                stage.advance(len(window))
+        """Embed each distinct text of a block once; those of like length together, or all padded."""
+        path = f"{table}/clip_text"
+        with progress.stage(f"{table} CLIP text", len(texts), "texts") as stage:
+            for first in range(0, len(texts), ingest_shards.BLOCK_ROWS):
+                block = texts[first : first + ingest_shards.BLOCK_ROWS]
+                if not self._has(path, np.arange(first, first + len(block))):
+                    distinct = Distinct(block)
+                    values = distinct.values
+                    order = sorted(range(len(values)), key=lambda i: len(values[i]))
+                    embeddings = self._encoder.encode_texts(
+                        [values[i] for i in order], padding=padding
+                    )
+                    for rows, places in distinct.rows(np.array(order), block=len(block)):
+                        self._keep(path, first + rows, embeddings[places])
+                    self._writer.finished()
+                stage.advance(len(block))
 
     def _keep(self, path: str, rows: np.ndarray, embeddings: np.ndarray) -> None:
         self._exact[path].write(rows, embeddings)

@@ -1,11 +1,10 @@
-"""Encode the pictures of one table: each distinct file is opened and encoded once.
+"""Encode the pictures of one table: inside a block of rows each distinct file is opened and encoded once.
 
 A row may name several files, the preferred one first; its picture is the first that can be used.
-Which that is shows only when a file is opened, so all first files are gone through, then the second
-files of the rows still without a picture, and so on: a file is opened again only where a row with a
-bad first file falls back on another row's.
+Which that is shows only when a file is opened, so all first files of a block are gone through, then the
+second files of its rows still without a picture, and so on. No block needs to know of another.
 
-Rows that are left share the default picture's features, made once. What is recorded of them,
+Rows that are left have the default picture's features, made once a block. What is recorded of them,
 ``image_path`` and ``image_status``, is their first file and what is wrong with it.
 """
 
@@ -33,7 +32,8 @@ from featurestore.sources.pictures import STATUS_CODE
 from featurestore.thumbnails import ThumbnailWriter
 from featurestore.writer import StoreWriter
 
-#: Distinct pictures after which nothing is half done (chosen here: four batches of the encoders).
+#: Rows after whose pictures nothing is half done; ``ingest_shards.BLOCK_ROWS`` is a multiple of it (chosen here:
+#: four batches of the encoders).
 WINDOW = 256
 
 _OK, _MISSING = STATUS_CODE["ok"], STATUS_CODE["missing"]
@@ -50,7 +50,7 @@ class PictureFeatures(NamedTuple):
 
 
 class Pictures:
-    """The picture files of one table, and the encoders they go through."""
+    """The picture files of some rows of one table, and the encoders they go through."""
 
     def __init__(
         self,
@@ -62,81 +62,101 @@ class Pictures:
         root: Path,
         options: IngestOptions,
         clip: ClipPairs | None,
+        first: int = 0,
     ) -> None:
-        """``choices``: for each row its files below ``root``, the preferred one first; may be none."""
+        """``choices``: for each row its files below ``root``, the preferred one first; may be none.
+
+        ``first``: the row of the dataset that is row 0 here.
+        """
         self._writer = writer
         self._table = table
         self._choices = choices
+        self._first = first
         self._encoders = encoders
         self._root = root
         self._keep = options.objects_of(table)
         self._sink = PictureSink.create(writer, table, encoders, options, clip)
+        self._used = [files[0] if files else "" for files in choices]
+        self._later = 0
+        self._files: dict[int, KeptRows] = {}  # by rank
 
-    def write(self, progress: Progress) -> int:
-        """Write every picture field of the table that has an encoder, and where pictures came from.
+    def write(self, progress: Progress) -> None:
+        """Write every picture field that has an encoder, block after block."""
+        total = len(self._choices)
+        with progress.stage(f"{self._table} pictures", total, self._table) as stage:
+            for first in range(0, total, WINDOW):
+                rows = np.arange(first, min(first + WINDOW, total))
+                if self._write_block(rows):
+                    self._writer.finished()
+                stage.advance(len(rows))
+
+    def finish(self) -> int:
+        """Write where pictures came from, of all rows.
 
         Returns:
             Rows whose picture is not their first file.
         """
-        sink = self._sink
-        used = [files[0] if files else "" for files in self._choices]
-        rank, later = 0, 0
-        waiting = self._with_more_than(0, np.arange(len(self._choices)))
+        self._writer.text(f"{self._table}/image_path", self._used)
+        self._sink.finish()
+        return self._later
+
+    def _write_block(self, rows: np.ndarray) -> bool:
+        """Write the rows of a block; whether anything had to be written."""
+        wrote, rank = False, 0
+        waiting = self._with_more_than(0, rows)
         while len(waiting):
             names = [self._choices[row][rank] for row in waiting.tolist()]
-            files = table_of_files(self._writer, self._table, rank)
+            files = self._files_of(rank)
             check_unchanged(files, waiting, names, self._root, kept=self._writer.kept_in)
-            if rank == 0 and self._writer.salvage is not None:
-                rows, status = self._writer.salvage.picture_status(self._table, used)
-                files.write(rows, not_seen(status))
-            self._write_files(files, waiting, names, progress)
+            if not self._sink.has(waiting, files):
+                self._write_files(files, waiting, names)
+                wrote = True
             status = files.values[waiting, STATUS]
-            good = status == _OK
-            if rank == 0:
-                sink.status[waiting] = status
-            else:
-                later += int(good.sum())
-                sink.status[waiting[good]] = _OK
-                for place in np.flatnonzero(good).tolist():
-                    used[waiting[place]] = names[place]
+            self._settle(rank, waiting, status, names)
             rank += 1
-            waiting = self._with_more_than(rank, waiting[~good])
-        self._write_default()
-        self._writer.text(f"{self._table}/image_path", used)
-        sink.finish()
-        return later
+            waiting = self._with_more_than(rank, waiting[status != _OK])
+        without = rows[self._sink.status[rows] != _OK]
+        if len(without) and not self._sink.has(without):
+            self._write_default(without)
+            wrote = True
+        return wrote
+
+    def _files_of(self, rank: int) -> KeptRows:
+        """The table of the files of one rank; in a repair, with what is known of the first ones."""
+        if rank not in self._files:
+            files = table_of_files(self._writer, self._table, rank)
+            if rank == 0 and self._writer.salvage is not None:
+                rows, status = self._writer.salvage.picture_status(self._table, self._used)
+                files.write(rows, not_seen(status))
+            self._files[rank] = files
+        return self._files[rank]
+
+    def _settle(
+        self, rank: int, rows: np.ndarray, status: np.ndarray, names: Sequence[str]
+    ) -> None:
+        """Note what was found of the files of one rank: row ``rows[i]`` has ``names[i]``."""
+        good = status == _OK
+        if rank == 0:
+            self._sink.status[rows] = status
+            return
+        self._later += int(good.sum())
+        self._sink.status[rows[good]] = _OK
+        for place in np.flatnonzero(good).tolist():
+            self._used[rows[place]] = names[place]
 
     def _with_more_than(self, count: int, rows: np.ndarray) -> np.ndarray:
         """Those of ``rows`` that name more than ``count`` files."""
         more = [len(self._choices[row]) > count for row in rows.tolist()]
         return rows[np.array(more, bool)]
 
-    def _write_files(
-        self, files: KeptRows, rows: np.ndarray, names: Sequence[str], progress: Progress
-    ) -> None:
+    def _write_files(self, files: KeptRows, rows: np.ndarray, names: Sequence[str]) -> None:
         """Write the features of the files that can be used: row ``rows[i]`` has ``names[i]``.
 
         Args:
             files: gets what each row's file was found to be; rows that it has are written already.
         """
-        distinct = Distinct(names)
-        with progress.stage(f"{self._table} pictures", len(distinct), "pictures") as stage:
-            for first in range(0, len(distinct), WINDOW):
-                numbers = np.arange(first, min(first + WINDOW, len(distinct)))
-                if not all(
-                    self._sink.has(rows[places], files)
-                    for places, _ in distinct.rows(numbers, block=self._sink.block)
-                ):
-                    self._write_window(files, rows, distinct, numbers)
-                    self._writer.finished()
-                stage.advance(len(numbers))
-
-    def _write_window(
-        self, files: KeptRows, rows: np.ndarray, distinct: Distinct, numbers: np.ndarray
-    ) -> None:
-        names = distinct.values[numbers[0] : numbers[-1] + 1]
-        first = int(numbers[0])
-        paths = (self._root / name for name in names)
+        distinct, first = Distinct(names), 0
+        paths = (self._root / name for name in distinct.values)
         for batch in read_pictures(paths, thumbnails=self._sink.thumbnails is not None):
             read = np.arange(first, first + len(batch.pictures))
             good = batch.status == _OK
@@ -152,20 +172,16 @@ class Pictures:
                 files.write(rows[places], found[pictures])
             first += len(read)
 
-    def _write_default(self) -> None:
-        """The default picture for every row that has no picture of its own."""
-        sink = self._sink
-        rows = np.flatnonzero(sink.status != _OK)
-        if not len(rows) or sink.has(rows):
-            return
+    def _write_default(self, rows: np.ndarray) -> None:
+        """The default picture for rows that have no picture of their own."""
         features = self._encode([default_picture()], rows[:1].tolist())
-        for first in range(0, len(rows), sink.block):
-            part = rows[first : first + sink.block]
-            sink.write(part, features, np.zeros(len(part), np.int64), [b""])
+        for first in range(0, len(rows), self._sink.block):
+            part = rows[first : first + self._sink.block]
+            self._sink.write(part, features, np.zeros(len(part), np.int64), [b""])
 
     def _encode(self, pictures: Sequence[Image.Image], owners: Sequence[int]) -> PictureFeatures:
         """``owners``: a row of each picture; names it to a detector that replays recorded boxes."""
-        keys = [f"{self._table}/{row}" for row in owners]
+        keys = [f"{self._table}/{self._first + row}" for row in owners]
         return picture_features(self._encoders, self._table, pictures, keys=keys, keep=self._keep)
 
 

@@ -1,6 +1,7 @@
-"""Encode a raw dataset into a store: every distinct text and picture once, block by block.
+"""Encode a raw dataset into a store, block of rows by block: in it every distinct text and picture once.
 
-Peak memory is one window of features beside the encoders, whatever the size of the dataset.
+What is encoded together depends on the block alone (:mod:`featurestore.ingest_shards`). Peak memory is
+one block of features beside the encoders and the text tables, whatever the size of the dataset.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from featurestore import ingest_shards
 from featurestore.derive import EntityText, MentionText, block_rows
 from featurestore.distinct import Distinct
 from featurestore.encoders.pairs import ClipPairs
@@ -19,15 +21,13 @@ from featurestore.encoders.recorded import recorded_boxes
 from featurestore.encoders.suite import Encoders
 from featurestore.encoders.text import TextEncoder, TokenBatch
 from featurestore.errors import EncoderError
+from featurestore.ingest_shards import Shard, ShardRows, slice_of
 from featurestore.options import IngestOptions
 from featurestore.progress import Progress
 from featurestore.sources.entity_texts import with_texts
 from featurestore.sources.fingerprint import names_digest, whole_fingerprint
 from featurestore.sources.rawtables import RawDataset
 from featurestore.writer import StoreWriter
-
-#: Distinct texts that are sorted by length and encoded together.
-WINDOW = 1024
 
 #: Options that every raw dataset reads.
 READS = (
@@ -50,8 +50,19 @@ class _Sink(NamedTuple):
     has: Callable[[np.ndarray], bool]
 
 
+class _Sinks(NamedTuple):
+    """What took the features."""
+
+    sentences: MentionText | None
+    pictures: dict[str, Pictures]
+    clip: ClipPairs | None
+
+
 class RawSource:
     """A raw dataset together with the encoders that make its features.
+
+    Args:
+        encodes: False where everything was encoded before: then encoders need no GPU.
 
     Raises:
         EncoderError: an encoder cannot be loaded, or lacks what this dataset needs of it.
@@ -59,7 +70,9 @@ class RawSource:
         SourceError: recorded boxes do not fit the dataset.
     """
 
-    def __init__(self, raw: RawDataset, *, layout: str, options: IngestOptions) -> None:
+    def __init__(
+        self, raw: RawDataset, *, layout: str, options: IngestOptions, encodes: bool = True
+    ) -> None:
         self.layout = layout
         self._options = options
         self._keep_padding = options.keeps_padding(layout)
@@ -71,7 +84,8 @@ class RawSource:
         recorded = None
         if options.boxes is not None:
             recorded = recorded_boxes(options.boxes, raw.mentions, len(raw.entities))
-        self._encoders = Encoders.load(options, recorded=recorded)
+        loaded = options if encodes else replace(options, device="cpu")
+        self._encoders = Encoders.load(loaded, recorded=recorded)
         self._check_encoders()
 
     def _check_encoders(self) -> None:
@@ -106,22 +120,53 @@ class RawSource:
         """Write both tables; returns counts for the summary."""
         counts = dict(self._raw.counts)
         self._write_tables(writer)
-        encoder, clip = self._encoders.text, ClipPairs.create(writer, self._encoders.clip)
-        sentences = self._sentences(writer, encoder) if encoder is not None else None
-        texts = self._entity_text(writer, encoder) if encoder is not None else None
-        pictures = self._pictures(writer, clip)
-        writer.check_room()
-        if encoder is not None and texts is not None and sentences is not None:
-            self._encode_texts(writer, texts, self._raw.entities.texts, encoder, progress)
-            sink = _token_sink(sentences, "mention text", self._options.mention_tokens)
-            self._encode_texts(writer, sink, self._raw.mentions.sentences, encoder, progress)
-            counts["empty spans"] = sentences.finish()
-        later = {table: sink.write(progress) for table, sink in pictures.items()}
-        if any(len(files) > 1 for files in self._raw.entities.image_choices):
+        entities, mentions = self._raw.entities, self._raw.mentions
+        every = ShardRows(range(len(entities)), range(len(mentions)))
+        sinks = self._write_features(writer, every, progress)
+        if sinks.sentences is not None:
+            counts["empty spans"] = sinks.sentences.finish()
+        later = {table: pictures.finish() for table, pictures in sinks.pictures.items()}
+        if any(len(files) > 1 for files in entities.image_choices):
             counts["entity pictures that are not the first listed"] = later["entities"]
-        if clip is not None:
-            self._write_pairs(clip, progress)
+        if sinks.clip is not None:
+            sinks.clip.write_pairs(mentions.candidates, mentions.gold, progress)
         return counts
+
+    def shard_rows(self, shard: Shard) -> ShardRows:
+        """What a shard does: rows of whole blocks, so that it encodes together what others would."""
+        counts = (len(self._raw.entities), len(self._raw.mentions))
+        return ShardRows(*(shard.rows(count, block=ingest_shards.BLOCK_ROWS) for count in counts))
+
+    def write_shard(
+        self, writer: StoreWriter, rows: ShardRows, progress: Progress
+    ) -> dict[str, Any]:
+        """Write the features of some rows; all else is made when the store is assembled."""
+        writer.some_rows("entities", len(rows.entities))
+        writer.some_rows("mentions", len(rows.mentions))
+        self._write_features(writer, rows, progress)
+        return {}
+
+    def _write_features(self, writer: StoreWriter, rows: ShardRows, progress: Progress) -> _Sinks:
+        """Encode the texts and pictures of some rows of the dataset, which are those of the writer."""
+        encoder, clip = self._encoders.text, ClipPairs.create(writer, self._encoders.clip)
+        sentences = self._sentences(writer, encoder, rows) if encoder is not None else None
+        texts = self._entity_text(writer, encoder) if encoder is not None else None
+        pictures = self._pictures(writer, clip, rows)
+        writer.finished()  # what stands somewhere else already is there
+        writer.check_room()
+        of_entities = self._raw.entities.texts[slice_of(rows.entities)]
+        of_mentions = self._raw.mentions.sentences[slice_of(rows.mentions)]
+        if encoder is not None and texts is not None and sentences is not None:
+            self._encode_texts(writer, texts, of_entities, encoder, progress)
+            sink = _token_sink(sentences, "mention text", self._options.mention_tokens)
+            self._encode_texts(writer, sink, of_mentions, encoder, progress)
+        for sink_of_table in pictures.values():
+            sink_of_table.write(progress)
+        if clip is not None:
+            padding = self._keep_padding
+            clip.write_texts("entities", of_entities, progress, padding=padding)
+            clip.write_texts("mentions", of_mentions, progress, padding=padding)
+        return _Sinks(sentences, pictures, clip)
 
     def _write_tables(self, writer: StoreWriter) -> None:
         entities, mentions = self._raw.entities, self._raw.mentions
@@ -143,22 +188,21 @@ class RawSource:
         writer.column("mentions/gold", mentions.gold)
         writer.column("mentions/answer", mentions.answer)
 
-    def _pictures(self, writer: StoreWriter, clip: ClipPairs | None) -> dict[str, Pictures]:
-        single = [(path,) if path else () for path in self._raw.mentions.image_paths]
-        choices = {"entities": self._raw.entities.image_choices, "mentions": single}
+    def _pictures(
+        self, writer: StoreWriter, clip: ClipPairs | None, rows: ShardRows
+    ) -> dict[str, Pictures]:
+        paths = self._raw.mentions.image_paths[slice_of(rows.mentions)]
+        choices: dict[str, Sequence[Sequence[str]]] = {
+            "entities": self._raw.entities.image_choices[slice_of(rows.entities)],
+            "mentions": [(path,) if path else () for path in paths],
+        }
         return {
             table: Pictures(
                 writer, table, files, self._encoders,
-                root=self._raw.root, options=self._options, clip=clip,
+                root=self._raw.root, options=self._options, clip=clip, first=rows.of(table).start,
             )
             for table, files in choices.items()
         }  # fmt: skip
-
-    def _write_pairs(self, clip: ClipPairs, progress: Progress) -> None:
-        entities, mentions, padding = self._raw.entities, self._raw.mentions, self._keep_padding
-        clip.write_texts("entities", entities.texts, progress, padding=padding)
-        clip.write_texts("mentions", mentions.sentences, progress, padding=padding)
-        clip.write_pairs(mentions.candidates, mentions.gold, progress)
 
     def _entity_text(self, writer: StoreWriter, encoder: TextEncoder) -> _Sink:
         if self._raw.entity_text != "pooled":
@@ -173,10 +217,16 @@ class RawSource:
 
         return _Sink("entity text", 1, write, pooled.has)  # tokens are not used
 
-    def _sentences(self, writer: StoreWriter, encoder: TextEncoder) -> MentionText:
-        mentions, tokens = self._raw.mentions, self._options.mention_tokens
+    def _sentences(self, writer: StoreWriter, encoder: TextEncoder, rows: ShardRows) -> MentionText:
+        mentions, tokens, chosen = (
+            self._raw.mentions,
+            self._options.mention_tokens,
+            slice_of(rows.mentions),
+        )
         starts, ends = encoder.mention_spans(
-            mentions.sentences, mentions.char_start.tolist(), mentions.mentions
+            mentions.sentences[chosen],
+            mentions.char_start[chosen].tolist(),
+            mentions.mentions[chosen],
         )
         return MentionText(writer, tokens=tokens, width=encoder.width, starts=starts, ends=ends)
 
@@ -188,22 +238,24 @@ class RawSource:
         encoder: TextEncoder,
         progress: Progress,
     ) -> None:
-        """Every distinct text once, a window of them at a time; those that are written are left out."""
-        distinct = Distinct(texts)
-        block = block_rows(4 * sink.keep * encoder.width)
-        with progress.stage(sink.name, len(distinct), "texts") as stage:
-            for first in range(0, len(distinct), WINDOW):
-                window = distinct.values[first : first + WINDOW]
-                numbers = np.arange(first, first + len(window))
-                if not all(sink.has(rows) for rows, _ in distinct.rows(numbers, block=block)):
+        """Every distinct text of a block once; blocks that are written are left out."""
+        step = block_rows(4 * sink.keep * encoder.width)
+        with progress.stage(sink.name, len(texts), "texts") as stage:
+            for first in range(0, len(texts), ingest_shards.BLOCK_ROWS):
+                block = texts[first : first + ingest_shards.BLOCK_ROWS]
+                if not sink.has(np.arange(first, first + len(block))):
+                    distinct = Distinct(block)
                     batches = encoder.encode(
-                        window, keep=sink.keep, window=WINDOW, padding=self._keep_padding
+                        distinct.values,
+                        keep=sink.keep,
+                        window=ingest_shards.BLOCK_ROWS,
+                        padding=self._keep_padding,
                     )
                     for batch in batches:
-                        for rows, places in distinct.rows(numbers, block=block):
-                            sink.write(rows, batch, places)
+                        for rows, places in distinct.rows(np.arange(len(distinct)), block=step):
+                            sink.write(first + rows, batch, places)
                     writer.finished()
-                stage.advance(len(window))
+                stage.advance(len(block))
 
 
 def _token_sink(sink: EntityText | MentionText, name: str, keep: int) -> _Sink:

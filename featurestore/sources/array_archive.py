@@ -198,6 +198,19 @@ class ArchiveArrays:
             hint="run the command again",
         )
 
+    def check_any_order(self) -> None:
+        """They cannot.
+
+        Raises:
+            SourceError: always.
+        """
+        path = shlex.quote(str(self._original.path))
+        raise SourceError(
+            "an archive is read front to back: each shard would read all of it",
+            where=str(self._original.path),
+            hint=f"run drin-fs unpack {path} -o FOLDER, then ingest the folder",
+        )
+
     def origin(self) -> dict[str, Any]:
         """The archive, by the md5 of its original."""
         return {

@@ -96,6 +96,13 @@ class RecordedArrays(Protocol):
     def feed(self, feeds: Sequence[Feed], progress: Progress) -> None:
         """Read every row that is wanted once, and hand it over; the feeds are not finished by it."""
 
+    def check_any_order(self) -> None:
+        """Check that rows of large arrays can be read in any order, too, with :meth:`load`.
+
+        Raises:
+            SourceError: they come front to back only.
+        """
+
     def origin(self) -> dict[str, Any]:
         """What identifies these files, for the store's provenance."""
 

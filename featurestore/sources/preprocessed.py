@@ -17,6 +17,7 @@ import numpy as np
 
 from featurestore.derive import MentionImages, MentionText, recorded_status
 from featurestore.errors import SourceError
+from featurestore.ingest_shards import Shard, ShardRows, slice_of
 from featurestore.progress import Progress
 from featurestore.schema import IMAGE_STATUS, SPLITS
 from featurestore.sources.arrays import (
@@ -183,19 +184,53 @@ class Preprocessed:
     def write(self, writer: StoreWriter, progress: Progress) -> dict[str, int]:
         """Write both tables; returns counts for the summary."""
         self._write_tables(writer)
-        counts: dict[str, int] = {}
+        every = ShardRows(range(self.entity_count), range(self.mention_count))
         with ExitStack() as scratch:
-            feeds = [
-                *self.entities.feeds(writer, scratch, keep_padding=self._keep_padding),
-                self._text(writer, counts),
-                self._pictures(writer),
-                self._objects(writer),
-            ]
-            writer.check_room()
-            self._arrays.feed([_in_parts(feed, writer) for feed in feeds], progress)
+            feeds = self.entities.feeds(writer, scratch, keep_padding=self._keep_padding)
+            sink = self._feed_all(writer, feeds, every, progress)
             for feed in feeds:
                 feed.finish()
-        return counts
+        return {"empty spans": sink.finish()}
+
+    def shard_rows(self, shard: Shard) -> ShardRows:
+        """What a shard does; nothing is encoded together, so that it may begin anywhere.
+
+        Raises:
+            SourceError: the arrays are in an archive.
+        """
+        self._arrays.check_any_order()
+        counts = (self.entity_count, self.mention_count)
+        return ShardRows(*(shard.rows(count, block=1) for count in counts))
+
+    def write_shard(
+        self, writer: StoreWriter, rows: ShardRows, progress: Progress
+    ) -> dict[str, Any]:
+        """Write the features of some rows; all else is made when the store is assembled."""
+        writer.some_rows("entities", len(rows.entities))
+        writer.some_rows("mentions", len(rows.mentions))
+        feeds = self.entities.shard_feeds(writer, rows, keep_padding=self._keep_padding)
+        self._feed_all(writer, feeds, rows, progress)
+        return self.entities.found()
+
+    def _feed_all(
+        self,
+        writer: StoreWriter,
+        of_entities: Sequence[Feed],
+        rows: ShardRows,
+        progress: Progress,
+    ) -> MentionText:
+        """Write the features of some rows of the dataset, which are those of the writer."""
+        sink = self._sentences(writer, rows.mentions)
+        feeds = [
+            *of_entities,
+            self._text(sink, rows.mentions),
+            self._pictures(writer, rows.mentions),
+            self._objects(writer, rows.mentions),
+        ]
+        writer.finished()  # what stands somewhere else already is there
+        writer.check_room()
+        self._arrays.feed([_in_parts(feed, writer) for feed in feeds], progress)
+        return sink
 
     def _write_tables(self, writer: StoreWriter) -> None:
         self.entities.write_table(writer)
@@ -251,16 +286,16 @@ class Preprocessed:
     def _feed(
         self,
         name: str,
+        wanted: range,
         write: Callable[[Block], None],
         has: Callable[[np.ndarray], bool],
-        finish: Callable[[], None] = lambda: None,
     ) -> Feed:
-        """One kind of file of all splits; the number of a part is that of its split."""
-        parts: Sequence[Part] = [
-            Part(_file(name, split), np.arange(len(rows)), np.arange(rows.start, rows.stop))
-            for split, rows in self._ranges().items()
-        ]
-        return Feed(name, "mentions", parts, write, has, finish)
+        """Some rows of one kind of file of all splits; the number of a part is that of its split."""
+        parts: list[Part] = []
+        for split, rows in self._ranges().items():
+            chosen = np.arange(max(rows.start, wanted.start), min(rows.stop, wanted.stop))
+            parts.append(Part(_file(name, split), chosen - rows.start, chosen - wanted.start))
+        return Feed(name, "mentions", parts, write, has)
 
     def _row_shape(self, name: str) -> tuple[int, ...]:
         return self.splits[0].features[name].shape[1:]
@@ -271,17 +306,18 @@ class Preprocessed:
             ends = np.asarray(split.arrays["end-pos"][: split.rows])
             check_spans(starts, ends, self._where("end-pos", split.name))
 
-    def _text(self, writer: StoreWriter, counted: dict[str, int]) -> Feed:
+    def _sentences(self, writer: StoreWriter, rows: range) -> MentionText:
         self._check_spans()
         tokens, width = self._row_shape(_TEXT)
-        sink = MentionText(
+        return MentionText(
             writer,
             tokens=tokens,
             width=width,
-            starts=self._numbers("start-pos").astype(np.int32),
-            ends=self._numbers("end-pos").astype(np.int32),
+            starts=self._numbers("start-pos").astype(np.int32)[slice_of(rows)],
+            ends=self._numbers("end-pos").astype(np.int32)[slice_of(rows)],
         )
 
+    def _text(self, sink: MentionText, rows: range) -> Feed:
         def write(block: Block) -> None:
             split = self.splits[block.part]
             mask = split.arrays["mention-text-mask"][block.source_rows]
@@ -291,12 +327,9 @@ class Preprocessed:
                 tokens_of = cut(block.values, counts, keep_padding=self._keep_padding)
                 sink.write(block.rows, tokens_of, counts)
 
-        def finish() -> None:
-            counted["empty spans"] = sink.finish()
+        return self._feed(_TEXT, rows, write, sink.has)
 
-        return self._feed(_TEXT, write, sink.has, finish)
-
-    def _pictures(self, writer: StoreWriter) -> Feed:
+    def _pictures(self, writer: StoreWriter, rows: range) -> Feed:
         regions, width = self._row_shape(_PICTURES)
         images = MentionImages(writer, regions=regions, width=width)
 
@@ -304,9 +337,9 @@ class Preprocessed:
             with block.located():
                 images.write(block.rows, block.values)
 
-        return self._feed(_PICTURES, write, images.has)
+        return self._feed(_PICTURES, rows, write, images.has)
 
-    def _objects(self, writer: StoreWriter) -> Feed:
+    def _objects(self, writer: StoreWriter, rows: range) -> Feed:
         shape = one_vector(self.splits[0].features[_OBJECTS], axes=3, of="an object")
         objects = writer.feature("mentions/objects", shape)
 
@@ -314,7 +347,7 @@ class Preprocessed:
             with block.located():
                 objects.write(block.rows, block.values.reshape(-1, *shape))
 
-        return self._feed(_OBJECTS, write, objects.has)
+        return self._feed(_OBJECTS, rows, write, objects.has)
 
 
 def _in_parts(feed: Feed, writer: StoreWriter) -> Feed:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from typing import Protocol, Self
+from typing import Any, Protocol, Self
 
 import numpy as np
 
 from featurestore.derive import EntityText
 from featurestore.errors import SourceError
+from featurestore.ingest_shards import ShardRows, slice_of
 from featurestore.schema import IMAGE_STATUS
 from featurestore.sources.arrays import Header, check_finite, check_tokens, counts_of, one_vector
 from featurestore.sources.feeds import Block, Feed, Part, RecordedArrays
@@ -34,6 +35,14 @@ class RecordedEntities(Protocol):
         self, writer: StoreWriter, scratch: ExitStack, *, keep_padding: bool
     ) -> Sequence[Feed]:
         """What takes the features; ``scratch`` closes what they need on the way."""
+
+    def shard_feeds(
+        self, writer: StoreWriter, rows: ShardRows, *, keep_padding: bool
+    ) -> Sequence[Feed]:
+        """What takes the features of some rows, which are those of the writer."""
+
+    def found(self) -> dict[str, Any]:
+        """What feeding a shard found out that is no row; complete after it."""
 
 
 def cut(
@@ -117,16 +126,28 @@ class WikimelEntities:
     def feeds(
         self, writer: StoreWriter, scratch: ExitStack, *, keep_padding: bool
     ) -> Sequence[Feed]:
+        return self._feeds(writer, range(len(self.ids)), keep_padding=keep_padding)
+
+    def shard_feeds(
+        self, writer: StoreWriter, rows: ShardRows, *, keep_padding: bool
+    ) -> Sequence[Feed]:
+        return self._feeds(writer, rows.entities, keep_padding=keep_padding)
+
+    def found(self) -> dict[str, Any]:
+        """Nothing: every row of the release is stored."""
+        return {}
+
+    def _feeds(self, writer: StoreWriter, rows: range, *, keep_padding: bool) -> Sequence[Feed]:
         return [
-            self._text(writer, keep_padding=keep_padding),
-            self._view(writer, _PICTURES, "image_pooled", axes=2, of="a picture"),
-            self._view(writer, _OBJECTS, "objects", axes=3, of="an object"),
+            self._text(writer, rows, keep_padding=keep_padding),
+            self._view(writer, rows, _PICTURES, "image_pooled", axes=2, of="a picture"),
+            self._view(writer, rows, _OBJECTS, "objects", axes=3, of="an object"),
         ]
 
-    def _parts(self, file: str) -> list[Part]:
-        return [Part(file, self._source_rows, np.arange(len(self.ids)))]
+    def _parts(self, file: str, rows: range) -> list[Part]:
+        return [Part(file, self._source_rows[slice_of(rows)], np.arange(len(rows)))]
 
-    def _text(self, writer: StoreWriter, *, keep_padding: bool) -> Feed:
+    def _text(self, writer: StoreWriter, rows: range, *, keep_padding: bool) -> Feed:
         _, tokens, width = self._headers[_TEXT].shape
         sink = EntityText(writer, tokens=tokens, width=width)
         where = self._arrays.where(_MASK)
@@ -136,9 +157,11 @@ class WikimelEntities:
             with block.located():
                 sink.write(block.rows, cut(block.values, counts, keep_padding=keep_padding), counts)
 
-        return Feed("entity-attr-feature", "entities", self._parts(_TEXT), write, sink.has)
+        return Feed("entity-attr-feature", "entities", self._parts(_TEXT, rows), write, sink.has)
 
-    def _view(self, writer: StoreWriter, file: str, field: str, *, axes: int, of: str) -> Feed:
+    def _view(
+        self, writer: StoreWriter, rows: range, file: str, field: str, *, axes: int, of: str
+    ) -> Feed:
         shape = one_vector(self._headers[file], axes=axes, of=of)
         feature = writer.feature(f"entities/{field}", shape)
 
@@ -146,7 +169,8 @@ class WikimelEntities:
             with block.located():
                 feature.write(block.rows, block.values.reshape(-1, *shape))
 
-        return Feed(file.removesuffix(".npy"), "entities", self._parts(file), write, feature.has)
+        parts = self._parts(file, rows)
+        return Feed(file.removesuffix(".npy"), "entities", parts, write, feature.has)
 
 
 def _qid_rows(arrays: RecordedArrays) -> dict[str, int]:

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 
 from featurestore.derive import recorded_status
 from featurestore.errors import SourceError
+from featurestore.ingest_shards import ShardRows, slice_of
 from featurestore.schema import PADDING
 from featurestore.sources.arrays import Header, check_finite, one_vector
 from featurestore.sources.feeds import Block, Feed, Part, RecordedArrays
-from featurestore.sources.repetitions import Repetitions, differing_note
+from featurestore.sources.repetitions import Differences, Repetitions, differing_note
 from featurestore.writer import StoreWriter
 
 #: Kind of file → field, axes without one of length 1, what a vector is of.
@@ -44,6 +45,7 @@ class WikidiverseEntities:
         total = sum(part.size for part in slots.values())
         self.notes = [f"{total} candidate slots hold {len(texts)} distinct entities, stored once"]
         self._headers = {name: self._open(name) for name in _FEATURES}
+        self._differences: dict[str, Differences] = {}  # of a shard
 
     @classmethod
     def open(cls, arrays: RecordedArrays, used: Mapping[str, int], slots: int) -> Self:
@@ -121,7 +123,89 @@ class WikidiverseEntities:
     def feeds(
         self, writer: StoreWriter, scratch: ExitStack, *, keep_padding: bool
     ) -> Sequence[Feed]:
+        known = writer.salvage.found if writer.salvage is not None else {}
+        if known:  # every row was compared where its shard was done
+            return [self._assembled(name, writer, known[name]) for name in _FEATURES]
         return [self._feed(name, writer, scratch) for name in _FEATURES]
+
+    def shard_feeds(
+        self, writer: StoreWriter, rows: ShardRows, *, keep_padding: bool
+    ) -> Sequence[Feed]:
+        """The first rows of the shard's entities, and the rows of its mentions, to be compared."""
+        feeds: list[Feed] = []
+        for name in _FEATURES:
+            self._differences[name] = Differences()
+            feeds += [
+                self._firsts(name, writer, rows.entities),
+                self._compared(name, rows.mentions),
+            ]
+        return feeds
+
+    def found(self) -> dict[str, Any]:
+        """Name of a kind of features → (rows that differ from their entity's first, by how much)."""
+        return {name: [each.rows, each.largest] for name, each in self._differences.items()}
+
+    def _firsts(self, name: str, writer: StoreWriter, entities: range) -> Feed:
+        """The first row of each of some entities."""
+        field, axes, of = _FEATURES[name]
+        shape = one_vector(self._headers[name][0], axes=axes, of=of)
+        feature = writer.feature(f"entities/{field}", shape)
+
+        def write(block: Block) -> None:
+            with block.located():
+                feature.write(block.rows, block.values.reshape(-1, *shape))
+
+        homes = self._first_seen[slice_of(entities)]
+        parts = []
+        for number, split in enumerate(self.slots):
+            own = np.flatnonzero(homes[:, 0] == number)
+            parts.append(Part(f"{name}_{split}.npy", homes[own, 1], own))
+        return Feed(name, "entities", parts, write, feature.has)
+
+    def _compared(self, name: str, mentions: range) -> Feed:
+        """The rows of some mentions' slots, each compared with its entity's first row."""
+        _, axes, of = _FEATURES[name]
+        shape = one_vector(self._headers[name][0], axes=axes, of=of)
+        files = [self._arrays.load(f"{name}_{split}.npy") for split in self.slots]
+        dtype = np.result_type(*(header.dtype for header in self._headers[name]))
+
+        def write(block: Block) -> None:
+            firsts = np.empty((len(block.rows), *shape), dtype)
+            for number, file in enumerate(files):
+                own = np.flatnonzero(self._first_seen[block.rows, 0] == number)
+                rows, back = np.unique(self._first_seen[block.rows[own], 1], return_inverse=True)
+                firsts[own] = np.asarray(file[rows]).reshape(-1, *shape)[back]
+            self._differences[name].compare(block.values.reshape(-1, *shape), firsts)
+
+        parts, first = [], 0
+        for split, slots in self.slots.items():
+            own = np.arange(
+                max(mentions.start - first, 0), max(min(mentions.stop - first, len(slots)), 0)
+            )
+            rows = (own[:, None] * slots.shape[1] + np.arange(slots.shape[1])).reshape(-1)
+            parts.append(Part(f"{name}_{split}.npy", rows, slots.reshape(-1)[rows]))
+            first += len(slots)
+        # every row comes again after an interruption, to be compared
+        return Feed(f"{name}, repeated", "rows", parts, write, lambda rows: False)
+
+    def _assembled(
+        self, name: str, writer: StoreWriter, found: Sequence[tuple[int, float]]
+    ) -> Feed:
+        """Nothing comes: the rows are in shards, which tell what was found of them."""
+        field, axes, of = _FEATURES[name]
+        shape = one_vector(self._headers[name][0], axes=axes, of=of)
+        feature = writer.feature(f"entities/{field}", shape)
+        differences = Differences()
+        for rows, largest in found:
+            differences.add(rows, largest)
+
+        def write(block: Block) -> None:
+            raise RuntimeError(f"{block.where}: rows that no shard holds")
+
+        def finish() -> None:
+            self.notes += differences.note(name)
+
+        return Feed(name, "rows", [], write, feature.has, finish)
 
     def _feed(self, name: str, writer: StoreWriter, scratch: ExitStack) -> Feed:
         """Stores each entity's first row, and compares every repetition with it."""

@@ -14,6 +14,28 @@ from featurestore.rowfile import RowFile
 DIFFERING = "repeated rows differ from their entity's first row"
 
 
+class Differences:
+    """How many rows differ from their entity's first row, and by how much at most."""
+
+    def __init__(self) -> None:
+        self.rows, self.largest = 0, 0.0
+
+    def compare(self, rows: np.ndarray, firsts: np.ndarray) -> None:
+        """(n, …) rows, and (n, …) the first row of the entity of each."""
+        with np.errstate(invalid="ignore"):
+            gaps = np.abs(rows - firsts)
+        largest = np.nan_to_num(gaps.reshape(len(gaps), -1).max(axis=1), nan=np.inf)
+        self.add(int((largest > 0).sum()), float(largest.max(initial=0.0)))
+
+    def add(self, rows: int, largest: float) -> None:
+        """What was found of other rows."""
+        self.rows += rows
+        self.largest = max(self.largest, largest)
+
+    def note(self, name: str) -> list[str]:
+        return _note(name, self.rows, self.largest)
+
+
 class Repetitions:
     """Counts the repetitions of an entity's row that differ from its first row.
 
@@ -44,7 +66,7 @@ class Repetitions:
         self._waiting_for: list[np.ndarray] = []  # entities, in the order of _waiting
         self._waiting_count = 0
         self._step = block_rows(dtype.itemsize * int(np.prod(shape)))
-        self.differing, self.largest = 0, 0.0
+        self.differences = Differences()
 
     def first(self, entities: np.ndarray, rows: np.ndarray) -> None:
         """The first rows of these entities."""
@@ -65,11 +87,7 @@ class Repetitions:
     def _compare(self, entities: np.ndarray, rows: np.ndarray) -> None:
         if not len(entities):
             return
-        with np.errstate(invalid="ignore"):
-            gaps = np.abs(rows - self._firsts.read(self._number[entities]))
-        largest = np.nan_to_num(gaps.reshape(len(gaps), -1).max(axis=1), nan=np.inf)
-        self.differing += int((largest > 0).sum())
-        self.largest = max(self.largest, float(largest.max()))
+        self.differences.compare(rows, self._firsts.read(self._number[entities]))
 
     def note(self, name: str) -> list[str]:
         """What was found, once all rows came."""
@@ -77,7 +95,7 @@ class Repetitions:
         for start in range(0, len(entities), self._step):
             chosen = entities[start : start + self._step]
             self._compare(chosen, self._waiting.read(np.arange(start, start + len(chosen))))
-        return _note(name, self.differing, self.largest)
+        return self.differences.note(name)
 
 
 def differing_note(name: str, gaps: np.ndarray) -> list[str]:
