@@ -32,8 +32,8 @@ from featurestore.sources.pictures import STATUS_CODE
 from featurestore.thumbnails import ThumbnailWriter
 from featurestore.writer import StoreWriter
 
-#: Rows after whose pictures nothing is half done; ``ingest_shards.BLOCK_ROWS`` is a multiple of it (chosen here:
-#: four batches of the encoders).
+#: Rows after whose pictures nothing is half done, of which ``ingest_shards.BLOCK_ROWS`` is a multiple
+#: (chosen here: four batches of the encoders).
 WINDOW = 256
 
 _OK, _MISSING = STATUS_CODE["ok"], STATUS_CODE["missing"]
