@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -60,6 +60,9 @@ class Ranked(NamedTuple):
     retrieval: Retrieval | None
 
 
+_SCRATCH = "drin-fs-full-kb-"
+
+
 def rank_all_entities(
     job: Job,
     network: Model[Any],
@@ -88,7 +91,8 @@ def rank_all_entities(
     processes = min(devices, len(groups))
     network = network.to(job.device).eval()
     base = _base_of(job)
-    with tempfile.TemporaryDirectory(prefix="drin-fs-full-kb-") as scratch:
+    alone = processes == 1 and first_stage is None  # needs no files
+    with nullcontext("") if alone else tempfile.TemporaryDirectory(prefix=_SCRATCH) as scratch:
         order = _Order(
             store=job.store,
             config=job.config,

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import featurestore
-from featurestore import derive, shards
+from featurestore import derive, ingest_shards
 from featurestore.encoders import pictures
 from featurestore.ingest import ingest
 from featurestore.options import IngestOptions
@@ -28,7 +28,7 @@ SOURCES = {
 @pytest.fixture(autouse=True)
 def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     """Something is finished after every few rows."""
-    monkeypatch.setattr(shards, "BLOCK_ROWS", 8)
+    monkeypatch.setattr(ingest_shards, "BLOCK_ROWS", 8)
     monkeypatch.setattr(pictures, "WINDOW", 8)
     monkeypatch.setattr(derive, "BLOCK_BYTES", 1 << 14)
 

@@ -13,7 +13,7 @@ import pytest
 
 import featurestore
 from cli.main import main
-from featurestore import Store, shards
+from featurestore import Store, ingest_shards
 from featurestore.encoders import pictures, raw
 from featurestore.errors import SourceError, StoreError
 from featurestore.ingest import ingest
@@ -35,7 +35,7 @@ SOURCES = {
 @pytest.fixture(scope="module", autouse=True)
 def small_windows() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(shards, "BLOCK_ROWS", 8)
+        patch.setattr(ingest_shards, "BLOCK_ROWS", 8)
         patch.setattr(pictures, "WINDOW", 8)
         yield
 
