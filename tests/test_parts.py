@@ -363,7 +363,7 @@ def harness(code: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_kills_and_failing_writes_leave_the_target_absent_or_complete() -> None:
-    arguments = ["--kills", "3", "--interrupts", "3", "--write-errors", "4"]
+    arguments = ["--kills", "2", "--interrupts", "2", "--write-errors", "3"]
     done = harness(f"from tests.kills_ingest import main; main({arguments})")
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("every store equal to the uninterrupted one") == 3
