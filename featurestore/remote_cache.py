@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from hashlib import blake2b
 from pathlib import Path
+from weakref import WeakSet
 
 import numpy as np
 from xxhash import xxh3_64_intdigest
@@ -36,6 +37,9 @@ MOST_CACHED = 20_000_000_000
 
 #: Bytes that a cache may grow by until room is looked for again.
 _GROWTH = 256 << 20
+
+#: The caches of this process.
+_open: WeakSet[BlockCache] = WeakSet()
 
 _DATA, _SUMS, _ABOUT = "data", "sums", "about.json"
 
@@ -103,6 +107,11 @@ class BlockCache:
         self._sums = np.memmap(self.folder / _SUMS, np.uint64, "r+", shape=(blocks,))
         self._ready = np.zeros(blocks, bool)  # known to be what was fetched
         self._room = 0
+        _open.add(self)
+
+    @property
+    def is_open(self) -> bool:
+        return self._descriptor >= 0
 
     def _open(self) -> int:
         cache_folder().mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -171,18 +180,21 @@ class BlockCache:
     def make_room(self, wanted: int) -> None:
         """See that so many bytes more may be kept; caches of other stores go, the longest unused first.
 
-        What is in use is never taken away: its arrays stand in memory maps.
+        What this process has open is never taken away: all files of a store in several are.
 
         Raises:
-            StoreError: this store alone would have more than all may.
+            StoreError: what is open would have more than all may.
         """
         self._room -= wanted
         if self._room >= 0:
             return
-        most, here = most_cached(), allocated(self.folder)
+        open_here = [one for one in tuple(_open) if one.is_open]
+        in_use = {one.folder for one in open_here}
+        promised = sum(max(one._room, 0) for one in open_here if one is not self)
+        most, here = most_cached(), sum(map(allocated, in_use)) + promised
         if here + wanted > most:
             raise StoreError(
-                f"{here / 1e9:.2f} GB of this store were read, and caches may have {most / 1e9:.2f}",
+                f"{here / 1e9:.2f} GB of what is open were read, and caches may have {most / 1e9:.2f}",
                 where=str(self._url),
                 hint=f"{fetch_hint(self._url)}, or set DRIN_FS_CACHE_SIZE to more gigabytes",
             )
@@ -193,9 +205,9 @@ class BlockCache:
         used = {one: allocated(one) for one in others}
         growth = wanted + min(_GROWTH, most - here - wanted)
         for one in others:
-            if sum(used.values()) + growth <= most:
+            if sum(used.values()) + promised + growth <= most:
                 break
-            if one != self.folder:
+            if one not in in_use:
                 shutil.rmtree(one, ignore_errors=True)
                 del used[one]
         self._room = growth - wanted
