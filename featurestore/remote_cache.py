@@ -13,6 +13,7 @@ import json
 import mmap
 import os
 import shutil
+import threading
 from collections.abc import Iterator
 from contextlib import suppress
 from hashlib import blake2b
@@ -35,11 +36,16 @@ BLOCK = 64 << 10
 #: of WikiMEL's size twenty times over).
 MOST_CACHED = 20_000_000_000
 
-#: Bytes that a cache may grow by until room is looked for again.
+#: Bytes that caches may grow by until room is looked for again.
 _GROWTH = 256 << 20
 
 #: The caches of this process.
 _open: WeakSet[BlockCache] = WeakSet()
+
+#: Folder and size of all caches → bytes that they may grow by until room is looked for again.
+_granted: dict[tuple[Path, int], int] = {}
+
+_locks: dict[int, threading.Lock] = {}
 
 _DATA, _SUMS, _ABOUT = "data", "sums", "about.json"
 
@@ -106,7 +112,6 @@ class BlockCache:
         blocks = -(-size // self.block)
         self._sums = np.memmap(self.folder / _SUMS, np.uint64, "r+", shape=(blocks,))
         self._ready = np.zeros(blocks, bool)  # known to be what was fetched
-        self._room = 0
         _open.add(self)
 
     @property
@@ -185,13 +190,15 @@ class BlockCache:
         Raises:
             StoreError: what is open would have more than all may.
         """
-        self._room -= wanted
-        if self._room >= 0:
-            return
-        open_here = [one for one in tuple(_open) if one.is_open]
-        in_use = {one.folder for one in open_here}
-        promised = sum(max(one._room, 0) for one in open_here if one is not self)
-        most, here = most_cached(), sum(map(allocated, in_use)) + promised
+        with _locks.setdefault(os.getpid(), threading.Lock()):  # a forked child has its own
+            key = cache_folder(), most_cached()
+            left = _granted.get(key, 0) - wanted
+            _granted[key] = left if left >= 0 else self._make_room(wanted, key[1])
+
+    def _make_room(self, wanted: int, most: int) -> int:
+        """Bytes that may be kept beyond those that are wanted, until room is looked for again."""
+        in_use = {one.folder for one in tuple(_open) if one.is_open}
+        here = sum(map(allocated, in_use))
         if here + wanted > most:
             raise StoreError(
                 f"{here / 1e9:.2f} GB of what is open were read, and caches may have {most / 1e9:.2f}",
@@ -204,13 +211,14 @@ class BlockCache:
         )
         used = {one: allocated(one) for one in others}
         growth = wanted + min(_GROWTH, most - here - wanted)
+        total = sum(used.values())
         for one in others:
-            if sum(used.values()) + promised + growth <= most:
+            if total + growth <= most:
                 break
             if one not in in_use:
                 shutil.rmtree(one, ignore_errors=True)
-                del used[one]
-        self._room = growth - wanted
+                total -= used[one]
+        return growth - wanted
 
     def release_pages(self) -> None:
         """As :meth:`FileMap.release_pages`."""

@@ -206,9 +206,9 @@ class _Fetch:
         shards = decode_shards(catalog.attributes, catalog.rows["entities"], self._url)
         for shard in shards:
             _refuse_place(shard, self._url)
-        self.kept, wanted = [], []
-        for shard in shards:
-            (self.kept if _is_here(shard, self._target) else wanted).append(shard)
+        here = [_is_here(shard, self._target) for shard in shards]
+        self.kept = [shard for shard, there in zip(shards, here, strict=True) if there]
+        wanted = [shard for shard, there in zip(shards, here, strict=True) if not there]
         for shard in wanted:
             check_target(
                 self._target.parent / shard.file, overwrite=self._overwrite, makes_folder=True

@@ -171,6 +171,7 @@ class Transfer:
         """The source; a new one in a forked child, where the other's connections and loop are not."""
         if self._process != os.getpid():
             self._source, self._process = source_of(self.url), os.getpid()
+            self.traffic = Traffic()  # a thread may have held the other's lock
         return self._source
 
     async def _read_all(

@@ -15,8 +15,9 @@ from urllib.parse import quote, unquote, urlsplit
 class RangeServer:
     """Serves the bytes of ``content`` under any path, and those of ``shards`` under theirs.
 
-    ``shards``: path relative to the folder of ``url`` → content; others in a folder ``….shards`` are absent.
-    ``paths``: what was asked for, decoded. ``faulty``: the end of the path that faults are for.
+    ``shards``: path relative to the folder of ``url`` → content; others of a ``….shards`` are absent.
+    ``paths``: what was asked for, decoded. ``faulty``: what faults and spoiled bytes are for: paths that
+    end so.
     ``faults``: what the next requests meet, one each: ``500``, ``429``, ``cut`` (half the answer, then
     nothing) or ``wrong`` (a byte changed). ``served``: (start, stop) of every range that was sent whole.
     ``delay``: seconds before every answer. ``ranges``: whether it knows them. ``tag``: its ETag, empty =
@@ -92,7 +93,7 @@ class RangeServer:
             to.send_header("ETag", tag)
         to.send_header("Content-Length", str(stop - start))
         to.end_headers()
-        to.wfile.write(self._body(content, start, stop, fault))
+        to.wfile.write(self._body(content, start, stop, fault, path))
         if fault == "cut":
             to.wfile.flush()
             to.close_connection = True
@@ -100,14 +101,14 @@ class RangeServer:
         with self._lock:
             self.served.append((start, stop))
 
-    def _body(self, content: bytes, start: int, stop: int, fault: str) -> bytes:
+    def _body(self, content: bytes, start: int, stop: int, fault: str, path: str) -> bytes:
         body = content[start:stop]
         if fault == "cut":
             return body[: len(body) // 2]
         changed = bytearray(body)
         with self._lock:
             for place, times in self.spoiled.items():
-                if start <= place < stop and times:
+                if start <= place < stop and times and path.endswith(self.faulty):
                     changed[place - start] ^= 1
                     self.spoiled[place] = times - 1
         return bytes(changed)
