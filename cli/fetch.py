@@ -26,6 +26,7 @@ def fetch(url: str, output: Path | None, overwrite: bool, as_json: bool) -> None
     Several parts come at once; each is tried again where the line or the server fails. Run it again
     after an interruption: parts that are here are kept, if the file still is the same. FILE stands at
     its place when every byte was compared with its checksum; what came damaged is fetched once more.
+    Of a store in several files name the index: its shards come too, those that are here are kept.
 
     URL: http, https, s3, and what else fsspec knows. Keys and endpoints come from the environment
     (AWS_ACCESS_KEY_ID, AWS_ENDPOINT_URL, FSSPEC_S3, …).
@@ -50,8 +51,9 @@ def fetch(url: str, output: Path | None, overwrite: bool, as_json: bool) -> None
     again = f", {count(done.retries)} requests sent again" if done.retries else ""
     repaired = f", {size(done.repaired)} of them twice" if done.repaired else ""
     compared = f"{size(done.compared)} compared" if done.compared else "no checksums to compare"
+    files = f" in {count(done.files)} files" if done.files > 1 else ""
     show(
-        plain_text(f"{done.path}: {size(done.bytes)}; {compared}"),
+        plain_text(f"{done.path}: {size(done.bytes)}{files}; {compared}"),
         plain_text(
             f"{size(done.transferred)} fetched{repaired} in {done.seconds:.1f} s{rate}{there}{again}",
             "dim",

@@ -66,6 +66,10 @@ class StoreError(DataError):
     """A file is not a readable drin-fs store."""
 
 
+class StoreAbsent(StoreError):
+    """A remote file is not there."""
+
+
 class FieldMissing(DataError):
     """The store lacks a field that was asked for."""
 

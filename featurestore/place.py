@@ -7,10 +7,13 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self, TypeAlias
-from urllib.parse import quote, urlsplit, urlunsplit
+from urllib.parse import quote, urlsplit
 
 #: A scheme has two letters or more: ``C:/`` is a drive.
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
+
+#: What stands behind the path of a URL.
+_PATH_ENDS = re.compile(r"[?#]")
 
 #: What ``Path`` makes of a URL.
 _FLATTENED = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/(?!/)")
@@ -45,9 +48,9 @@ class StoreUrl(os.PathLike[str]):
 
     def beside(self, relative: str) -> StoreUrl:
         """The URL of a file in the same folder, or in one of its folders; with the same query."""
-        parts = urlsplit(self.url)
-        folder = parts.path.rpartition("/")[0]
-        return StoreUrl(urlunsplit(parts._replace(path=f"{folder}/{quote(relative)}")))
+        path = _PATH_ENDS.split(self.url, maxsplit=1)[0]
+        name = quote(relative) if self.scheme in ("http", "https") else relative
+        return StoreUrl(f"{path.rpartition('/')[0]}/{name}{self.url[len(path) :]}")
 
     def resolve(self) -> Self:
         """Itself: it depends on no folder."""

@@ -6,6 +6,7 @@ fetched in blocks when it is read, and kept (:mod:`featurestore.remote_cache`).
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +14,7 @@ import numpy as np
 from featurestore.catalog import Catalog
 from featurestore.catalog_json import decode_catalog
 from featurestore.errors import StoreError
+from featurestore.filemap import FileMap
 from featurestore.header import Header, catalog_size, checked_catalog, parse_header
 from featurestore.opening import checked
 from featurestore.place import StoreUrl, fetch_hint
@@ -26,7 +28,7 @@ _HDF5 = b"\x89HDF"
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """One remote store that this process opened.
+    """One remote store that this process opened, with its shards.
 
     ``dropped``: bytes of the cache of an earlier state of it; None if there was none.
     """
@@ -39,12 +41,39 @@ class Usage:
 #: Of every store that was opened, for a line at the end of a command.
 _used: list[Usage] = []
 
+_counting = threading.Lock()
+
 
 def take_used() -> list[Usage]:
     """What this process read of remote stores since this was asked last."""
-    taken = list(_used)
-    _used.clear()
-    return taken
+    taken: dict[str, Usage] = {}
+    while _used:
+        one = _used.pop(0)
+        if (before := taken.setdefault(one.url.bare, one)) is not one:
+            taken[one.url.bare] = _together(before, one)
+    return list(taken.values())
+
+
+def count_with(index: FileMap, shard: FileMap) -> None:
+    """From now on count what is read of a shard, and what opening it took, as read of its index."""
+    if not isinstance(index, RemoteMap) or not isinstance(shard, RemoteMap):
+        return
+    with _counting:
+        alone, whole = shard.transfer.traffic, index.transfer.traffic
+        shard.transfer.traffic = whole
+        own = next((one for one in _used if one.traffic is alone), None)
+        place = next((at for at, one in enumerate(_used) if one.traffic is whole), None)
+        if own is None or place is None:
+            whole.add(alone)
+            return
+        _used[place] = _together(_used[place], own)
+        _used.remove(own)
+
+
+def _together(first: Usage, second: Usage) -> Usage:
+    first.traffic.add(second.traffic)
+    dropped = [one.dropped for one in (first, second) if one.dropped is not None]
+    return Usage(first.url, first.traffic, sum(dropped) if dropped else None)
 
 
 def open_remote(url: StoreUrl) -> tuple[Catalog, RemoteMap]:
@@ -114,4 +143,4 @@ def _catalog(file: RemoteMap, header: Header, url: StoreUrl) -> bytes:
         return checked_catalog(read(), header, url)
 
 
-__all__ = ["Usage", "cache_folder", "header_of", "open_remote", "take_used"]
+__all__ = ["Usage", "cache_folder", "count_with", "header_of", "open_remote", "take_used"]

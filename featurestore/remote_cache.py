@@ -13,10 +13,12 @@ import json
 import mmap
 import os
 import shutil
+import threading
 from collections.abc import Iterator
 from contextlib import suppress
 from hashlib import blake2b
 from pathlib import Path
+from weakref import WeakSet
 
 import numpy as np
 from xxhash import xxh3_64_intdigest
@@ -34,8 +36,16 @@ BLOCK = 64 << 10
 #: of WikiMEL's size twenty times over).
 MOST_CACHED = 20_000_000_000
 
-#: Bytes that a cache may grow by until room is looked for again.
+#: Bytes that caches may grow by until room is looked for again.
 _GROWTH = 256 << 20
+
+#: The caches of this process.
+_open: WeakSet[BlockCache] = WeakSet()
+
+#: Folder and size of all caches → bytes that they may grow by until room is looked for again.
+_granted: dict[tuple[Path, int], int] = {}
+
+_locks: dict[int, threading.Lock] = {}
 
 _DATA, _SUMS, _ABOUT = "data", "sums", "about.json"
 
@@ -102,7 +112,11 @@ class BlockCache:
         blocks = -(-size // self.block)
         self._sums = np.memmap(self.folder / _SUMS, np.uint64, "r+", shape=(blocks,))
         self._ready = np.zeros(blocks, bool)  # known to be what was fetched
-        self._room = 0
+        _open.add(self)
+
+    @property
+    def is_open(self) -> bool:
+        return self._descriptor >= 0
 
     def _open(self) -> int:
         cache_folder().mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -171,18 +185,23 @@ class BlockCache:
     def make_room(self, wanted: int) -> None:
         """See that so many bytes more may be kept; caches of other stores go, the longest unused first.
 
-        What is in use is never taken away: its arrays stand in memory maps.
+        What this process has open is never taken away: all files of a store in several are.
 
         Raises:
-            StoreError: this store alone would have more than all may.
+            StoreError: what is open would have more than all may.
         """
-        self._room -= wanted
-        if self._room >= 0:
-            return
-        most, here = most_cached(), allocated(self.folder)
+        with _locks.setdefault(os.getpid(), threading.Lock()):  # a forked child has its own
+            key = cache_folder(), most_cached()
+            left = _granted.get(key, 0) - wanted
+            _granted[key] = left if left >= 0 else self._make_room(wanted, key[1])
+
+    def _make_room(self, wanted: int, most: int) -> int:
+        """Bytes that may be kept beyond those that are wanted, until room is looked for again."""
+        in_use = {one.folder for one in tuple(_open) if one.is_open}
+        here = sum(map(allocated, in_use))
         if here + wanted > most:
             raise StoreError(
-                f"{here / 1e9:.2f} GB of this store were read, and caches may have {most / 1e9:.2f}",
+                f"{here / 1e9:.2f} GB of what is open were read, and caches may have {most / 1e9:.2f}",
                 where=str(self._url),
                 hint=f"{fetch_hint(self._url)}, or set DRIN_FS_CACHE_SIZE to more gigabytes",
             )
@@ -192,13 +211,14 @@ class BlockCache:
         )
         used = {one: allocated(one) for one in others}
         growth = wanted + min(_GROWTH, most - here - wanted)
+        total = sum(used.values())
         for one in others:
-            if sum(used.values()) + growth <= most:
+            if total + growth <= most:
                 break
-            if one != self.folder:
+            if one not in in_use:
                 shutil.rmtree(one, ignore_errors=True)
-                del used[one]
-        self._room = growth - wanted
+                total -= used[one]
+        return growth - wanted
 
     def release_pages(self) -> None:
         """As :meth:`FileMap.release_pages`."""

@@ -15,7 +15,7 @@ Span = tuple[int, int]
 
 
 def damage(path: Path, page: bytes, progress: Progress) -> tuple[list[Span], int]:
-    """The ranges of a copy that must be fetched again, and how many bytes were compared.
+    """The ranges of a copied file that must be fetched again, and how many bytes were compared.
 
     The first page is compared first, then the tail, which holds the checksums, then what they are of;
     each is only looked at when what stands before it is sound.
@@ -32,7 +32,7 @@ def damage(path: Path, page: bytes, progress: Progress) -> tuple[list[Span], int
         header = read_header(file, path)
         if header is not None and not _sound_tail(header, path):
             return [(0, len(page)), (header.tail_start, header.file_bytes)], 0
-    with Store(path) as store:
+    with Store(path, alone=True) as store:
         if any(array.sums is None for _, array in store.catalog.arrays()):
             return [], 0
         spans: list[Span] = []

@@ -37,6 +37,11 @@ class Part:
         self.journal.write_text(json.dumps(name) + "\n", "ascii")
         return "changed" if begun else ""
 
+    @property
+    def allocated(self) -> int:
+        """Bytes of the disk that the file takes."""
+        return self.path.stat().st_blocks * 512 if self.path.exists() else 0
+
     def discard(self) -> None:
         self.journal.unlink(missing_ok=True)
         self.path.unlink(missing_ok=True)

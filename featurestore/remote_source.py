@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from typing import Any, NoReturn, Protocol
 
-from featurestore.errors import ConfigError, StoreError
+from featurestore.errors import ConfigError, StoreAbsent, StoreError
 from featurestore.place import StoreUrl
 
 #: Seconds without a byte after which a connection is given up (chosen here: longer than a busy server is
@@ -240,7 +240,9 @@ class FsspecSource:
 
 def _refuse_absent(url: StoreUrl, absent: bool, refused: bool, why: str) -> None:
     if absent:
-        raise StoreError(f"no such store ({why})", where=str(url), hint="see that the URL is right")
+        raise StoreAbsent(
+            f"no such store ({why})", where=str(url), hint="see that the URL is right"
+        )
     if refused:
         raise StoreError(
             f"the server does not let us read it ({why})",

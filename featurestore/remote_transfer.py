@@ -7,10 +7,12 @@ import os
 import threading
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 from featurestore.errors import StoreError
 from featurestore.place import StoreUrl
@@ -18,9 +20,15 @@ from featurestore.remote_source import Changed, Head, Source, Transient, source_
 
 T = TypeVar("T")
 
+_turns: dict[tuple[int, str], asyncio.Semaphore] = {}
+
 #: Requests under way at once (chosen here: object stores give some 50 MB/s a connection, so eight fill a
 #: fast line; more of them make small servers refuse).
 AT_ONCE = 8
+
+#: Requests under way at once to one server, of all files (chosen here: a batch that is waited for and
+#: those read ahead, each with its eight).
+AT_ONCE_ALTOGETHER = 2 * AT_ONCE
 
 #: Bytes of a request at most (chosen here: eight of them stand in memory, and a cut line loses one).
 MOST = 8 << 20
@@ -41,14 +49,43 @@ class Patience:
     longest: float = 20.0
 
 
-@dataclass(slots=True)
 class Traffic:
-    """What was asked of servers: attempts are requests too. ``seconds``: in which somebody waited."""
+    """What was asked of servers: attempts are requests too. ``seconds``: in which somebody waited.
 
-    requests: int = 0
-    bytes: int = 0
-    retries: int = 0
-    seconds: float = 0.0
+    May be of several files. The counts change in fsspec's one loop only.
+    """
+
+    def __init__(self) -> None:
+        self.requests = self.bytes = self.retries = 0
+        self.seconds = 0.0
+        self._waiting, self._since, self._lock = 0, 0.0, threading.Lock()
+
+    @contextmanager
+    def waiting(self) -> Iterator[None]:
+        """Around a wait; of several at the same time the seconds count once."""
+        with self._lock:
+            self._waiting += 1
+            if self._waiting == 1:
+                self._since = time.perf_counter()
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._waiting -= 1
+                if not self._waiting:
+                    self.seconds += time.perf_counter() - self._since
+
+    def add(self, other: Traffic) -> None:
+        """Count what was counted of another file, too; nobody waits for that one just now."""
+        with self._lock:
+            self.seconds += other.seconds
+
+        async def count() -> None:
+            self.requests += other.requests
+            self.bytes += other.bytes
+            self.retries += other.retries
+
+        asyncio.run_coroutine_threadsafe(count(), _loop()).result()
 
 
 class Transfer:
@@ -73,9 +110,14 @@ class Transfer:
         Raises:
             StoreError: it is not there, not for us, or cannot be reached.
         """
-        head = self._run(self._again(self._of_process().head, size, most=_FIRST_ATTEMPTS))
-        self.traffic.bytes += len(head.data)
-        return head
+        source = self._of_process()
+
+        async def first_bytes() -> Head:
+            head = await self._again(source.head, size, most=_FIRST_ATTEMPTS)
+            self.traffic.bytes += len(head.data)
+            return head
+
+        return self._run(first_bytes())
 
     def read(
         self,
@@ -120,10 +162,16 @@ class Transfer:
         if self._process == os.getpid():
             self._run(self._source.close())
 
+    def _turns(self) -> asyncio.Semaphore:
+        """What the requests to one server wait for."""
+        key = os.getpid(), urlsplit(self.url.url).netloc  # a child has another loop
+        return _turns.setdefault(key, asyncio.Semaphore(AT_ONCE_ALTOGETHER))
+
     def _of_process(self) -> Source:
         """The source; a new one in a forked child, where the other's connections and loop are not."""
         if self._process != os.getpid():
             self._source, self._process = source_of(self.url), os.getpid()
+            self.traffic = Traffic()  # a thread may have held the other's lock
         return self._source
 
     async def _read_all(
@@ -178,7 +226,8 @@ class Transfer:
                     tries += 1
                     self.traffic.requests += 1
                     self.traffic.retries += tries > 1
-                    return await ask(argument)
+                    async with self._turns():
+                        return await ask(argument)
         except Transient as error:
             raise StoreError(
                 f"the server gave no answer in {tries} attempts ({error.reason})",
@@ -189,8 +238,6 @@ class Transfer:
 
     def _run(self, work: Coroutine[Any, Any, T]) -> T:
         """The result of a coroutine in fsspec's loop; when this returns or raises, it has ended."""
-        from fsspec.asyn import get_loop
-
         ended = threading.Event()
 
         async def watched() -> T:
@@ -199,16 +246,21 @@ class Transfer:
             finally:
                 ended.set()
 
-        started = time.perf_counter()
-        running = asyncio.run_coroutine_threadsafe(watched(), get_loop())
-        try:
-            return running.result()
-        except BaseException:
-            if running.cancel():  # Ctrl-C: nothing is handed on behind our back
-                ended.wait(1)
-            raise
-        finally:
-            self.traffic.seconds += time.perf_counter() - started
+        with self.traffic.waiting():
+            running = asyncio.run_coroutine_threadsafe(watched(), _loop())
+            try:
+                return running.result()
+            except BaseException:
+                if running.cancel():  # Ctrl-C: nothing is handed on behind our back
+                    ended.wait(1)
+                raise
+
+
+def _loop() -> asyncio.AbstractEventLoop:
+    from fsspec.asyn import get_loop
+
+    loop: asyncio.AbstractEventLoop = get_loop()
+    return loop
 
 
 def _whether_again(error: Exception) -> bool | float:

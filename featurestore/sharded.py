@@ -9,10 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any, TypeAlias
 
 import numpy as np
 
+from featurestore import threads
 from featurestore.catalog import Catalog, StoredField
 from featurestore.chunks import New, RowColumn, made
 from featurestore.errors import AGAIN, FieldMissing, StoreError
@@ -71,11 +73,13 @@ class ShardedTable(Table):
         spread = [one.name for one in names if one.spread]
         needed = [one.name for one in names if not one.spread]
         counts = [one.schema.ragged for one in names if one.spread and one.schema.ragged]
-        super().prefetch([*needed, *(name for name in counts if name in self.fields)], index)
+        here = [*needed, *(name for name in counts if name in self.fields)]
+        calls = [partial(super().prefetch, here, index)]
         of = self._shard_of(index)
         for number in np.unique(of).tolist() if spread else ():
             local = index[of == number] - self._firsts[number]
-            self._shards[number].prefetch(spread, local)
+            calls.append(partial(self._shards[number].prefetch, spread, local))
+        threads.waiting(calls)
 
     def whole_records(
         self, field: str, rows: Sequence[int] | np.ndarray, *, new: New = np.empty

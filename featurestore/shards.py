@@ -158,22 +158,36 @@ def check_shard(shard: Shard, index: Place) -> Place:
     return path
 
 
-def check_remote_shard(shard: Shard, url: Place, page: bytes) -> None:
+def check_remote_shard(shard: Shard, url: Place, page: bytes, size: int | None) -> None:
     """Refuse a remote file that is not the shard that the index was written with.
 
     Args:
         page: its first page.
+        size: of the file, if the server says it.
 
     Raises:
         StoreError: it is another one.
     """
-    header = parse_header(page, shard.bytes, url)
+    header = parse_header(page, shard.bytes if size is None else size, url)
     if header is None or xxh3_128_hexdigest(header.encode()) != shard.header:
         raise StoreError(
             "another shard than the one that belongs to the index",
             where=str(url),
-            hint="an index and its folder of shards belong together: have both uploaded again",
+            hint=_UPLOAD,
         )
+
+
+def absent_shard(shard: Shard, url: Place) -> StoreError:
+    """What to say of a shard that is not where the index is, on another machine."""
+    return StoreError(
+        f"a shard of the store is missing: rows {shard.first} to {shard.stop - 1} of entities",
+        where=str(url),
+        hint=_UPLOAD,
+    )
+
+
+#: What to do about a shard of a remote store.
+_UPLOAD = "an index and its folder of shards belong together: have both uploaded again"
 
 
 def folder_of(target: Path) -> Path:

@@ -15,17 +15,25 @@ from __future__ import annotations
 
 import json
 import os
+from functools import partial
 from typing import Any, Self
 
 import numpy as np
 
+from featurestore import threads
 from featurestore.catalog import Catalog, Extent
-from featurestore.errors import AGAIN, StoreError
+from featurestore.errors import AGAIN, StoreAbsent, StoreError
 from featurestore.filemap import FileMap, identity_of
 from featurestore.opening import read_catalog
 from featurestore.place import Place, StoreUrl, place_of
 from featurestore.sharded import ShardedTable
-from featurestore.shards import check_remote_shard, check_shard, decode_shards
+from featurestore.shards import (
+    Shard,
+    absent_shard,
+    check_remote_shard,
+    check_shard,
+    decode_shards,
+)
 from featurestore.table import Table
 
 
@@ -34,6 +42,7 @@ class Store:
 
     Args:
         path: of a file, or a URL (docs/remote.md).
+        alone: of a store in several files, open the index file only, without what stands in shards.
         verify_reads: compare what ``gather`` reads with its checksums, each piece when it is read for the
             first time: whole arrays of texts and ids, a MiB of a view or column, a record.
 
@@ -47,9 +56,11 @@ class Store:
 
     shards: tuple[Store, ...]
 
-    def __init__(self, path: str | os.PathLike[str], *, verify_reads: bool = False) -> None:
-        self._catalog, self._file, self.shards = _opened(place_of(path), verify_reads)
-        self.verify_reads = verify_reads
+    def __init__(
+        self, path: str | os.PathLike[str], *, verify_reads: bool = False, alone: bool = False
+    ) -> None:
+        self._catalog, self._file, self.shards = _opened(place_of(path), verify_reads, alone)
+        self.verify_reads, self._alone = verify_reads, alone
         self.mentions = Table("mentions", self._catalog, self._file, verify=verify_reads)
         self.entities = self._entities()
 
@@ -163,7 +174,7 @@ class Store:
         self.close()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _reopen, (self.path, self.fingerprint, self.verify_reads)
+        return _reopen, (self.path, self.fingerprint, self.verify_reads, self._alone)
 
     def __repr__(self) -> str:
         return (
@@ -172,14 +183,16 @@ class Store:
         )
 
 
-def _opened(place: Place, verify_reads: bool) -> tuple[Catalog, FileMap, tuple[Store, ...]]:
+def _opened(
+    place: Place, verify_reads: bool, alone: bool
+) -> tuple[Catalog, FileMap, tuple[Store, ...]]:
     """The catalog and the map of one and the same file, though it be replaced meanwhile; its shards."""
     if isinstance(place, StoreUrl):
         from featurestore.remote import open_remote
 
         catalog, remote = open_remote(place)
         try:
-            return catalog, remote, _opened_shards(catalog, verify_reads)
+            return catalog, remote, () if alone else _opened_shards(catalog, remote, verify_reads)
         except StoreError:
             remote.close()
             raise
@@ -190,7 +203,7 @@ def _opened(place: Place, verify_reads: bool) -> tuple[Catalog, FileMap, tuple[S
         same = file.identity == catalog.identity and file.size == catalog.file_bytes
         if same:
             try:
-                return catalog, file, _opened_shards(catalog, verify_reads)
+                return catalog, file, () if alone else _opened_shards(catalog, file, verify_reads)
             except StoreError:
                 file.close()
                 if path.exists() and identity_of(path.stat()) == catalog.identity:
@@ -198,34 +211,60 @@ def _opened(place: Place, verify_reads: bool) -> tuple[Catalog, FileMap, tuple[S
         file.close()
 
 
-def _opened_shards(catalog: Catalog, verify_reads: bool) -> tuple[Store, ...]:
-    """The shards that an index file names.
+def _opened_shards(catalog: Catalog, file: FileMap, verify_reads: bool) -> tuple[Store, ...]:
+    """The shards that an index file names; over a network several are asked for at once.
 
     Raises:
         StoreError: one is missing, cut off, another one, or not what the index says.
     """
-    path, opened = catalog.path, []
+    shards = decode_shards(catalog.attributes, catalog.rows["entities"], catalog.path)
+    opened: dict[int, Store] = {}
+
+    def open_one(shard: Shard) -> None:
+        place = check_shard(shard, catalog.path)
+        store = opened[shard.first] = _opened_shard(shard, place, file, verify_reads)
+        if store.shards or len(store.entities) != len(shard):
+            raise StoreError(
+                f"{len(store.entities)} entities, the index says {len(shard)}",
+                where=str(store.path),
+                hint=AGAIN,
+            )
+
+    calls = [partial(open_one, shard) for shard in shards]
     try:
-        for shard in decode_shards(catalog.attributes, catalog.rows["entities"], path):
-            store = Store(check_shard(shard, path), verify_reads=verify_reads)
-            opened.append(store)
-            if store.is_remote:
-                check_remote_shard(shard, store.path, store._file.first_page())
-            if store.shards or len(store.entities) != len(shard):
-                raise StoreError(
-                    f"{len(store.entities)} entities, the index says {len(shard)}",
-                    where=str(store.path),
-                    hint=AGAIN,
-                )
-    except StoreError:
-        for store in opened:
+        if file.remote:
+            threads.waiting(calls)
+        else:
+            for call in calls:
+                call()
+    except BaseException:
+        for store in opened.values():
             store.close()
         raise
-    return tuple(opened)
+    return tuple(opened[shard.first] for shard in shards)
 
 
-def _reopen(path: Place, fingerprint: str, verify_reads: bool) -> Store:
-    store = Store(path, verify_reads=verify_reads)
+def _opened_shard(shard: Shard, place: Place, index: FileMap, verify_reads: bool) -> Store:
+    """A shard, of which a file on this machine was looked at already."""
+    if not isinstance(place, StoreUrl):
+        return Store(place, verify_reads=verify_reads)
+    from featurestore.remote import count_with
+
+    try:
+        store = Store(place, verify_reads=verify_reads)
+    except StoreAbsent as error:
+        raise absent_shard(shard, place) from error
+    count_with(index, store._file)
+    try:
+        check_remote_shard(shard, place, store._file.first_page(), store.file_bytes)
+    except StoreError:
+        store.close()
+        raise
+    return store
+
+
+def _reopen(path: Place, fingerprint: str, verify_reads: bool, alone: bool) -> Store:
+    store = Store(path, verify_reads=verify_reads, alone=alone)
     if store.fingerprint != fingerprint:
         raise StoreError(
             "the store was replaced while it was in use", where=str(path), hint="start again"

@@ -11,6 +11,9 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
+from typing import TypeVar
+
+T = TypeVar("T")
 
 #: Most threads (chosen here: eight copy as fast as common memory allows).
 MOST = 8
@@ -77,6 +80,22 @@ def together() -> Iterator[Together]:
         work.finish()
     finally:
         work.abandon()
+
+
+def waiting(calls: Sequence[Callable[[], T]]) -> list[T]:
+    """The results of calls that wait for a network rather than work: up to :data:`MOST` wait at once.
+
+    The first error is raised when those that were begun have ended; the others are not begun.
+    """
+    if len(calls) < 2:
+        return [call() for call in calls]
+    with ThreadPoolExecutor(min(MOST, len(calls)), thread_name_prefix="drin-fs-wait") as pool:
+        results = [pool.submit(call) for call in calls]
+        try:
+            return [result.result() for result in results]
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
 
 
 def _pool() -> ThreadPoolExecutor:

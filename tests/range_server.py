@@ -1,4 +1,4 @@
-"""A web server on this machine that sends ranges of one file, counts them, and fails as it is told."""
+"""A web server on this machine that sends ranges of files, counts them, and fails as it is told."""
 
 from __future__ import annotations
 
@@ -9,11 +9,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from urllib.parse import quote, unquote, urlsplit
 
 
 class RangeServer:
-    """Serves the bytes of ``content`` under any path.
+    """Serves the bytes of ``content`` under any path, and those of ``shards`` under theirs.
 
+    ``shards``: path relative to the folder of ``url`` → content; others of a ``….shards`` are absent.
+    ``paths``: what was asked for, decoded. ``faulty``: what faults and spoiled bytes are for: paths that
+    end so.
     ``faults``: what the next requests meet, one each: ``500``, ``429``, ``cut`` (half the answer, then
     nothing) or ``wrong`` (a byte changed). ``served``: (start, stop) of every range that was sent whole.
     ``delay``: seconds before every answer. ``ranges``: whether it knows them. ``tag``: its ETag, empty =
@@ -25,6 +29,9 @@ class RangeServer:
         self.tag = '"one"'
         self.ranges = True
         self.delay = 0.0
+        self.shards: dict[str, bytes] = {}
+        self.paths: list[str] = []
+        self.faulty = ""
         self.faults: deque[str] = deque()
         self.spoiled: dict[int, int] = {}  # byte of the file → times it is still sent wrong
         self.served: list[tuple[int, int]] = []
@@ -43,7 +50,7 @@ class RangeServer:
 
     def reset(self) -> None:
         """Count from here on."""
-        self.requests, self.served = 0, []
+        self.requests, self.served, self.paths = 0, [], []
 
     def answer(self, to: BaseHTTPRequestHandler) -> None:
         with self._lock:
@@ -53,8 +60,13 @@ class RangeServer:
             if self.swap is not None and number > self.swap[0]:
                 _, self.content, self.tag = self.swap
                 self.swap = None
-            fault = self.faults.popleft() if self.faults else ""
+            path = unquote(urlsplit(to.path).path)
+            self.paths.append(path)
+            fault = self.faults.popleft() if self.faults and path.endswith(self.faulty) else ""
             content, tag = self.content, self.tag
+            if ".shards/" in path:
+                shard = self.shards.get(path.removeprefix("/data/"))
+                content, fault = (b"", "404") if shard is None else (shard, fault)
         if self.gate is not None and number > self.free:
             self.gate.wait(20)
         time.sleep(self.delay)
@@ -81,7 +93,7 @@ class RangeServer:
             to.send_header("ETag", tag)
         to.send_header("Content-Length", str(stop - start))
         to.end_headers()
-        to.wfile.write(self._body(content, start, stop, fault))
+        to.wfile.write(self._body(content, start, stop, fault, path))
         if fault == "cut":
             to.wfile.flush()
             to.close_connection = True
@@ -89,14 +101,14 @@ class RangeServer:
         with self._lock:
             self.served.append((start, stop))
 
-    def _body(self, content: bytes, start: int, stop: int, fault: str) -> bytes:
+    def _body(self, content: bytes, start: int, stop: int, fault: str, path: str) -> bytes:
         body = content[start:stop]
         if fault == "cut":
             return body[: len(body) // 2]
         changed = bytearray(body)
         with self._lock:
             for place, times in self.spoiled.items():
-                if start <= place < stop and times:
+                if start <= place < stop and times and path.endswith(self.faulty):
                     changed[place - start] ^= 1
                     self.spoiled[place] = times - 1
         return bytes(changed)
@@ -104,8 +116,12 @@ class RangeServer:
 
 @contextmanager
 def serving(content: bytes | Path) -> Iterator[RangeServer]:
-    """The server, up until the block ends."""
+    """The server of a file, or of a store with its shards, up until the block ends."""
     told = RangeServer(content if isinstance(content, bytes) else content.read_bytes())
+    name = "tiny.h5" if isinstance(content, bytes) else content.name
+    if isinstance(content, Path):
+        folder = content.with_name(f"{content.name}.shards")
+        told.shards = {f"{folder.name}/{one.name}": one.read_bytes() for one in folder.glob("*")}
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -124,7 +140,7 @@ def serving(content: bytes | Path) -> Iterator[RangeServer]:
             pass  # clients hang up
 
     server = Server(("127.0.0.1", 0), Handler)
-    told.url = f"http://127.0.0.1:{server.server_address[1]}/data/tiny.h5"
+    told.url = f"http://127.0.0.1:{server.server_address[1]}/data/{quote(name)}"
     thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
     thread.start()
     try:
