@@ -1,5 +1,5 @@
 # make demo: from nothing to a trained model on the embedded sample dataset.
-# make test: the whole test suite and the linters. Both create .venv and install on first use.
+# make test: the whole test suite and the linters (mypy beside the tests). Both create .venv and install on first use.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -30,8 +30,9 @@ demo: install
 test: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy
-	$(BIN)/pytest -q -n 2
+	@$(BIN)/mypy > $(VENV)/mypy.txt & types=$$!; \
+	$(BIN)/pytest -q -n 2; tests=$$?; \
+	wait $$types; types=$$?; cat $(VENV)/mypy.txt; exit $$((tests | types))
 
 clean:
 	rm -rf demo build *.egg-info .pytest_cache .mypy_cache .ruff_cache

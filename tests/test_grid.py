@@ -29,7 +29,7 @@ from tests.grids_for_tests import DEFAULTS, Watching, grid_of_cells, outcome
 from tests.stores_for_tests import planted_store
 
 #: Long enough to be stopped in the middle: a checkpoint after every step takes its time.
-LONG: dict[str, Any] = {"epochs": 12, "checkpoint_steps": 1}
+LONG: dict[str, Any] = {"epochs": 8, "checkpoint_steps": 1}
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="signals and process ids")
 
