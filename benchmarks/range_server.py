@@ -7,8 +7,9 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+
+from benchmarks.loopback import QuietHandler, served
 
 #: Bytes that are sent between two looks at the clock.
 _STEP = 256 << 10
@@ -17,8 +18,8 @@ _STEP = 256 << 10
 class Distant:
     """What was asked of the server. ``url``: of the one file."""
 
-    def __init__(self, url: str) -> None:
-        self.url = url
+    def __init__(self) -> None:
+        self.url = ""
         self.requests = 0
         self.bytes = 0
         self._lock = threading.Lock()
@@ -39,9 +40,7 @@ def serving(path: Path, *, delay: float, rate: float) -> Iterator[Distant]:
     """
     size = path.stat().st_size
 
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
+    class Handler(QuietHandler):
         def do_HEAD(self) -> None:
             self._answer(body=False)
 
@@ -76,22 +75,7 @@ def serving(path: Path, *, delay: float, rate: float) -> Iterator[Distant]:
                     if early > 0:
                         time.sleep(early)
 
-        def log_message(self, format: str, *args: object) -> None:
-            pass
-
-    class Server(ThreadingHTTPServer):
-        daemon_threads = True
-
-        def handle_error(self, request: object, client_address: object) -> None:
-            pass  # clients hang up
-
-    server = Server(("127.0.0.1", 0), Handler)
-    distant = Distant(f"http://127.0.0.1:{server.server_address[1]}/{path.name}")
-    thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
-    thread.start()
-    try:
+    distant = Distant()
+    with served(Handler, poll=0.05) as address:
+        distant.url = f"{address}/{path.name}"
         yield distant
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()

@@ -97,7 +97,7 @@ def assemble(
             identity=identity,
             note=timed.note,
             salvage=Assembled(list(zip(shards, claims, strict=True)), stage),
-            sharding=None if max_file_size is None else Sharding(max_bytes=max_file_size),
+            sharding=Sharding.at_most(max_file_size),
         )
         with writing as writer:
             counts, notes = write_store(opened, writer, folder, options, Timed(Hushed(timed)))

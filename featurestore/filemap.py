@@ -14,15 +14,13 @@ import numpy as np
 from featurestore import threads
 from featurestore.catalog import Extent
 from featurestore.errors import StoreError
+from featurestore.header import FIRST_PAGE
 from featurestore.machine import disk_bytes
 from featurestore.place import Place
 
 #: Share of what was read that had to come from disk, from which on rows are announced to the kernel
 #: beforehand (chosen here: announcing a row costs about a microsecond, waiting for its page 80).
 _COLD = 1 / 32
-
-#: Bytes of the page that holds a store's header.
-_PAGE = 4096
 
 #: Fewer rows than this are read without a look at where they come from.
 _FEW = 16
@@ -71,7 +69,7 @@ class FileMap:
 
     def first_page(self) -> builtins.bytes:
         """What a store is known by: the page with its header."""
-        return self.bytes[:_PAGE].tobytes()
+        return self.bytes[:FIRST_PAGE].tobytes()
 
     def pieces(self, starts: np.ndarray, sizes: np.ndarray | int) -> np.ndarray:
         """The whole file, of which these pieces are about to be read."""

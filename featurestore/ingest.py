@@ -175,7 +175,7 @@ def ingest(
             identity=identity,
             part_seconds=part_seconds,
             note=timed.note,
-            sharding=None if max_file_size is None else Sharding(max_bytes=max_file_size),
+            sharding=Sharding.at_most(max_file_size),
         )
         with writing as writer:
             counts, notes = write_store(opened, writer, source, options, timed)

@@ -15,11 +15,11 @@ from featurestore.catalog import Catalog
 from featurestore.catalog_json import decode_catalog
 from featurestore.errors import StoreError
 from featurestore.filemap import FileMap
-from featurestore.header import Header, catalog_size, checked_catalog, parse_header
+from featurestore.header import FIRST_PAGE, Header, catalog_size, checked_catalog, parse_header
 from featurestore.opening import checked
 from featurestore.place import StoreUrl, fetch_hint
 from featurestore.remote_cache import BlockCache, cache_folder
-from featurestore.remote_map import PAGE, RemoteMap
+from featurestore.remote_map import RemoteMap
 from featurestore.remote_source import Head
 from featurestore.remote_transfer import Traffic, Transfer
 
@@ -86,7 +86,7 @@ def open_remote(url: StoreUrl) -> tuple[Catalog, RemoteMap]:
     """
     transfer = Transfer(url)
     try:
-        head = transfer.head(PAGE)
+        head = transfer.head(FIRST_PAGE)
         header = header_of(head, url)
         if not head.ranges:
             raise StoreError(

@@ -20,11 +20,10 @@ from featurestore.catalog import Catalog
 from featurestore.catalog_json import decode_catalog
 from featurestore.disk import free_bytes, sync_path, write_errors
 from featurestore.errors import StoreError, WriteError
-from featurestore.header import parse_header, read_catalog_bytes
+from featurestore.header import FIRST_PAGE, parse_header, read_catalog_bytes
 from featurestore.opening import read_catalog
 from featurestore.progress import Progress, Stage
 from featurestore.remote_check import Span, damage
-from featurestore.remote_map import PAGE
 from featurestore.remote_part import Part, write_at
 from featurestore.remote_source import Changed, Head, Transient
 from featurestore.remote_transfer import Transfer, cut
@@ -89,7 +88,7 @@ class Copy:
             StoreError: no store, it changed on the way, or is damaged where it is; or what checks raise.
             WriteError: the disk is full or fails.
         """
-        head = self._transfer.head(PAGE)
+        head = self._transfer.head(FIRST_PAGE)
         self._refuse_others(head)
         with write_errors(self._target, when_full=GO_ON, otherwise=SOUND):
             self._get(head)
@@ -199,7 +198,7 @@ class Copy:
         Raises:
             StoreError: it is not.
         """
-        now = self._transfer.head(PAGE)
+        now = self._transfer.head(FIRST_PAGE)
         if (now.data, now.size) == (head.data, head.size):
             return
         self.part.discard()

@@ -26,9 +26,6 @@ from featurestore.remote_transfer import MOST, Transfer
 #: some hundred kilobytes of a fast line).
 _GAP = 256 << 10
 
-#: Bytes of the first page, by whose header a store is known.
-PAGE = 4096
-
 
 class RemoteMap(FileMap):
     """Stands where a :class:`FileMap` does. May be used by several threads.

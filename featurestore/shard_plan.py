@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 
@@ -42,6 +43,11 @@ class Sharding:
 
     max_bytes: int = 0
     firsts: tuple[int, ...] = ()
+
+    @classmethod
+    def at_most(cls, max_file_size: int | None) -> Self | None:
+        """Into files of at most so many bytes; None: into one file."""
+        return None if max_file_size is None else cls(max_bytes=max_file_size)
 
 
 def spread_fields(contents: Contents) -> list[StoredField]:

@@ -19,11 +19,14 @@ from typing import Any
 from xxhash import xxh3_128_hexdigest
 
 from featurestore.errors import AGAIN, StoreError
-from featurestore.header import parse_header, read_header
+from featurestore.header import Header, parse_header, read_header
 from featurestore.place import Place, StoreUrl
 
 #: The attribute of the index file.
 ATTRIBUTE = "shards"
+
+#: What to do about a shard of a remote store.
+_UPLOAD = "an index and its folder of shards belong together: have both uploaded again"
 
 #: A file in a folder beside the index, and nothing else: a manifest must not lead anywhere.
 _PLACE = re.compile(r"[^/\\\0]+/[^/\\\0]+")
@@ -110,7 +113,11 @@ def header_digest(path: Path) -> str:
     """
     with path.open("rb") as file:
         header = read_header(file, path)
-    return "" if header is None else xxh3_128_hexdigest(header.encode())
+    return "" if header is None else _digest(header)
+
+
+def _digest(header: Header) -> str:
+    return xxh3_128_hexdigest(header.encode())
 
 
 def check_shard(shard: Shard, index: Place) -> Place:
@@ -132,11 +139,7 @@ def check_shard(shard: Shard, index: Place) -> Place:
     try:
         size = os.stat(path).st_size
     except FileNotFoundError as error:
-        raise StoreError(
-            f"a shard of the store is missing: rows {shard.first} to {shard.stop - 1} of entities",
-            where=str(path),
-            hint=together,
-        ) from error
+        raise absent_shard(shard, path, hint=together) from error
     except OSError as error:
         raise StoreError(
             f"a shard of the store cannot be read ({error.strerror})",
@@ -169,7 +172,7 @@ def check_remote_shard(shard: Shard, url: Place, page: bytes, size: int | None) 
         StoreError: it is another one.
     """
     header = parse_header(page, shard.bytes if size is None else size, url)
-    if header is None or xxh3_128_hexdigest(header.encode()) != shard.header:
+    if header is None or _digest(header) != shard.header:
         raise StoreError(
             "another shard than the one that belongs to the index",
             where=str(url),
@@ -177,17 +180,13 @@ def check_remote_shard(shard: Shard, url: Place, page: bytes, size: int | None) 
         )
 
 
-def absent_shard(shard: Shard, url: Place) -> StoreError:
-    """What to say of a shard that is not where the index is, on another machine."""
+def absent_shard(shard: Shard, place: Place, *, hint: str = _UPLOAD) -> StoreError:
+    """What to say of a shard that is not where the index is."""
     return StoreError(
         f"a shard of the store is missing: rows {shard.first} to {shard.stop - 1} of entities",
-        where=str(url),
-        hint=_UPLOAD,
+        where=str(place),
+        hint=hint,
     )
-
-
-#: What to do about a shard of a remote store.
-_UPLOAD = "an index and its folder of shards belong together: have both uploaded again"
 
 
 def folder_of(target: Path) -> Path:

@@ -7,9 +7,11 @@ import time
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from urllib.parse import quote, unquote, urlsplit
+
+from benchmarks.loopback import QuietHandler, served
 
 
 class RangeServer:
@@ -123,29 +125,12 @@ def serving(content: bytes | Path) -> Iterator[RangeServer]:
         folder = content.with_name(f"{content.name}.shards")
         told.shards = {f"{folder.name}/{one.name}": one.read_bytes() for one in folder.glob("*")}
 
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
+    class Handler(QuietHandler):
         timeout = 10
 
         def do_GET(self) -> None:
             told.answer(self)
 
-        def log_message(self, format: str, *args: object) -> None:
-            pass
-
-    class Server(ThreadingHTTPServer):
-        daemon_threads = True
-
-        def handle_error(self, request: object, client_address: object) -> None:
-            pass  # clients hang up
-
-    server = Server(("127.0.0.1", 0), Handler)
-    told.url = f"http://127.0.0.1:{server.server_address[1]}/data/{quote(name)}"
-    thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
-    thread.start()
-    try:
+    with served(Handler, poll=0.02) as address:
+        told.url = f"{address}/data/{quote(name)}"
         yield told
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()

@@ -12,6 +12,7 @@ import pytest
 from cli.main import main
 from featurestore import remote_cache, remote_map
 from featurestore.errors import StoreError
+from featurestore.header import FIRST_PAGE
 from linker import read_ahead
 from linker.config_text import read_config
 from linker.train import train
@@ -61,7 +62,7 @@ def test_the_blocks_of_a_window_of_batches_come_together(
     batches = ["--set", "batch_size=16"]
     assert main(["evaluate", server.url, "--model", "clip", "--split", "train", *batches]) == 0
     assert fetched == [32, 32, 32]
-    blocks = [start // 1024 for start, stop in server.served if stop - start != remote_map.PAGE]
+    blocks = [start // 1024 for start, stop in server.served if stop - start != FIRST_PAGE]
     assert len(blocks) == len(set(blocks))
     assert server.sent < len(server.content)
 

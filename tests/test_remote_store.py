@@ -24,6 +24,7 @@ from cli.main import main
 from featurestore import Store, remote, remote_array, remote_cache, remote_map
 from featurestore.describe import describe_entity, describe_mention
 from featurestore.errors import ConfigError, StoreError, WriteError
+from featurestore.header import FIRST_PAGE
 from featurestore.place import StoreUrl, place_of, url_behind
 from featurestore.remote_transfer import Patience, Transfer
 from featurestore.search import search
@@ -89,7 +90,7 @@ def test_opening_takes_two_requests_and_again_only_one(server: RangeServer) -> N
         assert server.requests == 2
     server.reset()
     with featurestore.open(server.url):
-        assert (server.requests, server.sent) == (1, remote_map.PAGE)
+        assert (server.requests, server.sent) == (1, FIRST_PAGE)
 
 
 def test_every_field_has_the_values_of_the_file(there: Store, store: Store) -> None:
