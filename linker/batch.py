@@ -84,7 +84,7 @@ class Batch:
     mention_objects: Tensor | None = None  # (B, O, V)
     mention_object_scores: Tensor | None = None  # (B, O), 0 = no such box
 
-    # one row a distinct entity
+    # one row a distinct entity; rows of zeros, which no candidate points at, may follow the last
     entity_text: Tensor | None = None  # (U, D) pooled text, as configured (mean, max, pooled)
     entity_text_cls: Tensor | None = None  # (U, D) token 0; entity_text where only that is stored
     entity_image: Tensor | None = None  # (U, V)

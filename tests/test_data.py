@@ -102,8 +102,19 @@ def test_each_entity_stands_once_in_a_batch(planted: Store) -> None:
     rows = np.arange(20)
     batch = reader_of(planted)[rows]
     distinct = np.unique(planted.mentions.gather("candidates", rows))
-    assert batch.need("entity_text").shape == (len(distinct), D)
+    features = batch.need("entity_text")
     assert int(batch.candidates.max()) == len(distinct) - 1
+    stored = planted.entities.gather("text_mean", distinct[distinct != NO_ROW])
+    assert np.array_equal(features[len(distinct) - len(stored) : len(distinct)], stored)
+
+
+def test_batches_of_about_as_many_entities_have_the_same_shapes(planted: Store) -> None:
+    reader = reader_of(planted)
+    for mentions in (1, 20):
+        features = reader[np.arange(mentions)].need("entity_text")
+        distinct = len(np.unique(planted.mentions.gather("candidates", np.arange(mentions))))
+        assert len(features) == -(-distinct // 64) * 64
+        assert not features[distinct:].any()
 
 
 def test_paper_adds_the_gold_slot_and_strict_leaves_it_out(planted: Store) -> None:
