@@ -40,7 +40,7 @@ def _library() -> ctypes.CDLL:
     return lib
 
 
-def encode(record: np.ndarray) -> np.ndarray:
+def encode(record: np.ndarray, *, acceleration: int = ACCELERATION) -> np.ndarray:
     """(bytes,) uint8, the chunk of a C-contiguous record."""
     raw = record.reshape(-1).view(np.uint8)
     block = max(1, min(len(raw), _BLOCK))
@@ -52,7 +52,7 @@ def encode(record: np.ndarray) -> np.ndarray:
         piece = raw[first : first + block]
         target = out[end + _SIZE : end + _SIZE + len(piece)]
         used = _library().LZ4_compress_fast(
-            piece.ctypes.data, target.ctypes.data, len(piece), len(piece) - 1, ACCELERATION
+            piece.ctypes.data, target.ctypes.data, len(piece), len(piece) - 1, acceleration
         )
         if not used:  # not smaller
             target[:] = piece
