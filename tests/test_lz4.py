@@ -164,6 +164,13 @@ def test_a_chunk_that_lies_is_refused_and_named(chunk: bytes, why: str) -> None:
     assert decode(FAST, [chunk_of(PACKED), chunk], out, RECORD.size) == Damage(1, why)
 
 
+def test_a_small_chunk_that_states_a_trillion_blocks_is_refused_at_once() -> None:
+    whole = 1 << 40
+    chunk = np.frombuffer(chunk_of(PACKED, decoded=whole, block=1), np.uint8)
+    place = np.zeros(1, np.int64), np.array([len(chunk)])
+    assert lz4.checked_blocks(chunk, *place, whole=whole, item=1) == Damage(0, ENDS)
+
+
 def test_a_block_that_ends_before_the_wanted_prefix_is_refused() -> None:
     out = np.empty((1, RECORD.size - 1), np.float16)
     assert decode(FAST, [chunk_of(SHORTER)], out, RECORD.size) == Damage(0, BROKEN)
