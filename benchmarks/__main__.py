@@ -31,6 +31,7 @@ QUESTIONS = {
     "open": "opening a store of a million entities, and finding ids in it",
     "remote": "reading a store over a network: in blocks, through h5py, or after copying it",
     "ingest": "writing a store from .npy arrays",
+    "compression": "sizes and speeds of what compresses records, in memory",
     "size": "bytes on disk in every form",
     "scale": "the cost of a gather from ten thousand to ten million entities",
     "costs": "a mention and an entity in each stage: what python -m benchmarks.plan computes with",

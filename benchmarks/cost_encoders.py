@@ -179,13 +179,19 @@ def _bert(shapes: Shapes) -> TextEncoder:
 
 
 def _minilm(shapes: Shapes) -> Iterator[Taken]:
-    if not shapes.minilm or find_spec(_MINILM) is None:
-        return
+    found = minilm() if shapes.minilm else None
+    if found is not None:
+        yield from _texts(*found, shapes, (Cost.MINILM_ENTITY, Cost.MINILM_MENTION))
+
+
+def minilm() -> tuple[TextEncoder, list[str]] | None:
+    """all-MiniLM-L6-v2, and words that it knows; None where its package is not installed."""
+    if find_spec(_MINILM) is None:
+        return None
     folder = Path(str(import_module(_MINILM).__path__[0])) / "model"
     encoder = TextEncoder.load(str(folder), device="cpu")
     known = (folder / "vocab.txt").read_text(encoding="utf-8").split()
-    words = [word for word in known if word.isascii() and word.isalpha() and len(word) > 3]
-    yield from _texts(encoder, words, shapes, (Cost.MINILM_ENTITY, Cost.MINILM_MENTION))
+    return encoder, [word for word in known if word.isascii() and word.isalpha() and len(word) > 3]
 
 
 # pictures -------------------------------------------------------------------------------------------

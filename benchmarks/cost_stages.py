@@ -28,6 +28,7 @@ from benchmarks.read_run import Reading
 from benchmarks.steps import core_seconds
 from benchmarks.timing import timed
 from featurestore import Store
+from featurestore.codecs import DEFAULT_COMPRESSION
 from featurestore.construct.finders import Finder
 from featurestore.construct.first_stage import pooled_titles
 from featurestore.construct.fuzzy import FuzzyTitles
@@ -129,7 +130,7 @@ def _writing(folder: Path, amounts: Amounts) -> Iterator[Taken]:
             cost=cost,
             seconds=median(seconds_of) / count,
             size=sizes.get(cost),
-            of=f"{count:,} rows, float16, LZ4; bytes: of its compressed records",
+            of=f"{count:,} rows, float16, {DEFAULT_COMPRESSION}; bytes: of its compressed records",
         )
     yield Taken(cost=Cost.PUBLISH, seconds=median(publishing) * 1e9, of="what was just written")
 

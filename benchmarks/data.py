@@ -14,7 +14,7 @@ from pathlib import Path
 import featurestore
 from benchmarks.files import remove
 from featurestore import Store
-from featurestore.codecs import Compression
+from featurestore.codecs import DEFAULT_COMPRESSION, Compression
 from featurestore.ingest import ingest
 from featurestore.options import FeatureDtype, IngestOptions
 from featurestore.progress import Progress
@@ -110,7 +110,10 @@ class Workspace:
         return made
 
     def store_path(
-        self, *, dtype: FeatureDtype = "float16", compression: Compression = "lz4"
+        self,
+        *,
+        dtype: FeatureDtype = "float16",
+        compression: Compression = DEFAULT_COMPRESSION,
     ) -> Path:
         """A store of these arrays."""
         target = self.folder / f"{dtype}-{compression}.h5"

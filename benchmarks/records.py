@@ -26,7 +26,7 @@ from linker.buffers import Buffers
 
 FIELDS = ("text_tokens", "image_regions")
 
-OURS = "ours: Table.gather_all, bitshuffle LZ4"
+OURS = "ours: Table.gather_all, LZ4"
 
 #: Mentions that are copied into the other forms: enough that no batch is like the last.
 _COPIED = 512
@@ -34,7 +34,7 @@ _COPIED = 512
 _LEFT_OUT = {
     "Parquet": "decodes whole pages for single rows; see size",
     "WebDataset": "tar files are read from front to back: no random access",
-    "hidefix and pyfive on the store": "neither decodes bitshuffle: they read gzip copies",
+    "hidefix and pyfive on the store": "neither decodes LZ4: they read gzip copies",
 }
 
 

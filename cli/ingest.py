@@ -72,10 +72,11 @@ from cli.file_size import FileSize
 )
 @click.option(
     "--compression",
-    type=click.Choice(["lz4", "zstd", "gzip", "none"]),
-    default="lz4",
+    type=click.Choice(["lz4-fast", "lz4", "zstd", "gzip", "none"]),
+    default="lz4-fast",
     show_default=True,
-    help="Of token and region records; gzip opens in any HDF5 program without plug-ins.",
+    help="Of token and region records. lz4: tokens take 3 to 9 % less, and twice as long to read; gzip "
+    "opens in any HDF5 program without plug-ins.",
 )
 @click.option(
     "--padding",

@@ -42,9 +42,12 @@ class FieldTree:
         self._summary = summary
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        columns = self._columns()
-        for less in ((), (_RANGE,), _SIZES, (_NORMS,)):
-            columns = [column for column in columns if column.head not in less]
+        dropped: tuple[str, ...] = ()
+        for less, between in (
+            ((), " · "), ((_RANGE,), " · "), (_SIZES, " · "), ((), "·"), ((_NORMS,), " · ")
+        ):  # fmt: skip
+            dropped += less
+            columns = [c for c in self._columns(between) if c.head not in dropped]
             tree = self._tree(columns)
             if _width(tree, console, options) <= options.max_width:
                 break
@@ -71,7 +74,8 @@ class FieldTree:
         view.add_row("(other)", *(_other(c.head, self._summary) for c in columns), style="dim")
         return view
 
-    def _columns(self) -> list[_Column]:
+    def _columns(self, between: str) -> list[_Column]:
+        """All columns; ``between``: what stands between a layout and a compression."""
         file_bytes = max(1, self._summary.file_bytes)
 
         def share(part: FieldSummary | TableSummary) -> Text:
@@ -80,7 +84,7 @@ class FieldTree:
         return [
             _Column("shape", lambda f: _shape(f.shape[1:]), _rows, right=True),
             _Column("dtype", lambda f: f.dtype),
-            _Column("layout", _layout),
+            _Column("layout", lambda f: _layout(f, between)),
             _Column("chunk", lambda f: _shape(f.chunks or ()), right=True),
             _Column("size", _stored, _stored, right=True),
             _Column("decoded", _decoded, _decoded, right=True),
@@ -104,9 +108,9 @@ def _shape(shape: tuple[int, ...]) -> str:
     return "×".join(count(length) for length in shape)
 
 
-def _layout(field: FieldSummary) -> Text:
+def _layout(field: FieldSummary, between: str) -> Text:
     style = LAYOUT_STYLE[field.layout]
-    compressed = "" if field.compression == "none" else f" · {field.compression}"
+    compressed = "" if field.compression == "none" else f"{between}{field.compression}"
     return Text(field.layout + compressed, style)
 
 

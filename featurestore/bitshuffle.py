@@ -1,46 +1,33 @@
 """The bitshuffle filters (LZ4, Zstandard) without HDF5: many records a call, prefixes of them.
 
-It comes from the shared library that hdf5plugin ships, whose C calls release Python's lock.
-
-A chunk: 8 bytes big-endian size of the decoded record, 4 bytes big-endian block size in bytes, then
-the blocks: 4 bytes big-endian size, and so many bytes. The last ``values % 8`` values stand as they
-are behind the blocks. Blocks are independent, so a prefix of a record is decoded without its rest: the
+A chunk (:mod:`featurestore.filter_blocks`) whose last ``values % 8`` values stand as they are behind the
+blocks. Blocks are independent, so a prefix of a record is decoded without its rest: the
 zero tail of a short text costs nothing to read.
 
-The C code trusts the sizes that blocks state. :func:`checked_blocks` follows them first, for many records
-at once, so that it never reads beyond a chunk.
+The C code trusts the sizes that blocks state. :func:`checked_blocks` follows them first, so that it never
+reads beyond a chunk.
 """
 
 from __future__ import annotations
 
 import ctypes
 import math
-import os
-from dataclasses import dataclass
 from functools import cache
 from typing import Literal
 
-import hdf5plugin
 import numpy as np
 
-from featurestore.errors import StoreError
+from featurestore.filter_blocks import HEADER, WRONG_HEADER, Damage, ends, header, headers, library
 
 Packing = Literal["lz4", "zstd"]
 
-_HEADER = 12
 ZSTD_LEVEL = 3  # chosen here: higher levels gain under 1 % on encoder features
 
 
 @cache
 def _library() -> ctypes.CDLL:
     """hdf5plugin's bitshuffle library with its signatures declared."""
-    folder = hdf5plugin.PLUGIN_PATH
-    names = [n for n in os.listdir(folder) if "bshuf" in n]
-    if not names:
-        raise StoreError(
-            "hdf5plugin has no bitshuffle library", where=folder, hint="reinstall hdf5plugin"
-        )
-    lib = ctypes.CDLL(os.path.join(folder, names[0]))
+    lib = library("bshuf")
     size, pointer = ctypes.c_size_t, ctypes.c_void_p
     for name in ("bshuf_compress_lz4_bound", "bshuf_default_block_size"):
         getattr(lib, name).restype = size
@@ -58,17 +45,17 @@ def _library() -> ctypes.CDLL:
 
 def encode(record: np.ndarray, packing: Packing) -> np.ndarray:
     """(bytes,) uint8, the chunk of a C-contiguous record."""
-    block, bound, header = _layout(record.size, record.itemsize, packing)
-    out = np.empty(_HEADER + bound, np.uint8)
-    out[:_HEADER] = header
-    args = (record.ctypes.data, out.ctypes.data + _HEADER, record.size, record.itemsize, block)
+    block, bound, head = _layout(record.size, record.itemsize, packing)
+    out = np.empty(HEADER + bound, np.uint8)
+    out[:HEADER] = head
+    args = (record.ctypes.data, out.ctypes.data + HEADER, record.size, record.itemsize, block)
     if packing == "zstd":
         used = _library().bshuf_compress_zstd(*args, ZSTD_LEVEL)
     else:
         used = _library().bshuf_compress_lz4(*args)
     if used < 0:
         raise RuntimeError(f"bitshuffle could not compress a record (code {used})")
-    return out[: _HEADER + used]
+    return out[: HEADER + used]
 
 
 @cache
@@ -77,16 +64,7 @@ def _layout(values: int, item: int, packing: Packing) -> tuple[int, int, np.ndar
     lib = _library()
     block = lib.bshuf_default_block_size(item)
     bound = getattr(lib, f"bshuf_compress_{packing}_bound")(values, item, block)
-    header = (values * item).to_bytes(8, "big") + (block * item).to_bytes(4, "big")
-    return block, bound, np.frombuffer(header, np.uint8)
-
-
-@dataclass(frozen=True, slots=True)
-class Damage:
-    """``record``: the place, among those asked for, of a chunk that is not what ``encode`` makes."""
-
-    record: int
-    why: str
+    return block, bound, header(values * item, block * item)
 
 
 def checked_blocks(
@@ -99,46 +77,19 @@ def checked_blocks(
         starts, sizes: (n,) int64 where; all inside ``data``.
         whole: number of values of a record, ``item`` bytes each.
     """
-    headless = np.flatnonzero(sizes < _HEADER)
-    if len(headless):
-        return Damage(int(headless[0]), "it ends before its header does")
-    head = data[starts[:, None] + np.arange(_HEADER)]
-    stated = np.ascontiguousarray(head[:, :8]).view(">u8")[:, 0]
-    block_bytes = np.ascontiguousarray(head[:, 8:]).view(">u4")[:, 0].astype(np.int64)
+    found = headers(data, starts, sizes)
+    if isinstance(found, Damage):
+        return found
+    stated, block_bytes = found
     wrong = (stated != whole * item) | (block_bytes == 0) | (block_bytes % (8 * item) != 0)
     if wrong.any():
-        return Damage(int(np.argmax(wrong)), "the header of the compressed record is wrong")
+        return Damage(int(np.argmax(wrong)), WRONG_HEADER)
     blocks = block_bytes // item
-    cut = _ends(data, starts, sizes, blocks, whole=whole, item=item) > starts + sizes
+    rest = whole % 8
+    cut = ends(data, starts, sizes, -(-(whole - rest) // blocks)) + rest * item > starts + sizes
     if cut.any():
         return Damage(int(np.argmax(cut)), "it ends before its last block")
     return blocks
-
-
-def _ends(
-    data: np.ndarray,
-    starts: np.ndarray,
-    sizes: np.ndarray,
-    blocks: np.ndarray,
-    *,
-    whole: int,
-    item: int,
-) -> np.ndarray:
-    """(n,) int64 where the last block of each chunk ends, by the sizes that its blocks state.
-
-    Beyond the chunk where one of them does; what follows it is then not looked at.
-    """
-    counts = -(-(whole - whole % 8) // blocks)
-    order = np.argsort(-counts)
-    ends, last = starts[order] + _HEADER, (starts + sizes)[order] - 4
-    stated = np.ndarray((max(len(data) - 3, 0),), ">u4", data, strides=(1,))  # at any byte
-    for step in range(counts.max(initial=0)):
-        walking = ends[: np.count_nonzero(counts > step)]
-        walking += stated[np.minimum(walking, last[: len(walking)])]
-        walking += 4
-    found = np.empty_like(ends)
-    found[order] = ends
-    return found + whole % 8 * item
 
 
 class Decoder:
@@ -172,7 +123,7 @@ class Decoder:
         rounded = np.minimum(-(-values // blocks) * blocks, whole)
         direct = np.where(rounded <= self._out.shape[1], rounded, values // blocks * blocks)
         columns = (
-            data.ctypes.data + starts + _HEADER,
+            data.ctypes.data + starts + HEADER,
             out.ctypes.data + self._out.shape[1] * self._item * np.arange(len(out)),
             direct,
             blocks,

@@ -13,11 +13,11 @@ from typing import TypeAlias
 import numpy as np
 
 from featurestore import threads
-from featurestore.bitshuffle import Damage
 from featurestore.catalog import Extent, StoredField
 from featurestore.codecs import Chunks, Codec
 from featurestore.errors import AGAIN, StoreError
 from featurestore.filemap import FileMap, Reading
+from featurestore.filter_blocks import Damage
 from featurestore.guard import BlockGuard, RecordGuard
 from featurestore.headerless import chunks_by_hdf5
 
@@ -65,7 +65,7 @@ def _cuts(size: int, of: int) -> int:
     return max(1, round(threads.count() * size / whole)) if whole >= _PARALLEL else 0
 
 
-#: No codec makes more than so many bytes of one (gzip 1032, Zstandard and LZ4 less on blocks of 8 KB),
+#: No codec makes more than so many bytes of one (gzip 1032, LZ4 255, Zstandard less on blocks of 8 KB),
 #: small records aside.
 _MOST_COMPRESSED, _SLACK = 1100, 1 << 16
 
@@ -348,7 +348,7 @@ class RecordColumn:
     def _checked_blocks(
         self, codec: Codec, rows: np.ndarray, chunks: Chunks, whole: int
     ) -> np.ndarray:
-        """(n,) int64 values a block. A chunk is checked when it is read for the first time.
+        """(n,) int64 sizes of blocks. A chunk is checked when it is read for the first time.
 
         Raises:
             StoreError: one is not safe to decode.

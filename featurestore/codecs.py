@@ -2,8 +2,8 @@
 
 A record is one HDF5 chunk. Encoding here and writing with ``write_direct_chunk`` produces the very
 bytes the filter pipeline would, so any HDF5 program with the hdf5plugin filters reads them; decoding
-here reads straight from the memory map: bitshuffle (:mod:`featurestore.bitshuffle`), or shuffle and
-gzip of the standard library.
+here reads straight from the memory map: LZ4 (:mod:`featurestore.lz4`), bitshuffle
+(:mod:`featurestore.bitshuffle`), or shuffle and gzip of the standard library.
 """
 
 from __future__ import annotations
@@ -16,14 +16,18 @@ from typing import Literal, NamedTuple, Protocol
 
 import numpy as np
 
-from featurestore import bitshuffle
-from featurestore.bitshuffle import ZSTD_LEVEL, Damage
+from featurestore import bitshuffle, lz4
+from featurestore.bitshuffle import ZSTD_LEVEL
 from featurestore.errors import StoreError
+from featurestore.filter_blocks import Damage
 
-Compression = Literal["lz4", "zstd", "gzip", "none"]
-COMPRESSIONS: tuple[Compression, ...] = ("lz4", "zstd", "gzip", "none")
+Compression = Literal["lz4-fast", "lz4", "zstd", "gzip", "none"]
+COMPRESSIONS: tuple[Compression, ...] = ("lz4-fast", "lz4", "zstd", "gzip", "none")
 
-BITSHUFFLE, GZIP, SHUFFLE = 32008, 1, 2
+#: Of records, unless another one is asked for.
+DEFAULT_COMPRESSION: Compression = "lz4-fast"
+
+LZ4, BITSHUFFLE, GZIP, SHUFFLE = 32004, 32008, 1, 2
 _LZ4, _ZSTD = 2, 3
 _BITSHUFFLE_VERSION = (0, 4)  # of the filter, which writes it into the file
 _GZIP_LEVEL = 4  # chosen here: level 9 takes four times as long for 1 %
@@ -57,6 +61,8 @@ class Codec:
             item: bytes of a value.
         """
         match self.compression:
+            case "lz4-fast":
+                return [(LZ4, (0,))]  # a block is a record
             case "lz4":
                 return [(BITSHUFFLE, (*_BITSHUFFLE_VERSION, item, 0, _LZ4))]
             case "zstd":
@@ -69,6 +75,8 @@ class Codec:
     def encode(self, record: np.ndarray) -> np.ndarray:
         """(bytes,) uint8, the chunk of a C-contiguous record."""
         match self.compression:
+            case "lz4-fast":
+                return lz4.encode(record)
             case "gzip":
                 return np.frombuffer(zlib.compress(_byte_shuffle(record), _GZIP_LEVEL), np.uint8)
             case "none":
@@ -77,13 +85,17 @@ class Codec:
                 return bitshuffle.encode(record, packing)
 
     def checked_blocks(self, chunks: Chunks, *, whole: int, item: int) -> np.ndarray | Damage:
-        """(n,) int64 values a block, above 0, of chunks that are safe to decode; or one that is not.
+        """(n,) int64 sizes of blocks, above 0, of chunks that are safe to decode; or one that is not.
+
+        They are for :meth:`decoder`, and each compression has its unit.
 
         Args:
             whole: number of values of a record, ``item`` bytes each.
         """
         if self.compression in ("gzip", "none"):
             return np.full(len(chunks.starts), whole or 1)
+        if self.compression == "lz4-fast":
+            return lz4.checked_blocks(*chunks, whole=whole, item=item)
         return bitshuffle.checked_blocks(*chunks, whole=whole, item=item)
 
     def decoder(
@@ -104,6 +116,8 @@ class Codec:
             out: (n, …) C-contiguous destination; what it has beyond the ``values`` becomes zero.
         """
         match self.compression:
+            case "lz4-fast":
+                return lz4.Decoder(*chunks, blocks, values, whole=whole, out=out)
             case "gzip":
                 return _Inflating(chunks, values, whole=whole, out=out)
             case "none":
@@ -187,6 +201,8 @@ def codec_of(filters: list[tuple[int, tuple[int, ...]]], *, where: str) -> Codec
     match filters:
         case []:
             return Codec("none")
+        case [(kind, _)] if kind == LZ4:
+            return Codec("lz4-fast")
         case [(kind, values)] if (
             kind == BITSHUFFLE and len(values) > 4 and values[4] in (_LZ4, _ZSTD)
         ):
@@ -196,5 +212,5 @@ def codec_of(filters: list[tuple[int, tuple[int, ...]]], *, where: str) -> Codec
     raise StoreError(
         f"unknown compression filters {[kind for kind, _ in filters]}",
         where=where,
-        hint="format 1 allows bitshuffle+LZ4, bitshuffle+Zstandard, shuffle+gzip, or none",
+        hint="format 1 allows LZ4, bitshuffle+LZ4, bitshuffle+Zstandard, shuffle+gzip, or none",
     )

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from featurestore.codecs import Compression
+from featurestore.codecs import DEFAULT_COMPRESSION, Compression
 
 FeatureDtype = Literal["float16", "float32"]
 DeviceName = Literal["auto", "cpu", "cuda"]
@@ -33,7 +33,7 @@ class IngestOptions:
     detector_weights: str | None = None  # a file, where the detector's own cannot be fetched
     boxes: Path | None = None  # recorded boxes in place of a detector
     dtype: FeatureDtype = "float16"
-    compression: Compression = "lz4"
+    compression: Compression = DEFAULT_COMPRESSION
     device: DeviceName = "auto"
     encoder_dtype: Literal["float32", "bfloat16"] = "float32"
     padding: Padding = "auto"  # features at padded positions; see keeps_padding

@@ -15,7 +15,7 @@ from typing import Any, cast
 
 import numpy as np
 
-from featurestore.codecs import Codec, Compression
+from featurestore.codecs import DEFAULT_COMPRESSION, Codec, Compression
 from featurestore.errors import ConfigError
 from featurestore.features import FeatureWriter, Records
 from featurestore.ingest import Timed
@@ -121,7 +121,7 @@ def repack(
             writing = StoreWriter.on(
                 claim,
                 dtype=options.dtype or "float16",
-                compression=options.compression or "lz4",
+                compression=options.compression or DEFAULT_COMPRESSION,
                 overwrite=overwrite,
                 identity=identity,
                 part_seconds=part_seconds,

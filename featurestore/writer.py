@@ -21,7 +21,7 @@ import numpy as np
 
 from featurestore import threads
 from featurestore.catalog import Extent, StoredField
-from featurestore.codecs import Codec, Compression
+from featurestore.codecs import DEFAULT_COMPRESSION, Codec, Compression
 from featurestore.disk import bytes_of, free_bytes, write_errors
 from featurestore.errors import ConfigError, SourceError, WriteError
 from featurestore.features import FeatureWriter
@@ -108,7 +108,7 @@ class StoreWriter:
         target: str | os.PathLike[str],
         *,
         dtype: FeatureDtype = "float16",
-        compression: Compression = "lz4",
+        compression: Compression = DEFAULT_COMPRESSION,
         overwrite: bool = False,
         sharding: Sharding | None = None,
     ) -> Iterator[Self]:

@@ -384,7 +384,7 @@ def test_another_file_in_the_place_of_a_shard_is_kept_unless_told(
 def test_a_shard_that_fails_leaves_no_index_and_goes_on(server: RangeServer, here: Path) -> None:
     target, failing = here / "copy.h5", a_shard(server, 2)
     server.faulty = failing
-    server.faults.extend(["", "", *["500"] * 40])
+    server.faults.extend(["", "", "", *["500"] * 40])
     with pytest.raises(StoreError, match="no answer in 2 attempts"):
         fetch(server.url, target, patience=IMPATIENT)
     assert not target.exists()

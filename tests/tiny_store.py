@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from featurestore.codecs import Compression
+from featurestore.codecs import DEFAULT_COMPRESSION, Compression
 from featurestore.schema import BY_PATH, FEATURE, FIELDS
 from featurestore.shard_plan import Sharding
 from featurestore.thumbnails import ThumbnailWriter
@@ -40,7 +40,7 @@ PROVENANCE: dict[str, Any] = {
         },
         "detector": None,
     },
-    "options": {"dtype": "float16", "compression": "lz4", "limit": None},
+    "options": {"dtype": "float16", "compression": "lz4-fast", "limit": None},
     "dropped": {"train": 2},
     "counts": {"empty spans": 1},
     "notes": ["2 mentions are not in their sentences"],
@@ -175,7 +175,7 @@ def write_tiny_store(
     entities: int = 8,
     mentions: tuple[int, int, int] = (5, 2, 3),
     dtype: FeatureDtype = "float32",
-    compression: Compression = "lz4",
+    compression: Compression = DEFAULT_COMPRESSION,
     without: set[str] = frozenset(),
     change: dict[str, Any] | None = None,
     seed: int = 0,

@@ -1,6 +1,6 @@
 """hidefix: a second HDF5 reader, which indexes the chunks once and then needs no HDF5 lock.
 
-It reads gzip and byte shuffle, not bitshuffle, and integers, float32 and float64, not float16; so it
+It reads gzip and byte shuffle, not LZ4, and integers, float32 and float64, not float16; so it
 gets a file of its own with the same bytes declared as uint16. It takes one slice at a time.
 """
 

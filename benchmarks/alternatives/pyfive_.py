@@ -1,4 +1,4 @@
-"""pyfive: an HDF5 reader in Python alone. It reads contiguous arrays and gzip, not bitshuffle."""
+"""pyfive: an HDF5 reader in Python alone. It reads contiguous arrays and gzip, not LZ4."""
 
 from __future__ import annotations
 
