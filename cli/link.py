@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import rich_click as click
 
 from cli.console import show, show_json, show_json_line, stderr
+from cli.places import StorePlace
 
 if TYPE_CHECKING:
     from linker.link import Linker
@@ -55,8 +56,9 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--store",
-    type=click.Path(path_type=Path),
-    help="Where the run's store is now.",
+    metavar="STORE",
+    type=StorePlace(),
+    help="Where the run's store is now: a file or a URL.",
 )
 @click.option("--other-store", is_flag=True, help="Allow a store the run was not trained from.")
 @click.option("--text-encoder", "text", metavar="NAME|FOLDER", help="Where it is now, or none.")
