@@ -212,6 +212,16 @@ def safe_path(name: str, where: str) -> PurePosixPath:
     return path
 
 
+def holds_twice(where: str, how: str = "") -> SourceError:
+    """What to say of a member (``archive::name``) that stands in its archive once more."""
+    return SourceError(
+        "the archive holds this member twice" + (f", {how}" if how else ""),
+        where=where,
+        hint="download it again, or choose: tar -xf and unzip -o keep the last of them (a disguised "
+        ".mp4 is made a plain archive by drin-fs unpack --restore)",
+    )
+
+
 def _refused(what: str, where: str) -> SourceError:
     return SourceError(
         f"refused: {what}",
