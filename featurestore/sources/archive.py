@@ -149,7 +149,11 @@ def archives(originals: Iterable[Original]) -> list[list[Original]]:
         ending = Path(original.name).suffix.lower()
         if ending in parts:
             where = f"{parts[ending].path} and {original.path}"
-            raise SourceError(f"{original.name} is given twice", where=where)
+            raise SourceError(
+                f"{original.name} is given twice",
+                where=where,
+                hint="give each file once, or archives of one name in two commands",
+            )
         parts[ending] = original
     return [_in_order(parts) for parts in groups.values()]
 
