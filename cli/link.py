@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import rich_click as click
 
 from cli.console import show, show_json, show_json_line, stderr
+from cli.places import StorePlace
 
 if TYPE_CHECKING:
     from linker.link import Linker
@@ -53,11 +54,18 @@ if TYPE_CHECKING:
     metavar="N",
     help="Entities found by title for each mention. Default: as many as the run saw.",
 )
-@click.option("--store", type=click.Path(path_type=Path), help="Where the run's store is now.")
+@click.option(
+    "--store",
+    metavar="STORE",
+    type=StorePlace(),
+    help="Where the run's store is now: a file or a URL.",
+)
 @click.option("--other-store", is_flag=True, help="Allow a store the run was not trained from.")
-@click.option("--text-encoder", "text", metavar="NAME|FOLDER", help="Where it is now.")
-@click.option("--image-encoder", "image_encoder", metavar="NAME|FOLDER", help="Where it is now.")
-@click.option("--clip", metavar="NAME|FOLDER", help="Where it is now.")
+@click.option("--text-encoder", "text", metavar="NAME|FOLDER", help="Where it is now, or none.")
+@click.option(
+    "--image-encoder", "image_encoder", metavar="NAME|FOLDER", help="Where it is now, or none."
+)
+@click.option("--clip", metavar="NAME|FOLDER", help="Where it is now, or none.")
 @click.option(
     "--detector",
     type=click.Choice(["fasterrcnn", "maskrcnn", "none"]),
@@ -84,7 +92,8 @@ def link(
     Candidates are entities of the run's store, found by title or given. Features are made by the
     encoders that made the store; each is compared with what the store recorded of it (sha256 of its
     files, or revision), and another one is refused. A store ingested from preprocessed arrays
-    records none: name them; the scores are right only if they are the very ones.
+    records none: name them; the scores are right only if they are the very ones. The word none in
+    place of an encoder leaves it out, as in ingest: for models that read nothing it makes.
 
     A line of --input is an object with a sentence, the mention in it as [[mention]], or its first
     occurrence as "mention", or "start" and "end" in characters; and if you like "id", "image"

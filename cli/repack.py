@@ -117,5 +117,7 @@ def _view(done: RepackSummary) -> Table:
         )
     same = "that of the source: no value is another" if done.same_content else "a new one"
     table.add_row("fingerprint", f"{done.fingerprint} ({same})")
+    for note in done.notes:
+        table.add_row("note", plain_text(note))
     table.add_row("seconds", f"{sum(done.seconds.values()):,.1f}")
     return table

@@ -68,6 +68,12 @@ from cli.console import clean, show, show_json, stderr, stdout
 @click.option(
     "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the sampler."
 )
+@click.option(
+    "--keep",
+    type=click.Choice(["best", "all"]),
+    help="Checkpoints that stay when a trial is over: the best trial's, or all. Default: best, or as the "
+    "search was begun.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the trials as JSON.")
 def tune(store: Path, space: Path, as_json: bool, **options: Any) -> None:
     """Search for the options under which a model does best on validation.
@@ -77,6 +83,8 @@ def tune(store: Path, space: Path, as_json: bool, **options: Any) -> None:
     varies. Every trial is a run, RUNS/trial-0007. One that falls behind is pruned after an epoch; one
     that fails is recorded with the reason. The same command goes on with a search that was stopped,
     and continues the trial it was stopped in.
+
+    Checkpoints of trials that are over are removed, but for the best trial's; --keep all keeps them.
 
     The test split is never scored: RUNS/best.yaml holds the best configuration, to be trained with
     several seeds and scored then.

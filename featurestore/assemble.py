@@ -15,6 +15,7 @@ from pathlib import Path
 
 from featurestore.assembled import Assembled
 from featurestore.errors import ConfigError, InUse, WriteError
+from featurestore.index_size import index_notes
 from featurestore.ingest import (
     IngestSummary,
     Timed,
@@ -103,6 +104,7 @@ def assemble(
             counts, notes = write_store(opened, writer, folder, options, Timed(Hushed(timed)))
             copying.close()
         shutil.rmtree(shards_folder(target), ignore_errors=True)
+        notes += index_notes(target, max_file_size, timed)
         return summary_of(target, opened, options, counts, notes, timed.seconds)
 
 

@@ -14,6 +14,7 @@ from typing import Any, Protocol, cast
 from featurestore.construct.item_files import MENTIONS
 from featurestore.construct.needed import needed_files
 from featurestore.errors import ConfigError, SourceError
+from featurestore.index_size import index_notes
 from featurestore.ingest_shards import Shard, ShardRows
 from featurestore.options import IngestOptions
 from featurestore.progress import Progress, Silent, Stage
@@ -179,6 +180,7 @@ def ingest(
         )
         with writing as writer:
             counts, notes = write_store(opened, writer, source, options, timed)
+    notes += index_notes(target, max_file_size, timed)
     return summary_of(target, opened, options, counts, notes, timed.seconds)
 
 

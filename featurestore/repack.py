@@ -18,6 +18,7 @@ import numpy as np
 from featurestore.codecs import DEFAULT_COMPRESSION, Codec, Compression
 from featurestore.errors import ConfigError
 from featurestore.features import FeatureWriter, Records
+from featurestore.index_size import index_notes
 from featurestore.ingest import Timed
 from featurestore.options import FeatureDtype
 from featurestore.placing import shards_of
@@ -64,7 +65,7 @@ class RepackSummary:
     """What a repack did.
 
     ``same_content``: nothing was dropped, rounded or widened: the fingerprint is that of the source.
-    ``float32_fields``: asked for float16, but out of its error bound.
+    ``float32_fields``: asked for float16, but out of its error bound. ``notes``: what else to know.
     """
 
     store: str
@@ -77,6 +78,7 @@ class RepackSummary:
     float32_fields: list[str]
     same_content: bool
     fingerprint: str
+    notes: list[str]
     seconds: dict[str, float]
 
     def as_dict(self) -> dict[str, Any]:
@@ -132,7 +134,7 @@ def repack(
                 job = _Repack(store, writer, options, dropped)
                 job.write(timed)
                 job.publish(timed)
-            return job.summary(target, timed.seconds)
+            return job.summary(target, timed)
 
 
 def _source(path: Path, timed: Timed) -> Store:
@@ -278,7 +280,7 @@ class _Repack:
                 progress=timed.inner,
             )
 
-    def summary(self, target: Path, seconds: dict[str, float]) -> RepackSummary:
+    def summary(self, target: Path, timed: Timed) -> RepackSummary:
         asked = self._options.dtype == "float16"
         with Store(target) as made:
             return RepackSummary(
@@ -294,7 +296,8 @@ class _Repack:
                 ],
                 same_content=made.fingerprint == self._store.fingerprint,
                 fingerprint=made.fingerprint,
-                seconds={stage: round(value, 3) for stage, value in seconds.items()},
+                notes=index_notes(target, self._options.max_file_size, timed),
+                seconds={stage: round(value, 3) for stage, value in timed.seconds.items()},
             )
 
 

@@ -49,7 +49,8 @@ class EncoderChoice:
     """Which encoders to load; None = the one that the store recorded, where it was then.
 
     Args:
-        text, image, clip: a folder, or a name on the Hugging Face hub.
+        text, image, clip: a folder, or a name on the Hugging Face hub; ``none``, as at ingest: there
+            is none, and a model that reads its features is refused.
         detector: ``none`` = as if it found no object in any picture.
         detector_weights: a file, where the detector's own weights cannot be fetched.
         other: take an encoder that is not, or not known to be, the recorded one.
@@ -91,7 +92,7 @@ def load_encoders(
 
     Raises:
         EncoderError: the store records none and none is named, it is not where it was, it cannot be
-            loaded, or it is another one.
+            loaded, it is another one, or ``none`` was chosen for it.
     """
     recorded = store.provenance.get("encoders") or {}
     loaded: dict[Part, Any] = dict.fromkeys(OPTIONS)
@@ -128,6 +129,13 @@ def _load(
 def _name(part: Part, given: str | None, recorded: Mapping[str, Any] | None, store: Store) -> str:
     """Name or folder of an encoder: as given, else as recorded."""
     option = OPTIONS[part]
+    if given == "none":  # the word that leaves it out at ingest, never a name on the hub
+        raise EncoderError(
+            f"the run's model reads features of the {part} encoder, which {option} none leaves out",
+            where=f"{option} none",
+            hint=f"leave {option} out to take the one that made the store, or name a folder (one called "
+            "none: ./none)",
+        )
     if given is not None:
         return given
     if recorded is None:

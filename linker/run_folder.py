@@ -170,6 +170,18 @@ class RunFolder:
                 else:
                     path.unlink(missing_ok=True)
 
+    def remove_checkpoints(self) -> int:
+        """Remove the checkpoints and the best weights; how many bytes they took.
+
+        Raises:
+            WriteError: they cannot be removed.
+        """
+        folder = self.best.parent
+        with run_write_errors(folder):
+            size = sum(path.lstat().st_size for path in folder.iterdir())
+            shutil.rmtree(folder)
+        return size
+
     # writing -----------------------------------------------------------------------------------
 
     def write_environment(self, environment: Mapping[str, Any]) -> None:

@@ -29,6 +29,7 @@ from linker.job import prepare_job
 from linker.launch import refuse_several
 from linker.run_folder import RunFolder
 from linker.tune_jobs import TuneError, run_here, run_in_processes
+from linker.tune_keep import Keep, remove_checkpoints, settle_keep
 from linker.tune_result import Tuned, read_tuned, trial_line
 from linker.tune_space import Space, read_space
 from linker.tune_study import (
@@ -64,6 +65,7 @@ def tune(
     pruner: Pruner = "median",
     metric: str = "mrr",
     seed: int = 0,
+    keep: Keep | None = None,
     progress: Progress | None = None,
 ) -> Tuned:
     """Run trials until there are ``trials`` in total, and return all of them, the best first.
@@ -78,6 +80,8 @@ def tune(
         sampler: ``tpe`` learns from the trials before; ``grid`` tries every combination.
         pruner: ends trials that fall behind, judged after every epoch.
         metric: ``mrr`` or ``hits@k``, of the validation split and the epoch whose weights are kept.
+        keep: ``best``: checkpoints of a trial that ended are removed, but for the best trial's; ``all``:
+            none are. None = as the search was begun, a new one ``best``.
         seed: of the sampler. With one job, equal seeds make equal searches.
 
     Raises:
@@ -115,7 +119,9 @@ def tune(
             study = begin_study(work, opened)
         _say_what_goes_on(study, work, progress)
         queue_cells(study, cells)
-        search = _Search(work, study, total=total, minutes=minutes, progress=progress)
+        kept = settle_keep(study, keep)
+        search = _Search(work, study, total=total, minutes=minutes, keep=kept, progress=progress)
+        search.tidy(read_tuned(study, work), tell=True)
         try:
             search.run(jobs)
         finally:
@@ -129,10 +135,18 @@ class _Search:
     """Deals out trials, and says how each ended."""
 
     def __init__(
-        self, work: Work, study: Study, *, total: int, minutes: float | None, progress: Progress
+        self,
+        work: Work,
+        study: Study,
+        *,
+        total: int,
+        minutes: float | None,
+        keep: Keep,
+        progress: Progress,
     ) -> None:
         self.work = work
         self.study = study
+        self.keep = keep
         self.progress = progress
         self.begin = counted(study)
         self.total = total
@@ -176,12 +190,24 @@ class _Search:
         self.stage.advance(max(0, self.epochs - self.seen.get(number, 0)))
         tuned = read_tuned(self.study, self.work)
         self.progress.note(trial_line(tuned, number))
+        self.tidy(tuned)
         ended = [each for each in tuned.trials if each.state != "interrupted"]
         if len(ended) >= _HOPELESS and all(each.state == "failed" for each in ended):
             raise TuneError(
                 f"the first {len(ended)} trials all failed, the last because {ended[-1].reason}",
                 where=str(self.work.runs),
                 hint="mend that, or the space, and search in another folder",
+            )
+
+    def tidy(self, tuned: Tuned, *, tell: bool = False) -> None:
+        """Remove the checkpoints that are not to stay."""
+        if self.keep == "all":
+            return
+        trials, size = remove_checkpoints(tuned, self.work.runs)
+        if trials and tell:
+            self.progress.note(
+                f"removed the checkpoints of {trials} trials that are not the best, {size:,} bytes "
+                "(--keep all keeps those to come)"
             )
 
 

@@ -43,6 +43,9 @@ RUN, REASON, EPOCHS, SECONDS, REPEATS, CELL = (
     "cell",
 )
 
+#: Attribute of a study: which checkpoints stay.
+KEEP = "keep"
+
 INTERRUPTED = "interrupted"
 
 _NAME, _FILE = "tune", "study.log"
@@ -143,6 +146,7 @@ def begin_study(work: Work, store: Store) -> Study:
         study.set_user_attr("space", dict(work.space.values))
         study.set_user_attr("metric", work.metric)
         study.set_user_attr("grid", work.sampler == "grid")
+        study.set_user_attr(KEEP, "best")
         study.set_user_attr("store", store_identity(store))
     return study
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import io
 import tarfile
 from pathlib import Path
 
@@ -217,3 +218,45 @@ def test_an_absurdly_long_header_is_refused(tmp_path: Path) -> None:
     path = write_tar(tmp_path / "x.tar.gz", {"n" * 5_000_000: b""})
     with pytest.raises(SourceError, match="header is absurdly long"):
         archive.unpack([path], tmp_path / "out")
+
+
+# names that are not unique ----------------------------------------------------------------------
+
+
+def tar_of(path: Path, *members: tuple[str, bytes]) -> Path:
+    with tarfile.open(path, "w:gz") as tar:
+        for name, content in members:
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            tar.addfile(info, io.BytesIO(content))
+    return path
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_a_member_that_stands_twice_with_two_contents_is_refused(
+    overwrite: bool, tmp_path: Path
+) -> None:
+    path = tar_of(tmp_path / "x.tar.gz", ("a/1.jpg", b"one"), ("b.jpg", b""), ("a/1.jpg", b"two"))
+    for _ in range(2):  # the first run leaves one of them, which the second meets
+        with pytest.raises(SourceError) as caught:
+            archive.unpack([path], tmp_path / "out", overwrite=overwrite)
+        error = caught.value
+        assert error.what == "the archive holds this member twice, with different contents"
+        assert error.where == f"{path}::a/1.jpg"
+        assert "tar -xf and unzip -o keep the last of them" in error.hint
+        assert tree(tmp_path / "out") == {"a/1.jpg": b"one", "b.jpg": b""}
+
+
+def test_a_member_that_stands_twice_with_one_content_does_no_harm(tmp_path: Path) -> None:
+    path = tar_of(tmp_path / "x.tar.gz", ("a/1.jpg", b"one"), ("a/1.jpg", b"one"))
+    done = archive.unpack([path], tmp_path / "out")
+    assert (done.written, done.skipped) == (1, 1)
+
+
+def test_two_archives_with_one_name_are_both_named(tmp_path: Path) -> None:
+    first = tar_of(tmp_path / "x.tar.gz", ("1.jpg", b"one"))
+    second = tar_of(tmp_path / "y.tar.gz", ("1.jpg", b"two"))
+    with pytest.raises(SourceError, match="holds a file of this name, too") as caught:
+        archive.unpack([first, second], tmp_path / "out", overwrite=True)
+    assert caught.value.what.startswith(str(first))
+    assert caught.value.where == f"{second}::1.jpg"

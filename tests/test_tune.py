@@ -92,7 +92,8 @@ def test_the_test_split_is_never_scored(searched: tuple[Path, Tuned]) -> None:
     assert not list(runs.glob("*/ranks/test.csv"))
     assert not list(runs.glob("*/scores/test.npy"))
     assert all("test" not in json.loads(p.read_text()) for p in runs.glob("*/summary.json"))
-    assert "test" in evaluate(runs / tuned.trials[0].run)  # who asks for it gets it
+    assert tuned.best is not None
+    assert "test" in evaluate(runs / tuned.best.run)  # who asks for it gets it
 
 
 def test_the_best_configuration_is_offered_and_trains_to_the_same_figures(
@@ -344,6 +345,7 @@ def test_processes_share_the_trials_and_a_killed_one_costs_its_trial_alone(
     assert trials[1]["reason"] == "its process ended (killed by signal 9)"
     values = [tuple(trial["values"].values()) for trial in trials]
     assert len(set(values)) == 4
+    assert len(list(runs.glob("*/checkpoints"))) == 1
 
 
 def test_an_error_of_a_process_ends_the_search(tmp_path: Path) -> None:

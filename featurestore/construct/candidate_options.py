@@ -63,7 +63,11 @@ class CandidateOptions:
         for name, number in (("--k", self.k), ("--pool", self.pool), ("--jobs", self.jobs),
                              ("--limit", self.limit)):  # fmt: skip
             if number is not None and number < 1:
-                raise ConfigError(f"{number} is less than 1", where=name)
+                raise ConfigError(
+                    f"{number} is less than 1",
+                    where=name,
+                    hint=f"{name} takes whole numbers from 1",
+                )
 
     @property
     def scorer_used(self) -> str | None:

@@ -19,6 +19,9 @@ _ROWS = 10_000
 
 _QID = re.compile(r"Q[1-9][0-9]{0,18}")
 
+#: What to do about details that are none.
+_DETAILS = "give --details what drin-fs build titles --details wrote"
+
 
 @dataclass(frozen=True, slots=True)
 class Asked:
@@ -50,7 +53,9 @@ def read_entities(path: Path) -> Iterator[Asked]:
         title = rest.partition("\t")[0].replace("_", " ").strip()
         if tab and not is_qid(first.strip()):
             raise SourceError(
-                f"expected QID TAB title, found {line[:80]!r}", where=f"{path}, line {number}"
+                f"expected QID TAB title, found {line[:80]!r}",
+                where=f"{path}, line {number}",
+                hint="write a QID, a tab and the title; or one of the two alone, without a tab",
             )
         if tab or is_qid(first.strip()):
             yield Asked(first.strip(), title)
@@ -107,12 +112,14 @@ def _details(path: Path) -> Iterator[tuple[str, str, str, str, str]]:
         try:
             item = json.loads(line)
         except ValueError as error:
-            raise SourceError(f"malformed JSON: {error}", where=f"{path}, line {number}") from error
+            raise SourceError(
+                f"malformed JSON: {error}", where=f"{path}, line {number}", hint=_DETAILS
+            ) from error
         if not isinstance(item, dict) or not isinstance(item.get("qid"), str):
             raise SourceError(
                 "expected a JSON object with a qid",
                 where=f"{path}, line {number}",
-                hint="give what drin-fs build titles --details wrote",
+                hint=_DETAILS,
             )
 
         def said(name: str, item: dict[str, Any] = item) -> str:

@@ -109,7 +109,9 @@ class DenseEntities:
         self._rows = found[self.known]
         if not len(self.known):
             raise SourceError(
-                "the store holds none of the entities of the titles", where=str(store.path)
+                "the store holds none of the entities of the titles",
+                where=str(store.path),
+                hint="give the --store that was ingested with these entities, or its titles",
             )
 
     def find(self, mentions: Sequence[str]) -> NDArray[np.int32]:

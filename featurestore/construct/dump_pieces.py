@@ -225,6 +225,12 @@ def _open(path: str) -> BinaryIO:
     try:
         return Path(path).open("rb")
     except FileNotFoundError as error:
-        raise SourceError("there is no such dump", where=path) from error
+        raise SourceError(
+            "there is no such dump",
+            where=path,
+            hint="give the path of a Wikidata JSON dump, such as latest-all.json.bz2, or - for stdin",
+        ) from error
     except OSError as error:
-        raise SourceError(f"the dump cannot be opened ({error.strerror})", where=path) from error
+        raise SourceError(
+            f"the dump cannot be opened ({error.strerror})", where=path, hint="see who may read it"
+        ) from error

@@ -29,6 +29,10 @@ from featurestore.target import check_target, make_folder, remove_leftovers
 
 _FULL = "make room, then run the same command again"
 
+#: What to do about a line that is none of these files'.
+_ABOUT_TITLES = "give the table that drin-fs build titles wrote: QID, tab, title; a line an entity"
+_ABOUT_DETAILS = "give --details what drin-fs build titles --details wrote"
+
 #: Bytes between two words about the progress, and ids that are named (chosen here).
 _STEP, _NAMED = 1_000_000, 5
 
@@ -93,12 +97,12 @@ def build_entities(
     show = progress or Silent()
     with _Parts() as parts:
         table = _TitleCut(listed, golds)
-        read = parts.cut(titles, output, table, show)
+        read = parts.cut(titles, output, table, show, hint=_ABOUT_TITLES)
         _check_candidates(candidates, titles, listed, table)
         kept = 0
         if details is not None and beside is not None:
             of_details = _DetailCut(table.kept)
-            parts.cut(details, beside, of_details, show)
+            parts.cut(details, beside, of_details, show, hint=_ABOUT_DETAILS)
             kept = of_details.count
         missing = _missing(mentions, table.kept)
         parts.publish()
@@ -134,6 +138,7 @@ def _candidates(path: Path) -> Ids:
             raise SourceError(
                 f"expected mention id TAB QID TAB QID …, found {line[:80]!r}",
                 where=f"{path}, line {number}",
+                hint="give the list that drin-fs build candidates wrote",
             )
         for qid in qids:
             listed.add(qid)
@@ -212,9 +217,15 @@ class _Parts:
         self._made: list[tuple[Path, Path]] = []
 
     def cut(
-        self, source: Path, target: Path, keeps: Callable[[bytes], bool], progress: Progress
+        self,
+        source: Path,
+        target: Path,
+        keeps: Callable[[bytes], bool],
+        progress: Progress,
+        *,
+        hint: str,
     ) -> int:
-        """Write the lines that are kept; how many there were."""
+        """Write the lines that are kept; how many there were. ``hint``: about a malformed line."""
         make_folder(target.parent)
         remove_leftovers(target)
         part = target.with_name(f".{target.name}.{os.getpid()}.part")
@@ -235,7 +246,9 @@ class _Parts:
                     if (text := line.rstrip(b"\r\n")) and keeps(text):
                         file.write(text + b"\n")
                 except (ValueError, RecursionError) as error:  # JSON and UTF-8 errors are such
-                    raise SourceError(str(error), where=f"{source}, line {number}") from error
+                    raise SourceError(
+                        str(error), where=f"{source}, line {number}", hint=hint
+                    ) from error
             stage.advance(done - shown)
         return number
 

@@ -115,7 +115,11 @@ def _read_lines(path: Path) -> Iterator[tuple[str, Item]]:
 
 def _item(item: object, where: str) -> Item:
     if not isinstance(item, dict):
-        raise SourceError(f"expected an object, found {json_kind(item)}", where=where)
+        raise SourceError(
+            f"expected an object, found {json_kind(item)}",
+            where=where,
+            hint="run build mentions again",
+        )
     for name in ("sentence", "mentions", "answer"):
         text(item, name, where)
     return item

@@ -142,7 +142,11 @@ class MentionBuild:
             self._read_all()
         self._counts.distinct_pictures = self._pictures.statuses["ok"]
         if not self._columns_met():
-            raise SourceError("the file has no row", where=str(self._table.path))
+            raise SourceError(
+                "the file has no row",
+                where=str(self._table.path),
+                hint="write a row for each mention; columns are named in the first line of CSV and TSV",
+            )
         return self._counts
 
     def _columns_met(self) -> bool:

@@ -67,7 +67,9 @@ def _titles(path: Path) -> Iterator[tuple[str, str]]:
             qid, tab, title = line.partition("\t")
             if not (tab and qid and title):
                 raise SourceError(
-                    f"expected QID TAB title, found {line[:80]!r}", where=f"{path}, line {number}"
+                    f"expected QID TAB title, found {line[:80]!r}",
+                    where=f"{path}, line {number}",
+                    hint="give --titles the table that drin-fs build titles wrote",
                 )
             yield qid, title
     except OSError as error:

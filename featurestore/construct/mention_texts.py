@@ -61,7 +61,11 @@ def read_mention_texts(source: Path, *, limit: int | None = None) -> list[Mentio
             files[mention.id] = path
             found.append(mention)
     if not found:
-        raise SourceError("there is no mention", where=str(source))
+        raise SourceError(
+            "there is no mention",
+            where=str(source),
+            hint="name the folder or file of mentions that drin-fs build mentions wrote",
+        )
     return found
 
 
@@ -106,17 +110,27 @@ def _mentions(path: Path) -> Iterator[MentionText]:
     for mention_id, value in read_json_object(path).items():
         where = f"{path}, mention {mention_id!r}"
         if not isinstance(value, dict):
-            raise SourceError(f"expected an object, found {json_kind(value)}", where=where)
+            raise SourceError(
+                f"expected an object, found {json_kind(value)}",
+                where=where,
+                hint='write each as an object: {"sentence": …, "mentions": …, "answer": …}',
+            )
         yield _mention(mention_id, split, value, where)
 
 
 def _mention(mention_id: str, split: str, item: Mapping[str, object], where: str) -> MentionText:
     key = "mention" if "mention" in item else "mentions"
     if not (words := text(item, key, where)).strip():
-        raise SourceError("the mention has no text", where=where)
+        raise SourceError(
+            "the mention has no text",
+            where=where,
+            hint="write the words that are linked, or leave the mention out",
+        )
     if not mention_id or _BREAKS.search(mention_id):
         raise SourceError(
-            f"the id {mention_id!r} cannot stand in a file of tabs and lines", where=where
+            f"the id {mention_id!r} cannot stand in a file of tabs and lines",
+            where=where,
+            hint="give it an id that is not empty and holds no tab and no line break",
         )
     gold = optional_text(item, "answer", where) or optional_text(item, "gold", where)
     return MentionText(id=mention_id, split=split, text=words, gold=gold)

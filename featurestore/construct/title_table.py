@@ -21,6 +21,16 @@ from featurestore.sources.items import as_text, text
 from featurestore.sources.textfiles import json_kind, numbered_lines
 from featurestore.sources.wikimel_entities import read_titles
 
+#: Files of entities and mentions → where they come from.
+_MAKERS = {
+    "titles": "drin-fs build titles makes one of a Wikidata dump",
+    "details": "drin-fs build titles --details makes one of a Wikidata dump",
+    "aliases": "drin-fs build titles --details makes one of a Wikidata dump",
+    "redirects": "a line is an old title, a tab, and the title that it leads to",
+    "mentions": "drin-fs build mentions makes one of a table",
+    "candidates": "drin-fs build candidates makes one",
+}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TitleTable:
@@ -112,11 +122,18 @@ class TitleTable:
 def existing(path: Path, what: str) -> Path:
     """The path, if a file is there.
 
+    Args:
+        what: a key of ``_MAKERS``, for the message.
+
     Raises:
         SourceError: there is none.
     """
     if not path.is_file():
-        raise SourceError(f"there is no file of {what}", where=str(path))
+        raise SourceError(
+            f"there is no file of {what}",
+            where=str(path),
+            hint=f"give the path of a file; {_MAKERS[what]}",
+        )
     return path
 
 
@@ -132,7 +149,11 @@ def _add_aliases(
         names = item.get("aliases")
         if not isinstance(names, list | None):
             what = f"'aliases' must be a list, found {json_kind(names)}"
-            raise SourceError(what, where=where)
+            raise SourceError(
+                what,
+                where=where,
+                hint="write a list of strings, as build titles --details does, or leave it out",
+            )
         found = [as_text(name, "an alias", where).strip() for name in names or ()]
         more.setdefault(qid, []).extend(name for name in found if name)
     if strangers:
@@ -151,7 +172,9 @@ def _add_redirects(
         name, tab, target = line.partition("\t")
         if not (tab and name and target):
             raise SourceError(
-                f"expected redirect TAB title, found {line[:80]!r}", where=f"{path}, line {number}"
+                f"expected redirect TAB title, found {line[:80]!r}",
+                where=f"{path}, line {number}",
+                hint="give the redirects as lines of: old title, tab, title of the page it leads to",
             )
         found = qids.get(_underscored(target), [])
         strangers += not found
@@ -178,7 +201,13 @@ def json_lines(path: Path) -> Iterator[tuple[str, dict[str, object]]]:
         try:
             value = json.loads(line)
         except (ValueError, RecursionError) as error:
-            raise SourceError(f"malformed JSON: {error}", where=where) from error
+            raise SourceError(
+                f"malformed JSON: {error}", where=where, hint="mend the line, or leave it out"
+            ) from error
         if not isinstance(value, dict):
-            raise SourceError(f"expected an object, found {json_kind(value)}", where=where)
+            raise SourceError(
+                f"expected an object, found {json_kind(value)}",
+                where=where,
+                hint="write one object a line: {…}",
+            )
         yield where, value

@@ -121,7 +121,9 @@ class TitleWork:
             ) from error  # fmt: skip
         except OSError as error:
             raise WriteError(
-                f"cannot create the file ({error.strerror})", where=str(main.parent)
+                f"cannot create the file ({error.strerror})",
+                where=str(main.parent),
+                hint="see who may write there, or choose another -o",
             ) from error
         try:
             if restart:

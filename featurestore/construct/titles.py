@@ -83,7 +83,11 @@ def build_titles(
     """
     progress = progress or Silent()
     if details is not None and details.absolute() == target.absolute():
-        raise ConfigError("titles and details are the same file", where=str(target))
+        raise ConfigError(
+            "titles and details are the same file",
+            where=str(target),
+            hint="give --details a file of its own",
+        )
     if not _LANGUAGE.fullmatch(language):
         raise ConfigError(
             f"{language!r} is no code of a language", hint="--language takes en, de, zh-min-nan, …"

@@ -149,7 +149,11 @@ def archives(originals: Iterable[Original]) -> list[list[Original]]:
         ending = Path(original.name).suffix.lower()
         if ending in parts:
             where = f"{parts[ending].path} and {original.path}"
-            raise SourceError(f"{original.name} is given twice", where=where)
+            raise SourceError(
+                f"{original.name} is given twice",
+                where=where,
+                hint="give each file once, or archives of one name in two commands",
+            )
         parts[ending] = original
     return [_in_order(parts) for parts in groups.values()]
 
@@ -208,7 +212,8 @@ def unpack(
         progress: receives the stages.
 
     Raises:
-        SourceError: damaged, incomplete, or refused; names the archive and the member.
+        SourceError: damaged, incomplete, or refused, or a member that stands there twice with
+            different contents; names the archive and the member.
         WriteError: disk full, no permission, or a file in the way.
     """
     progress = progress or Silent()
@@ -220,15 +225,15 @@ def unpack(
         original = each.original
         with megabytes(progress, f"restore {original.name}", original.size) as meter:
             content = _unchanged(_bytes_of(original.pieces, meter), each)
-            folder.write(original.name, original.size, content)
+            folder.write(original.name, original.size, content, origin=str(original.path))
     for parts in groups:
-        total = sum(part.size for part in parts)
+        total, origin = sum(part.size for part in parts), str(parts[-1].path)
         with megabytes(progress, f"unpack {parts[-1].name}", total) as meter:
             for member, content in members(parts, meter.to):
                 if member.is_folder:
                     folder.make(str(member.path))
                 else:
-                    folder.write(str(member.path), member.size, content)
+                    folder.write(str(member.path), member.size, content, origin=origin)
     return Unpacked(target, checked, folder.written, folder.skipped, folder.size)
 
 
@@ -277,7 +282,7 @@ def pack(
         size = sum(piece.length for piece in pieces)
         with megabytes(progress, f"pack {path.name}", size) as meter:
             content = _bytes_of(pieces, meter, before=MP4_HEADER)
-            folder.write(f"{path.name}.mp4", len(MP4_HEADER) + size, content)
+            folder.write(f"{path.name}.mp4", len(MP4_HEADER) + size, content, origin=str(path))
         checked.append(_verify(recognise(target / f"{path.name}.mp4"), {}, Silent()))
     return checked
 

@@ -32,6 +32,18 @@ _MOST_AXES, _MOST_BYTES = 32, 2**62
 #: What an array may hold → the NumPy kinds of it.
 KINDS = {"features": "f", "integers": "iu", "a mask": "iub", "boxes": "fiu", "text": "U"}
 
+#: The same in words.
+_WORDS = {
+    "features": "floating-point numbers",
+    "integers": "whole numbers",
+    "a mask": "0 and 1, or of truth values",
+    "boxes": "numbers",
+    "text": "Unicode strings (dtype <U…)",
+}
+
+#: What to do where the sizes of two files differ.
+TOGETHER = "take all files of the dataset from one release: two of them do not belong together"
+
 
 @dataclass(frozen=True, slots=True)
 class Header:
@@ -61,17 +73,29 @@ class Header:
             SourceError: another dtype or shape; names file and numbers.
         """
         if self.dtype.kind not in KINDS[holds]:
-            raise SourceError(f"dtype {self.dtype} where {holds} belongs", where=self.where)
+            raise SourceError(
+                f"dtype {self.dtype} where {holds} belongs",
+                where=self.where,
+                hint=f"save it again as an array of {_WORDS[holds]}",
+            )
         if ndim and len(self.shape) not in ndim:
             axes = " or ".join(map(str, ndim))
-            raise SourceError(f"shape {self.shape} where {axes} axes belong", where=self.where)
+            raise SourceError(
+                f"shape {self.shape} where {axes} axes belong",
+                where=self.where,
+                hint="save it again with these axes, rows first",
+            )
         if 0 in self.shape[1:]:
-            raise SourceError(f"shape {self.shape}: rows without values", where=self.where)
+            raise SourceError(
+                f"shape {self.shape}: rows without values",
+                where=self.where,
+                hint="save it again with its values: no axis behind the rows may have length 0",
+            )
         if rows is not None and self.shape[:1] != (rows,):
             raise SourceError(
                 f"{self.shape[0] if self.shape else 'no'} rows where {rows} belong",
                 where=self.where,
-                hint="do the files fit together?",
+                hint=TOGETHER,
             )
         return self
 
@@ -180,7 +204,11 @@ def header_of(path: Path, where: str) -> Header:
     except FileNotFoundError as error:
         raise missing(where) from error
     except OSError as error:
-        raise SourceError(f"cannot be read: {error.strerror or error}", where=where) from error
+        raise SourceError(
+            f"cannot be read: {error.strerror or error}",
+            where=where,
+            hint="see who may read it, and that it is a file",
+        ) from error
 
 
 def check_tokens(mask: np.ndarray, where: str, features: Header) -> None:
@@ -193,7 +221,7 @@ def check_tokens(mask: np.ndarray, where: str, features: Header) -> None:
         raise SourceError(
             f"a mask of {mask.shape[1]} tokens for features of {features.shape[1]}",
             where=where,
-            hint="do the files come from the same release?",
+            hint=TOGETHER,
         )
 
 
@@ -209,7 +237,11 @@ def counts_of(mask: np.ndarray, where: str, source_rows: np.ndarray) -> np.ndarr
     bad = np.flatnonzero((mask != expected).any(axis=1) | (counts == 0))
     if len(bad):
         row = int(source_rows[bad[0]])
-        raise SourceError("the mask is not ones followed by zeros", where=f"{where}[{row}]")
+        raise SourceError(
+            "the mask is not ones followed by zeros",
+            where=f"{where}[{row}]",
+            hint="write 1 for each real token, the first included, and 0 behind the last",
+        )
     return counts
 
 
@@ -227,7 +259,9 @@ def one_vector(header: Header, *, axes: int, of: str) -> tuple[int, ...]:
         return row
     if row[-2] != 1:
         raise SourceError(
-            f"shape {header.shape}: one vector of {of} belongs here", where=header.where
+            f"shape {header.shape}: one vector of {of} belongs here",
+            where=header.where,
+            hint=f"keep one of the {row[-2]}, and save rows of that vector",
         )
     return (*row[:-2], row[-1])
 
@@ -241,7 +275,11 @@ def check_finite(array: np.ndarray, where: str) -> np.ndarray:
     axes = tuple(range(1, array.ndim))
     bad = np.flatnonzero(~np.isfinite(array).all(axis=axes))
     if len(bad):
-        raise SourceError("NaN or infinite values", where=f"{where}[{int(bad[0])}]")
+        raise SourceError(
+            "NaN or infinite values",
+            where=f"{where}[{int(bad[0])}]",
+            hint="compute that row again: a feature must be finite",
+        )
     return array
 
 
@@ -257,4 +295,5 @@ def check_spans(starts: np.ndarray, ends: np.ndarray, where: str) -> None:
         raise SourceError(
             f"the mention spans tokens {int(starts[row])} to {int(ends[row])}",
             where=f"{where}[{row}]",
+            hint="positions count tokens from 0, and no end lies before its start: mend that row",
         )

@@ -90,7 +90,11 @@ class PiecedFile(io.RawIOBase):
             data = os.pread(self._descriptor(piece.path), min(left, len(view)), place)
         except OSError as error:
             what = f"cannot be read: {error.strerror or error}"
-            raise SourceError(what, where=str(piece.path)) from error
+            raise SourceError(
+                what,
+                where=str(piece.path),
+                hint="see who may read it, and whether its disk is whole",
+            ) from error
         view[: len(data)] = data
         self._seen(data)
         self._place += len(data)
@@ -208,10 +212,12 @@ def disguise(path: Path) -> tuple[Piece, ...]:
         SourceError: no such file, or one shorter than the header that replaces its beginning.
     """
     if not path.is_file():
-        raise SourceError("no such file", where=str(path))
+        raise SourceError("no such file", where=str(path), hint="give the path of a file")
     size, moved = path.stat().st_size, len(MP4_HEADER)
     if size < moved:
         raise SourceError(
-            f"{size} bytes are too few to disguise; at least {moved} are needed", where=str(path)
+            f"{size} bytes are too few to disguise; at least {moved} are needed",
+            where=str(path),
+            hint="share it as it is",
         )
     return (Piece(path, moved, size - moved), Piece(path, 0, moved))

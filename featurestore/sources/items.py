@@ -18,7 +18,11 @@ def objects(path: Path) -> Iterator[tuple[str, dict[str, object]]]:
     for number, item in enumerate(read_json_list(path)):
         where = f"{path}, item {number}"
         if not isinstance(item, dict):
-            raise SourceError(f"expected an object, found {json_kind(item)}", where=where)
+            raise SourceError(
+                f"expected an object, found {json_kind(item)}",
+                where=where,
+                hint="write each item as an object: {…}",
+            )
         yield where, item
 
 
@@ -29,7 +33,11 @@ def text(item: Mapping[str, object], key: str, where: str) -> str:
         SourceError: there is none, or something else.
     """
     if key not in item:
-        raise SourceError(f"the item has no {key!r}", where=where)
+        raise SourceError(
+            f"the item has no {key!r}",
+            where=where,
+            hint="add the key to the item, or leave the item out",
+        )
     return as_text(item[key], repr(key), where)
 
 
@@ -45,7 +53,11 @@ def as_text(value: object, what: str, where: str) -> str:
         SourceError: it is something else.
     """
     if not isinstance(value, str):
-        raise SourceError(f"{what} must be a string, found {json_kind(value)}", where=where)
+        raise SourceError(
+            f"{what} must be a string, found {json_kind(value)}",
+            where=where,
+            hint="write it in quotation marks, or leave the item out",
+        )
     return value
 
 
@@ -56,5 +68,9 @@ def as_number(value: object, what: str, where: str) -> int:
         SourceError: it is something else.
     """
     if not isinstance(value, int) or isinstance(value, bool):
-        raise SourceError(f"{what} must be a whole number, found {value!r}", where=where)
+        raise SourceError(
+            f"{what} must be a whole number, found {value!r}",
+            where=where,
+            hint="write it as digits, without quotation marks and without a point",
+        )
     return value

@@ -27,6 +27,9 @@ _FREE_EXPANSION = 10**9
 #: Members of one archive. Chosen here: the release's pictures are about a tenth of it.
 MAX_MEMBERS = 1_000_000
 
+#: What to do about an archive with members that no release has.
+_AS_RELEASED = "the archive is not as released; download it from its authors"
+
 #: Bytes of a tar between the data of two members: the headers, long names, and our read-ahead.
 _MAX_HEADERS = 2 * CHUNK
 
@@ -102,7 +105,9 @@ class _Allowance:
         data = self._stream.read(size)
         self.left -= len(data)
         if self.left < 0:
-            raise SourceError("a member's header is absurdly long", where=self._where)
+            raise SourceError(
+                "a member's header is absurdly long", where=self._where, hint=_AS_RELEASED
+            )
         return data
 
 
@@ -212,11 +217,21 @@ def safe_path(name: str, where: str) -> PurePosixPath:
     return path
 
 
+def holds_twice(where: str, how: str = "") -> SourceError:
+    """What to say of a member (``archive::name``) that stands in its archive once more."""
+    return SourceError(
+        "the archive holds this member twice" + (f", {how}" if how else ""),
+        where=where,
+        hint="download it again, or choose: tar -xf and unzip -o keep the last of them (a disguised "
+        ".mp4 is made a plain archive by drin-fs unpack --restore)",
+    )
+
+
 def _refused(what: str, where: str) -> SourceError:
     return SourceError(
         f"refused: {what}",
         where=where,
-        hint="the archive is not as released; download it from its authors",
+        hint=_AS_RELEASED,
     )
 
 

@@ -187,7 +187,11 @@ def _read_mentions(
         dropped[split] = [mention.id for mention in mentions if not mention.is_usable]
     if not kept:
         where = ", ".join(str(path) for path in lists.values())
-        raise SourceError("no mention stands in its sentence", where=where)
+        raise SourceError(
+            "no mention stands in its sentence",
+            where=where,
+            hint="spell each 'mentions' as its 'sentence' does: they are compared letter by letter",
+        )
     return kept, dropped
 
 

@@ -42,7 +42,11 @@ def read_entities(root: Path, notes: list[str]) -> list[Entity]:
     qid_of = _read_numbers(root / NUMBERS)
     entities = [_entity(item, qid_of, where) for where, item in objects(root / KNOWLEDGE_BASE)]
     if not entities:
-        raise SourceError("the knowledge base holds no entity", where=str(root / KNOWLEDGE_BASE))
+        raise SourceError(
+            "the knowledge base holds no entity",
+            where=str(root / KNOWLEDGE_BASE),
+            hint="give the file that holds the entities, a list of objects",
+        )
     _check_unique(entities, "id", [str(entity.number) for entity in entities])
     _check_unique(entities, "QID", [entity.qid for entity in entities])
     unknown = qid_of.keys() - {entity.number for entity in entities}
@@ -76,7 +80,9 @@ def _read_numbers(path: Path) -> dict[int, str]:
         number = as_number(value, "an id", f"{path}, key {qid!r}")
         if number in qid_of:
             raise SourceError(
-                f"id {number} stands twice", where=f"{path}, keys {qid_of[number]!r} and {qid!r}"
+                f"id {number} stands twice",
+                where=f"{path}, keys {qid_of[number]!r} and {qid!r}",
+                hint="give each QID a number of its own",
             )
         qid_of[number] = qid
     return qid_of
@@ -84,7 +90,11 @@ def _read_numbers(path: Path) -> dict[int, str]:
 
 def _entity(item: dict[str, object], qid_of: dict[int, str], where: str) -> Entity:
     if "id" not in item:
-        raise SourceError("the item has no 'id'", where=where)
+        raise SourceError(
+            "the item has no 'id'",
+            where=where,
+            hint="give each entity a number as 'id', or leave the item out",
+        )
     number = as_number(item["id"], "'id'", where)
     own, listed = optional_text(item, "qid", where), qid_of.get(number, "")
     if not (own or listed):
@@ -95,11 +105,17 @@ def _entity(item: dict[str, object], qid_of: dict[int, str], where: str) -> Enti
         )
     if own and listed and own != listed:
         raise SourceError(
-            f"entity {number} is {own!r} here and {listed!r} in {NUMBERS}", where=where
+            f"entity {number} is {own!r} here and {listed!r} in {NUMBERS}",
+            where=where,
+            hint=f"make the two agree, or remove {NUMBERS}: then each entity needs its 'qid'",
         )
     pictures = item.get("image_list", [])
     if not isinstance(pictures, list) or not all(isinstance(name, str) for name in pictures):
-        raise SourceError("'image_list' must be a list of strings", where=where)
+        raise SourceError(
+            "'image_list' must be a list of strings",
+            where=where,
+            hint='write file names in a list: ["1.jpg"]; or leave the key out',
+        )
     return Entity(
         number,
         own or listed,
@@ -117,6 +133,7 @@ def _check_unique(entities: list[Entity], what: str, values: list[str]) -> None:
             raise SourceError(
                 f"{what} {value!r} stands twice",
                 where=f"{entities[first].where} and {entities[second].where}",
+                hint="leave one of the two out",
             )
 
 

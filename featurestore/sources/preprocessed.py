@@ -21,6 +21,7 @@ from featurestore.ingest_shards import Shard, ShardRows, slice_of
 from featurestore.progress import Progress
 from featurestore.schema import IMAGE_STATUS, SPLITS
 from featurestore.sources.arrays import (
+    TOGETHER,
     Header,
     check_finite,
     check_spans,
@@ -128,6 +129,7 @@ class Preprocessed:
                     raise SourceError(
                         f"{split.arrays[name].shape[1]} slots where the train split has {first}",
                         where=self._where(name, split.name),
+                        hint=TOGETHER,
                     )
         return first
 
@@ -141,6 +143,7 @@ class Preprocessed:
                 raise SourceError(
                     f"answer {int(answers[bad[0]])} with {self.slots - 1} candidates",
                     where=f"{self._where('answer', split.name)}[{int(bad[0])}]",
+                    hint=f"write the slot of the gold, from 0 to {self.slots - 1}",
                 )
             slots = self.entities.slots[split.name]
             wrong += int((slots[np.arange(split.rows), answers] != slots[:, -1]).sum())
@@ -274,7 +277,7 @@ class Preprocessed:
                     f"rows of shape {part.shape[1:]} where the {self.splits[0].name} split has "
                     f"{parts[0].shape[1:]}",
                     where=self._where(name, split.name),
-                    hint="do the files come from the same release?",
+                    hint=TOGETHER,
                 )
         return np.concatenate(parts)
 

@@ -12,7 +12,14 @@ from featurestore.derive import EntityText
 from featurestore.errors import SourceError
 from featurestore.ingest_shards import ShardRows, slice_of
 from featurestore.schema import IMAGE_STATUS
-from featurestore.sources.arrays import Header, check_finite, check_tokens, counts_of, one_vector
+from featurestore.sources.arrays import (
+    TOGETHER,
+    Header,
+    check_finite,
+    check_tokens,
+    counts_of,
+    one_vector,
+)
 from featurestore.sources.feeds import Block, Feed, Part, RecordedArrays
 from featurestore.writer import StoreWriter
 
@@ -89,7 +96,9 @@ class WikimelEntities:
             where = arrays.where(file)
             if len(names) < count * slots:
                 raise SourceError(
-                    f"{len(names)} entity names for {count} mentions of {slots} slots", where=where
+                    f"{len(names)} entity names for {count} mentions of {slots} slots",
+                    where=where,
+                    hint=TOGETHER,
                 )
             recorded[split] = _lookup(names[: count * slots], row_of, where).reshape(-1, slots)
         rows = np.arange(len(row_of), dtype=np.int32)
@@ -113,7 +122,9 @@ class WikimelEntities:
     def _check_rows(self, rows: int, where: str) -> None:
         if rows <= self._source_rows[-1]:
             raise SourceError(
-                f"{rows} rows, but {_ROWS} counts to {int(self._source_rows[-1])}", where=where
+                f"{rows} rows, but {_ROWS} counts to {int(self._source_rows[-1])}",
+                where=where,
+                hint=TOGETHER,
             )
 
     def write_table(self, writer: StoreWriter) -> None:
@@ -194,6 +205,6 @@ def _lookup(names: np.ndarray, row_of: dict[str, int], where: str) -> np.ndarray
         raise SourceError(
             f"candidate {str(names[first])!r} has no row in qid2idx.json",
             where=f"{where}[{first}]",
-            hint="do the files come from the same release?",
+            hint=TOGETHER,
         )
     return rows[inverse]

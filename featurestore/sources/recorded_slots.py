@@ -12,7 +12,7 @@ from featurestore.derive import recorded_status
 from featurestore.errors import SourceError
 from featurestore.ingest_shards import ShardRows, slice_of
 from featurestore.schema import PADDING
-from featurestore.sources.arrays import Header, check_finite, one_vector
+from featurestore.sources.arrays import TOGETHER, Header, check_finite, one_vector
 from featurestore.sources.feeds import Block, Feed, Part, RecordedArrays
 from featurestore.sources.repetitions import Differences, Repetitions, differing_note
 from featurestore.writer import StoreWriter
@@ -62,6 +62,7 @@ class WikidiverseEntities:
                 raise SourceError(
                     f"{len(texts)} rows for {count} mentions of {slots} slots",
                     where=arrays.where(file),
+                    hint=f"{TOGETHER}; it holds a row for each slot of each mention",
                 )
             part = np.empty(count * slots, np.int32)
             for row in range(count * slots):
@@ -88,7 +89,7 @@ class WikidiverseEntities:
 
     def _check_rows(self, rows: int, wanted: int, where: str) -> None:
         if rows < wanted:
-            raise SourceError(f"{rows} rows where {wanted} belong", where=where)
+            raise SourceError(f"{rows} rows where {wanted} belong", where=where, hint=TOGETHER)
 
     def write_table(self, writer: StoreWriter) -> None:
         writer.table("entities", self.ids)
@@ -110,6 +111,7 @@ class WikidiverseEntities:
                 raise SourceError(
                     f"rows of {array.shape[1]} where the train split has {parts[0].shape[1]}",
                     where=where,
+                    hint=TOGETHER,
                 )
             parts.append(check_finite(array[: slots.size], where))
         first = np.stack([parts[split][row] for split, row in self._first_seen.tolist()])
@@ -254,6 +256,7 @@ def same_rows(headers: Sequence[Header]) -> list[Header]:
             raise SourceError(
                 f"rows of shape {header.shape[1:]} where the train split has {shape}",
                 where=header.where,
+                hint=TOGETHER,
             )
     return list(headers)
 

@@ -159,7 +159,11 @@ class SplitZip:
         """
         if entry.flags & _ENCRYPTED or entry.method not in (_STORED, _DEFLATED):
             how = "encrypted" if entry.flags & _ENCRYPTED else f"compression method {entry.method}"
-            raise SourceError(f"the member cannot be read: {how}", where=self.where(entry))
+            raise SourceError(
+                f"the member cannot be read: {how}",
+                where=self.where(entry),
+                hint="unpack it with 7z or unzip, and go on with the folder",
+            )
         self._file.seek(entry.place)
         header = self._file.read(_LOCAL.size)
         if len(header) < _LOCAL.size or header[:4] != b"PK\x03\x04":

@@ -16,7 +16,7 @@ from featurestore.errors import ConfigError, SourceError
 from featurestore.progress import Progress
 from featurestore.sources.arrays import Header, read_header
 from featurestore.sources.disguise import Original
-from featurestore.sources.members import Content, Member, members
+from featurestore.sources.members import Content, Member, holds_twice, members
 from featurestore.sources.meter import megabytes
 from featurestore.sources.preprocessed import preprocessed_dataset
 
@@ -75,7 +75,7 @@ def survey(original: Original, scratch: Path, progress: Progress) -> tuple[list[
             if not member.is_folder and (is_feature(file) or _is_small(file)):
                 here = found.setdefault(member.path.parent, Found(member.path.parent))
                 if file in here.wheres:
-                    raise SourceError("the file stands twice in the archive", where=member.where)
+                    raise holds_twice(member.where)
                 here.wheres[file] = member.where
                 if is_feature(file):
                     head = io.BytesIO(next(content, b""))

@@ -11,8 +11,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from featurestore.errors import WriteError
+from featurestore.errors import SourceError, WriteError
 from featurestore.lock import is_running
+from featurestore.sources.members import holds_twice
 
 
 class Target:
@@ -39,6 +40,7 @@ class Target:
         self._overwrite = overwrite
         self._temporary = root / f".drin-fs-unpack.{os.getpid()}.part"
         self._inside: set[Path] = set()
+        self._origins: dict[str, str] = {}
         for left in root.glob(".drin-fs-unpack.*.part"):
             owner = left.name.split(".")[2]
             if not owner.isdigit() or int(owner) == os.getpid() or not is_running(int(owner)):
@@ -62,20 +64,29 @@ class Target:
         self._inside.add(folder)
         return folder
 
-    def write(self, name: str, size: int, content: Iterator[bytes]) -> None:
+    def write(self, name: str, size: int, content: Iterator[bytes], *, origin: str) -> None:
         """Write a file, unless it is there with this very content.
 
         It is not synced: what a power cut damaged differs when the next run compares it.
 
+        Args:
+            origin: the archive or file that it comes from.
+
         Raises:
+            SourceError: another content was written under this name before, from any origin; also
+                where files may be replaced.
             WriteError: disk full, no permission, or something else stands there.
         """
         place = self._root / name
         self.make(str(Path(name).parent))
         self.size += size
-        if os.path.lexists(place) and not self._may_replace(place):
+        before = self._origins.get(name)
+        self._origins.setdefault(name, origin)
+        if os.path.lexists(place) and (before or not self._may_replace(place)):
             with writing_to(place):
                 complete = _holds(place, size, content)
+            if not complete and before:
+                raise _written_before(name, before, origin)
             if not complete:
                 raise WriteError(
                     "another file stands where this one belongs",
@@ -96,6 +107,16 @@ class Target:
 
     def _may_replace(self, place: Path) -> bool:
         return self._overwrite and place.resolve() not in self._sources
+
+
+def _written_before(name: str, before: str, origin: str) -> SourceError:
+    if before == origin:
+        return holds_twice(f"{origin}::{name}", "with different contents")
+    return SourceError(
+        f"{before} holds a file of this name, too, with other content",
+        where=f"{origin}::{name}",
+        hint="unpack the two to folders of their own: -o FOLDER",
+    )
 
 
 def _holds(place: Path, size: int, content: Iterator[bytes]) -> bool:

@@ -13,6 +13,10 @@ from featurestore.errors import SourceError
 #: The escape of half of a character beyond U+FFFF, of which JSON needs two together.
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 
+#: What to do about a file that cannot be read.
+_UTF8 = "copy it again, or convert it: iconv -f LATIN1 -t UTF-8 FILE > NEW (from what it is in)"
+_MEND = "mend the file, or copy it again"
+
 
 def numbered_lines(path: Path) -> Iterator[tuple[int, str]]:
     """Line number (from 1) and text of each line of ``path`` that is not empty.
@@ -28,7 +32,9 @@ def numbered_lines(path: Path) -> Iterator[tuple[int, str]]:
                 if text := line.rstrip("\r\n"):
                     yield number, text
         except UnicodeDecodeError as error:
-            raise SourceError(f"the file is not UTF-8: {error.reason}", where=str(path)) from error
+            raise SourceError(
+                f"the file is not UTF-8: {error.reason}", where=str(path), hint=_UTF8
+            ) from error
 
 
 def read_json_object(path: Path, *, where: str | None = None) -> dict[str, object]:
@@ -44,7 +50,11 @@ def read_json_object(path: Path, *, where: str | None = None) -> dict[str, objec
     where = where or str(path)
     value = _read_json(path, where)
     if not isinstance(value, dict):
-        raise SourceError(f"expected a JSON object, found {json_kind(value)}", where=where)
+        raise SourceError(
+            f"expected a JSON object, found {json_kind(value)}",
+            where=where,
+            hint="give the file that belongs here; it begins with {",
+        )
     return value
 
 
@@ -56,7 +66,11 @@ def read_json_list(path: Path) -> list[object]:
     """
     value = _read_json(path, str(path))
     if not isinstance(value, list):
-        raise SourceError(f"expected a JSON list, found {json_kind(value)}", where=str(path))
+        raise SourceError(
+            f"expected a JSON list, found {json_kind(value)}",
+            where=str(path),
+            hint="give the file that belongs here; it begins with [",
+        )
     return value
 
 
@@ -65,7 +79,11 @@ def _read_json(path: Path, where: str) -> object:
         found = dict(pairs)
         if len(found) != len(pairs):
             (twice, _), *_ = Counter(key for key, _ in pairs).most_common(1)
-            raise SourceError(f"key {twice!r} stands twice in one object", where=where)
+            raise SourceError(
+                f"key {twice!r} stands twice in one object",
+                where=where,
+                hint="leave one of the two out, or name it otherwise",
+            )
         return found
 
     try:
@@ -75,9 +93,11 @@ def _read_json(path: Path, where: str) -> object:
             json.dumps(value, ensure_ascii=False).encode()  # fails where half of a pair is alone
     except json.JSONDecodeError as error:
         place = f"{where}, line {error.lineno}, column {error.colno}"
-        raise SourceError(f"malformed JSON: {error.msg}", where=place) from error
+        raise SourceError(f"malformed JSON: {error.msg}", where=place, hint=_MEND) from error
     except UnicodeDecodeError as error:
-        raise SourceError(f"the file is not UTF-8: {error.reason}", where=where) from error
+        raise SourceError(
+            f"the file is not UTF-8: {error.reason}", where=where, hint=_UTF8
+        ) from error
     except UnicodeEncodeError as error:
         half = error.object[error.start]
         what = f"malformed JSON: \\u{ord(half):04x} is half of a character, without the other half"
@@ -85,9 +105,13 @@ def _read_json(path: Path, where: str) -> object:
             what, where=where, hint="write the character in full, or U+FFFD"
         ) from error
     except RecursionError as error:
-        raise SourceError("malformed JSON: nested too deeply", where=where) from error
+        raise SourceError(
+            "malformed JSON: nested too deeply",
+            where=where,
+            hint="give the file that belongs here: none of these datasets nests so deeply",
+        ) from error
     except ValueError as error:
-        raise SourceError(f"malformed JSON: {error}", where=where) from error
+        raise SourceError(f"malformed JSON: {error}", where=where, hint=_MEND) from error
     return value
 
 

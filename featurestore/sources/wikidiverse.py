@@ -67,7 +67,11 @@ class RawWikidiverse(RawDataset):
             item for split in SPLITS for item in islice(_items(root / _ITEMS[split], split), limit)
         ]
         if not items:
-            raise SourceError("the candidate files hold no mention", where=str(root / "candidates"))
+            raise SourceError(
+                "the candidate files hold no mention",
+                where=str(root / "candidates"),
+                hint="copy the files again: they are empty lists",
+            )
         key = matching(title_match)
         folder = PictureFolder.open(root / IMAGES)
         notes = [] if folder else [f"{IMAGES} is absent or empty"]
@@ -137,7 +141,11 @@ def _items(path: Path, split: str) -> Iterator[_Item]:
     for number, values in enumerate(read_json_list(path)):
         where = f"{path}, item {number}"
         if not isinstance(values, list):
-            raise SourceError(f"expected a list, found {json_kind(values)}", where=where)
+            raise SourceError(
+                f"expected a list, found {json_kind(values)}",
+                where=where,
+                hint="write each mention as a list of values, as the release has it",
+            )
         if len(values) != _LENGTH:
             raise SourceError(
                 f"expected {_LENGTH} values, found {len(values)}",
@@ -151,7 +159,11 @@ def _item(mention_id: str, split: str, values: list[object], where: str) -> _Ite
     start = as_number(values[9], "value 9 (start)", where)
     end = as_number(values[10], "value 10 (end)", where)
     if not 0 <= start <= end < 2**31:  # the column is int32
-        raise SourceError(f"the mention spans characters {start} to {end}", where=where)
+        raise SourceError(
+            f"the mention spans characters {start} to {end}",
+            where=where,
+            hint="mend values 9 and 10: they count characters from 0, and the end is exclusive",
+        )
     return _Item(
         mention_id,
         split,
@@ -171,10 +183,16 @@ def _candidates(value: object, where: str) -> list[str]:
     """The titles of a candidate list."""
     if not isinstance(value, list):
         raise SourceError(
-            f"value 7 (candidate URLs) must be a list, found {json_kind(value)}", where=where
+            f"value 7 (candidate URLs) must be a list, found {json_kind(value)}",
+            where=where,
+            hint="write the URLs in a list, [] where there is none",
         )
     if len(value) > CANDIDATES:
-        raise SourceError(f"{len(value)} candidates, at most {CANDIDATES} belong here", where=where)
+        raise SourceError(
+            f"{len(value)} candidates, at most {CANDIDATES} belong here",
+            where=where,
+            hint=f"keep the first {CANDIDATES}",
+        )
     return [_title(as_text(url, f"candidate {n}", where)) for n, url in enumerate(value)]
 
 

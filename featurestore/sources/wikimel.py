@@ -136,7 +136,11 @@ def _read_mentions(root: Path, limit: int | None) -> tuple[list[_Mention], dict[
         usable = _usable(_split_mentions(root / name, split, seen), dropped[split])
         kept += islice(usable, limit)
     if not kept:
-        raise SourceError("no mention stands in its sentence", where=str(root / "mentions"))
+        raise SourceError(
+            "no mention stands in its sentence",
+            where=str(root / "mentions"),
+            hint="spell each 'mentions' as its 'sentence' does: they are compared letter by letter",
+        )
     return kept, dropped
 
 
@@ -161,7 +165,11 @@ def _split_mentions(path: Path, split: str, seen: dict[str, Path]) -> Iterator[_
             )
         seen[mention_id] = path
         if not isinstance(item, dict):
-            raise SourceError(f"expected an object, found {json_kind(item)}", where=where)
+            raise SourceError(
+                f"expected an object, found {json_kind(item)}",
+                where=where,
+                hint='write each mention as an object: {"sentence": …, "mentions": …, "answer": …}',
+            )
         sentence, mention = text(item, "sentence", where), text(item, "mentions", where)
         yield _Mention(
             mention_id,
@@ -261,6 +269,7 @@ def _read_candidates(
             raise SourceError(
                 f"mention {mention_id!r} has two candidate lists",
                 where=f"{path}, lines {line_of[row]} and {number}",
+                hint="leave one of the two lines out",
             )
         line_of[row] = number
         try:
@@ -274,6 +283,8 @@ def _read_candidates(
     absent = [mention_id for mention_id, row in mention_row.items() if not line_of[row]]
     if rows is None or absent:
         raise SourceError(
-            f"{len(absent)} mentions have no candidate list: {first_of(absent)}", where=str(path)
+            f"{len(absent)} mentions have no candidate list: {first_of(absent)}",
+            where=str(path),
+            hint="add a line for each of them, or leave these mentions out of the mention files",
         )
     return rows

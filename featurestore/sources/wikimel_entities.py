@@ -39,10 +39,16 @@ def read_titles(path: Path) -> dict[str, str]:
         qid, tab, title = line.partition("\t")
         if not (tab and qid and title):
             raise SourceError(
-                f"expected QID TAB title, found {line[:80]!r}", where=f"{path}, line {number}"
+                f"expected QID TAB title, found {line[:80]!r}",
+                where=f"{path}, line {number}",
+                hint="mend the line, or leave it out: one tab stands between QID and title",
             )
         if qid in titles:
-            raise SourceError(f"entity {qid!r} stands twice", where=f"{path}, line {number}")
+            raise SourceError(
+                f"entity {qid!r} stands twice",
+                where=f"{path}, line {number}",
+                hint="leave one of its lines out",
+            )
         titles[qid] = title
     return titles
 
