@@ -31,7 +31,7 @@ test: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	@$(BIN)/mypy > $(VENV)/mypy.txt & types=$$!; \
-	$(BIN)/pytest -q -n 2; tests=$$?; \
+	$(BIN)/pytest -q -n 2 --dist worksteal; tests=$$?; \
 	wait $$types; types=$$?; cat $(VENV)/mypy.txt; exit $$((tests | types))
 
 clean:

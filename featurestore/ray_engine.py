@@ -246,7 +246,7 @@ def _do(shards: list[Shard], job: Job, workers: _Workers, progress: Progress, st
     if not rows:
         return
     done = ray.data.from_items(rows, override_num_blocks=len(rows)).map(
-        ShardWorker,  # type: ignore[arg-type]  # Ray takes classes
+        ShardWorker,  # Ray takes classes
         fn_constructor_args=[job],
         concurrency=workers.number,
         num_cpus=1,

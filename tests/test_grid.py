@@ -14,6 +14,8 @@ from typing import Any
 
 import pytest
 
+from cli.main import main
+from cli.render_grid import EventLines
 from featurestore.errors import ConfigError
 from featurestore.lock import Lock, is_running
 from linker.baseline import evaluate_untrained
@@ -169,21 +171,41 @@ def lock_holder(run: Path) -> int:
     return int(json.loads((run / ".lock").read_text())["process"])
 
 
-def stopped_by_command(file: Path, runs: Path, *, at: str, number: int) -> tuple[int, str]:
-    """``drin-fs grid`` in a process of its own, sent a signal at an event; its status and last line."""
+def terminated(
+    file: Path,
+    runs: Path,
+    *,
+    at: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> tuple[int, str]:
+    """``drin-fs grid``, sent SIGTERM at an event; its status and last line."""
+    shown = EventLines.event
+
+    def event(self: EventLines, run: RunState, text: str) -> None:
+        shown(self, run, text)
+        if at in text:
+            signal.raise_signal(signal.SIGTERM)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(EventLines, "event", event)
+        status = main(["grid", str(file), "-o", str(runs)])
+    return status, capsys.readouterr().err.splitlines(keepends=True)[-1]
+
+
+def killed_command(file: Path, runs: Path, *, at: str) -> int:
+    """``drin-fs grid`` in a process of its own, killed at an event; its status."""
     command = [sys.executable, "-m", "cli", "grid", str(file), "-o", str(runs)]
     process = subprocess.Popen(
         command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
     )
-    last = ""
     with process:
         assert process.stderr is not None
         for line in process.stderr:
-            last = line
             if at in line:
-                process.send_signal(number)
-                at = "sent once"
-    return process.returncode, last
+                process.kill()
+                at = "killed"
+    return process.returncode
 
 
 def gone(process: int) -> bool:
@@ -200,7 +222,10 @@ def states_in(runs: Path) -> list[str]:
 
 @linux
 def test_a_grid_that_is_stopped_in_every_way_has_the_figures_of_one_that_was_not(
-    store: Path, tmp_path: Path
+    store: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     """SIGTERM, the grid killed, a run killed: each time it goes on from the last checkpoint."""
     grid = grid_of_cells(store, {"drin": LONG, "text": {"model": "text"}})
@@ -209,15 +234,14 @@ def test_a_grid_that_is_stopped_in_every_way_has_the_figures_of_one_that_was_not
     drin = RunFolder(runs / "drin" / "seed-0")
     log = runs / "logs" / "drin.seed-0.txt"
 
-    status, last = stopped_by_command(file, runs, at="epoch 1/", number=signal.SIGTERM)
+    status, last = terminated(file, runs, at="epoch 1/", monkeypatch=monkeypatch, capsys=capsys)
     assert (status, last) == (130, "interrupted\n")
     assert states_in(runs) == ["stopped", "waiting"]
     assert drin.last.is_file()
     assert not (drin.path / ".lock").exists()
     assert "continue with --resume" in log.read_text()
 
-    status, _ = stopped_by_command(file, runs, at="epoch 2/", number=signal.SIGKILL)
-    assert status == -signal.SIGKILL
+    assert killed_command(file, runs, at="epoch 2/") == -signal.SIGKILL
     assert states_in(runs)[0] == "running"
     if (drin.path / ".lock").exists():
         assert gone(lock_holder(drin.path))

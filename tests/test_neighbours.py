@@ -51,7 +51,7 @@ ROWS = arrays(
 )
 
 
-@settings(max_examples=15)  # an edited store is a second of work
+@settings(max_examples=8)  # an edited store is a second of work
 @given(values=ROWS, k=st.integers(0, 14), block=st.integers(1, 200))
 def test_they_are_those_of_a_naive_comparison(
     tmp_path_factory: pytest.TempPathFactory, values: np.ndarray, k: int, block: int

@@ -355,27 +355,36 @@ def test_runs_hold_the_rows_in_their_order(rows: list[int]) -> None:
 # killed, and writes that fail -------------------------------------------------------------------
 
 
-def harness(code: str) -> subprocess.CompletedProcess[str]:
-    """In a process of its own: pytest has threads, which a fork does not keep."""
+@pytest.fixture(scope="module")
+def harness() -> subprocess.CompletedProcess[str]:
+    """In a process of its own: pytest has threads, which a fork does not keep. Torch is loaded once."""
+    code = (
+        "import random, tempfile\n"
+        "from pathlib import Path\n"
+        "from tests.kills_ingest import SOURCES, Trial, main\n"
+        "main(['--kills', '2', '--interrupts', '2', '--write-errors', '3'], standalone_mode=False)\n"
+        "print('now a store that differs', flush=True)\n"
+        "with tempfile.TemporaryDirectory() as folder:\n"
+        "    trial = Trial(list(SOURCES)[2], Path(folder))\n"
+        "    trial.digest = 'another'\n"
+        "    trial.killed(random.Random(0))"
+    )
     return subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, timeout=300, check=False
     )
 
 
-def test_kills_and_failing_writes_leave_the_target_absent_or_complete() -> None:
-    arguments = ["--kills", "2", "--interrupts", "2", "--write-errors", "3"]
-    done = harness(f"from tests.kills_ingest import main; main({arguments})")
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.count("every store equal to the uninterrupted one") == 3
+def test_kills_and_failing_writes_leave_the_target_absent_or_complete(
+    harness: subprocess.CompletedProcess[str],
+) -> None:
+    figures, _, after = harness.stdout.partition("now a store that differs")
+    assert figures.count("every store equal to the uninterrupted one") == 3, harness.stderr
+    assert after
 
 
-def test_the_harness_notices_a_store_that_differs(tmp_path: Path) -> None:
-    code = (
-        "import random; from pathlib import Path; from tests.kills_ingest import SOURCES, Trial\n"
-        f"trial = Trial(list(SOURCES)[2], Path({str(tmp_path)!r}))\n"
-        "trial.digest = 'another'\n"
-        "trial.killed(random.Random(0))"
-    )
-    done = harness(code)
-    assert done.returncode == 1
-    assert "is another store" in done.stderr
+def test_the_harness_notices_a_store_that_differs(
+    harness: subprocess.CompletedProcess[str],
+) -> None:
+    assert harness.stdout.endswith("now a store that differs\n"), harness.stderr
+    assert harness.returncode == 1
+    assert "is another store" in harness.stderr

@@ -70,12 +70,14 @@ def test_every_array_is_made_again_as_it_was(made: Any, tmp_path: Path) -> None:
     source, whole = made
     with Store(whole) as store:
         paths = [p for p, array in store.catalog.arrays() if np.prod(array.shape)]
-    # all of one source, some of the others: a repair of each takes a second
-    for path in paths if source == PREPROCESSED / "wikimel" else paths[::7]:
+    # every seventh at once, because a repair takes a second; all of one source, some of the others
+    for first in range(7 if source == PREPROCESSED / "wikimel" else 1):
+        damaged = paths[first::7]
         store_path = Path(shutil.copy(whole, tmp_path / "s.h5"))
-        damage(store_path, path, 0)
+        for path in damaged:
+            damage(store_path, path, 0)
         done = repair(store_path, source)
-        assert list(done.rows) == [path]
+        assert sorted(done.rows) == sorted(damaged)
         assert done.exact
         assert digest(store_path) == digest(whole)
         assert [each.name for each in tmp_path.iterdir()] == ["s.h5"]

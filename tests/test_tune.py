@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import shlex
-import subprocess
+import signal
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -321,30 +323,34 @@ def test_one_search_at_a_time_is_in_a_folder(
 
 
 def test_processes_share_the_trials_and_a_killed_one_costs_its_trial_alone(
-    store: Path, tmp_path: Path
+    store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     space = {**SPACE, "defaults": {**SPACE["defaults"], "epochs": 20}}
     file, runs = tmp_path / "space.json", tmp_path / "runs"
     file.write_text(json.dumps(space))  # JSON is YAML
-    command = ["tune", str(store), str(file), "-o", str(runs), "--jobs", "2", "--trials", "4"]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "cli", *command, "--pruner", "none", "--json"],
-        stdout=subprocess.PIPE, text=True,
-    )  # fmt: skip
-    lock = runs / "trial-0001" / ".lock"
-    while not (lock.exists() and lock.read_text()) and process.poll() is None:
-        time.sleep(0.01)
-    worker = json.loads(lock.read_text())["process"]
-    assert worker != process.pid
-    subprocess.run(["kill", "-9", str(worker)], check=True)
-    output, _ = process.communicate(timeout=120)
-    assert process.returncode == 0
-    trials = json.loads(output)["trials"]
-    assert [trial["state"] for trial in trials].count("complete") == 3
+    killed: list[int] = []
+
+    def kill() -> None:
+        lock = runs / "trial-0001" / ".lock"
+        until = time.monotonic() + 120
+        while not (lock.exists() and lock.read_text()) and time.monotonic() < until:
+            time.sleep(0.01)
+        killed.append(json.loads(lock.read_text())["process"])
+        if killed != [os.getpid()]:
+            os.kill(killed[0], signal.SIGKILL)
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+    command = ["tune", str(store), str(file), "-o", str(runs), "--jobs", "2", "--trials", "3"]
+    assert main([*command, "--pruner", "none", "--json"]) == 0
+    killer.join()
+    assert killed != [os.getpid()]
+    trials = json.loads(capsys.readouterr().out)["trials"]
+    assert [trial["state"] for trial in trials].count("complete") == 2
     assert trials[1]["state"] == "failed"
     assert trials[1]["reason"] == "its process ended (killed by signal 9)"
     values = [tuple(trial["values"].values()) for trial in trials]
-    assert len(set(values)) == 4
+    assert len(set(values)) == 3
     assert len(list(runs.glob("*/checkpoints"))) == 1
 
 

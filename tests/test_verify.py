@@ -53,7 +53,7 @@ def test_tables_of_no_row_and_of_one_row_are_sound(tmp_path: Path, rows: int) ->
 def test_every_flipped_bit_is_found_in_its_field(tmp_path: Path, compression: Compression) -> None:
     tiny = write_tiny_store(tmp_path / "s.h5", compression=compression)
     arrays, random = pieces(tiny.path), np.random.default_rng(0)
-    for _ in range(12):
+    for _ in range(6):
         path, right = named(tiny.path, arrays, random)
         assert right, path
     assert verify(tiny.path, "full").problems == []

@@ -192,15 +192,21 @@ def test_boxes_lie_over_the_picture_and_can_be_hidden(server: Server, page: Page
     assert not drawing.is_visible()
 
 
-def test_wrong_ones_scores_and_edges_of_a_run(quick: QuickRun, page: Page) -> None:
+@pytest.fixture(scope="module")
+def judged(quick: QuickRun) -> Iterator[Server]:
+    """With a run. Its edges have a process of their own, which takes seconds to load torch."""
     with serving(Path(quick.store), [quick.folder]) as running:
-        page.goto(f"{running.url}/mentions")
-        page.get_by_label("Model").select_option("drin")
-        page.wait_for_url("**/mentions?wrong=drin")
-        run = running.site.runs[0]
-        page.locator(".total b", has_text=re.compile(f"^{int(run.wrong.sum())}$")).wait_for()
-        page.locator("a.main").first.click()
-        page.locator("td.layers").first.wait_for(timeout=60_000)
-        page.locator("th").get_by_role("link", name="drin").dispatch_event("click")
-        page.wait_for_url("**by=drin")
-        assert page.locator("td.score b").first.inner_text() == "1"
+        yield running
+
+
+def test_wrong_ones_scores_and_edges_of_a_run(judged: Server, page: Page) -> None:
+    page.goto(f"{judged.url}/mentions")
+    page.get_by_label("Model").select_option("drin")
+    page.wait_for_url("**/mentions?wrong=drin")
+    run = judged.site.runs[0]
+    page.locator(".total b", has_text=re.compile(f"^{int(run.wrong.sum())}$")).wait_for()
+    page.locator("a.main").first.click()
+    page.locator("td.layers").first.wait_for(timeout=60_000)
+    page.locator("th").get_by_role("link", name="drin").dispatch_event("click")
+    page.wait_for_url("**by=drin")
+    assert page.locator("td.score b").first.inner_text() == "1"
