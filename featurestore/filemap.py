@@ -186,7 +186,7 @@ class Reading:
         self._file.announce(starts, sizes)
 
     def do(self, parts: Sequence[Callable[[], object]]) -> None:
-        """Have threads read; they begin at once."""
+        """Have threads read; they begin when all of the reading was asked for."""
         self._work.add(parts)
 
 

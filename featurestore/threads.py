@@ -34,7 +34,11 @@ def available_processors() -> int:
 
 
 class Together:
-    """Work that several threads do: others as soon as it is added, this one when it waits for them."""
+    """Work that several threads do, this one among them, when all of it was added.
+
+    None begins before: Python that still prepares one part holds the lock which those at work need
+    between two calls.
+    """
 
     def __init__(self) -> None:
         self._left: deque[Callable[[], object]] = deque()
@@ -43,12 +47,11 @@ class Together:
     def add(self, parts: Sequence[Callable[[], object]]) -> None:
         """Add parts of work, to be done in any order."""
         self._left.extend(parts)
-        busy = sum(not helper.done() for helper in self._helpers)
-        for _ in range(min(count() - 1 - busy, len(parts))):
-            self._helpers.append(_pool().submit(self._work_off))
 
     def finish(self) -> None:
-        """Do what nobody has begun, and wait for the rest; an error of any part is raised."""
+        """Do all of it; an error of any part is raised."""
+        for _ in range(min(count(), len(self._left)) - 1):
+            self._helpers.append(_pool().submit(self._work_off))
         self._work_off()
         for helper in self._helpers:
             if not helper.cancel():
