@@ -88,7 +88,6 @@ def _write_tokenizer(folder: Path, words: Sequence[str]) -> dict[str, int]:
         [*_ENDS, *symbols, *(f"{symbol}</w>" for symbol in symbols), *map("".join, merges)]
     )
     vocabulary = {piece: index for index, piece in enumerate(pieces)}
-    # Annotated as strings, passed on to a library that wants pairs.
     tokenizer = CLIPTokenizer(vocabulary, merges, model_max_length=77)
     tokenizer.save_pretrained(folder)
     return vocabulary
