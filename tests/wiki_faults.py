@@ -28,7 +28,7 @@ from tests.wiki_server import File, Page, WikiServer, png
 
 #: Waits of hundredths of seconds, so that a case takes no longer than its own ``Retry-After``.
 HURRIED = Patience(
-    attempts=4, first=0.01, longest=0.02, jitter=0.0, lag=0.02, answer=1.0, picture=0.8
+    attempts=4, first=0.01, longest=0.02, jitter=0.0, lag=0.02, answer=1.0, whole=1.5, picture=0.8
 )
 
 ENTITIES = 5
@@ -100,6 +100,8 @@ API = (
     Case("500, three times", api=("500", "500", "500"), more_calls=3),
     Case("an HTML error page with status 200", api=("html",), more_calls=1),
     Case("connection cut half-way", api=("cut",), more_calls=1),
+    Case("a byte of the headers now and then", api=("drip 0.1 20",), more_calls=1),
+    Case("a byte of the answer now and then", api=("slow 0.1 20",), more_calls=1),
     Case("500 without end", _ENDS, api=("500",) * 4, more_calls=4),
     Case("Retry-After: 86400", _ENDS, api=("503 86400",), more_calls=1),
     Case("403", _ENDS, api=("403",), more_calls=1),
@@ -118,6 +120,8 @@ PICTURES = (
     Case("connection always cut", "failed: connection", fault="cut", pictures=4),
     Case("no answer, once", fault="hang 1.2", times=1, pictures=2),
     Case("a byte now and then, once", fault="slow 0.05", times=1, pictures=2),
+    Case("a byte of the headers now and then, once", fault="drip 0.1 12", times=1, pictures=2),
+    Case("redirect whose page comes so, once", fault="redirect-slow 0.1 12", times=1, pictures=2),
     Case("redirect to the file", fault="redirect", times=1, pictures=1),
     Case("redirect in a circle", _OTHER, fault="redirect /thumb/x/330px-Lead_0.jpg", pictures=6),
     Case("redirect to ftp", _OTHER, fault="redirect ftp://127.0.0.1/x"),

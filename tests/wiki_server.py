@@ -382,7 +382,36 @@ class _Handler(BaseHTTPRequestHandler):
             headers = {"Retry-After": detail} if detail else None
             return self._send(200, json.dumps(error).encode(), "application/json", headers)
         body = json.dumps(self.wiki.answer(parameters)).encode()
+        if name in ("drip", "slow"):
+            return self._slowly(name, detail, 200, body)
         return self._send(200, body, "application/json; charset=utf-8")
+
+    def _slowly(self, what: str, detail: str, status: int, body: bytes, location: str = "") -> None:
+        """Each byte of a header ("drip") or of the body ("slow") after a pause, and then all the rest.
+
+        Args:
+            detail: seconds between bytes, and how many come so.
+        """
+        pause, _, times = detail.partition(" ")
+        self.send_response_only(status)
+        self.send_header("Content-Length", str(len(body)))
+        if location:
+            self.send_header("Location", location)
+        if what == "drip":
+            self.flush_headers()
+            self._pieces(b"X-Slow: " + b"x" * int(times), float(pause))
+            self.wfile.write(b"\r\n")
+        self.end_headers()
+        first = int(times) if what == "slow" else 0
+        self._pieces(body[:first], float(pause))
+        self.wfile.write(body[first:])
+        self.wfile.flush()
+
+    def _pieces(self, data: bytes, pause: float) -> None:
+        for place in range(len(data)):
+            self.wfile.write(data[place : place + 1])
+            self.wfile.flush()
+            time.sleep(pause)
 
     def _cut(self, body: bytes) -> None:
         """Announce it all, send half of it, and hang up."""
@@ -426,6 +455,11 @@ class _Handler(BaseHTTPRequestHandler):
             return self._send(200, body, "text/html")
         if name == "empty":
             return self._send(200, b"", "image/png")
+        if name == "drip":
+            return self._slowly("drip", detail, 200, body)
+        if name == "redirect-slow":
+            moved = self.path.replace("/thumb/", "/moved/")
+            return self._slowly("slow", detail, 302, b"moved " * 40, location=moved)
         if name == "huge":  # chunked: its size shows only as it comes
             return self._stream(body + bytes(1 << 20), pieces=64)
         if name == "announced":

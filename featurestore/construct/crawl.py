@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,7 @@ from featurestore.construct.picture_fetch import (
 )
 from featurestore.construct.wiki_api import WikiApi, open_client
 from featurestore.construct.wiki_errors import RESUME, WikiError
+from featurestore.construct.wiki_line import Line
 from featurestore.construct.wiki_manners import MOST_BYTES_A_SECOND, Host, Patience
 from featurestore.disk import write_errors
 from featurestore.errors import WriteError
@@ -148,17 +149,17 @@ class _Crawl:
         options = self._options
         unfinished = [state for state in ENTITY_STATES if state not in FINISHED]
         with (
-            self._client(agent, 1) as asking,
-            self._client(agent, options.threads) as fetching,
+            ExitStack() as clients,
             self._progress.stage("entities", self._manifest.count(unfinished), "entities") as stage,
         ):
+            asking, *fetching = (
+                Line(clients.enter_context(self._client(agent))) for _ in range(1 + options.threads)
+            )
             self._stage = stage
             host = self._host("api")
-            self._wiki = WikiApi(
-                options.wiki_api, client=asking, host=host, patience=self._patience
-            )
+            self._wiki = WikiApi(options.wiki_api, line=asking, host=host, patience=self._patience)
             self._items = WikiApi(
-                options.wikidata_api, client=asking, host=host, patience=self._patience
+                options.wikidata_api, line=asking, host=host, patience=self._patience
             )
             self._stages = Stages(
                 self._manifest, wiki=self._wiki, items=self._items,
@@ -168,7 +169,7 @@ class _Crawl:
             )  # fmt: skip
             self._fetcher = Fetcher(
                 fetching, host=self._host("pictures"), patience=self._patience,
-                threads=options.threads, most_bytes=options.most_bytes,
+                most_bytes=options.most_bytes,
             )  # fmt: skip
             try:
                 self._loop()
@@ -176,19 +177,14 @@ class _Crawl:
                 self._fetcher.close()
         self._manifest.end_run(self._run)
 
-    def _client(self, agent: str, connections: int) -> httpx2.Client:
-        return open_client(
-            agent,
-            connections=connections,
-            insecure=self._options.insecure,
-            patience=self._patience,
-        )
+    def _client(self, agent: str) -> httpx2.Client:
+        return open_client(agent, insecure=self._options.insecure, patience=self._patience)
 
     def _host(self, what: str) -> Host:
         tell = self._progress.note
         return Host(
             bytes_a_second=MOST_BYTES_A_SECOND,
-            tell=lambda seconds: tell(f"the {what} server asks to wait {seconds:,.0f} s"),
+            tell=lambda text: tell(f"the {what} server {text}"),
         )
 
     def _finished(self) -> None:

@@ -6,8 +6,8 @@ import hashlib
 import os
 import shutil
 import threading
-import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from queue import Empty, SimpleQueue
@@ -16,6 +16,7 @@ import httpx2
 
 from featurestore.construct.wiki_api import attempts, check_status
 from featurestore.construct.wiki_errors import Transient, WikiError
+from featurestore.construct.wiki_line import Line
 from featurestore.construct.wiki_manners import Host, Patience
 from featurestore.encoders.opening import open_with_format
 from featurestore.sources.pictures import STATUS_CODE
@@ -26,6 +27,9 @@ SUFFIXES = {"JPEG": ".jpg", "MPO": ".jpg", "PNG": ".png", "TIFF": ".tif"}
 
 #: What the names of unfinished files end with.
 PART = ".part"
+
+#: Seconds that the end of a thread is waited for (chosen here: it ends at once where it reads).
+_END = 1.0
 
 _OK, _TOO_SMALL = STATUS_CODE["ok"], STATUS_CODE["too small"]
 
@@ -73,30 +77,29 @@ class _Undecodable(Transient):
 class Fetcher:
     """Threads that fetch pictures; results come in the order in which they are ready.
 
-    The threads are daemons: an interruption ends them where they are, and leaves a ``.part`` file.
+    The threads are daemons: a process that is killed leaves a ``.part`` file of each.
 
     Args:
-        threads: pictures at a time.
+        lines: one for each picture that is fetched at a time.
         most_bytes: of one picture; a larger one is not read to its end.
     """
 
     def __init__(
         self,
-        client: httpx2.Client,
+        lines: Sequence[Line],
         *,
         host: Host,
         patience: Patience,
-        threads: int,
         most_bytes: int,
     ) -> None:
         self.running = 0
-        self._client, self._host, self._patience = client, host, patience
+        self._lines, self._host, self._patience = lines, host, patience
         self._most_bytes = most_bytes
         self._wanted: SimpleQueue[Wanted | None] = SimpleQueue()
         self._done: SimpleQueue[Fetched | BaseException] = SimpleQueue()
         self._threads = [
-            threading.Thread(target=self._work, name=f"fetch-{n}", daemon=True)
-            for n in range(threads)
+            threading.Thread(target=self._work, args=(line,), name=f"fetch-{n}", daemon=True)
+            for n, line in enumerate(lines)
         ]
         for thread in self._threads:
             thread.start()
@@ -120,24 +123,31 @@ class Fetcher:
             yield result
 
     def close(self) -> None:
-        """Begin nothing more."""
+        """Begin nothing more, of what waits neither, and end what is on its way."""
+        with suppress(Empty):
+            while True:
+                self._wanted.get_nowait()
         for _ in self._threads:
             self._wanted.put(None)
+        for line in self._lines:
+            line.cut()
+        for thread in self._threads:  # one that waits to try again finds its client closed
+            thread.join(_END)
 
-    def _work(self) -> None:
+    def _work(self, line: Line) -> None:
         while (wanted := self._wanted.get()) is not None:
             try:
-                self._done.put(self._fetch(wanted))
+                self._done.put(self._fetch(wanted, line))
             except BaseException as error:  # raised where the results are taken
                 self._done.put(error)
 
-    def _fetch(self, wanted: Wanted) -> Fetched:
+    def _fetch(self, wanted: Wanted, line: Line) -> Fetched:
         requests = 0
         try:
             for attempt in attempts(self._patience):
                 with attempt:
                     requests += 1
-                    return self._once(wanted, requests)
+                    return self._once(wanted, requests, line)
         except _Refused as error:
             return self._failure(wanted, "refused", str(error), requests)
         except _Forbidden as error:
@@ -152,11 +162,11 @@ class Fetcher:
         part_of(wanted.stem).unlink(missing_ok=True)
         return Fetched(number=wanted.number, state=state, reason=reason, requests=requests)
 
-    def _once(self, wanted: Wanted, requests: int) -> Fetched:
+    def _once(self, wanted: Wanted, requests: int, line: Line) -> Fetched:
         self._host.wait()
         part = part_of(wanted.stem)
         try:
-            self._download(wanted.url, part)
+            self._download(wanted.url, part, line)
             return keep(part, wanted, requests=requests)
         except _Undecodable as error:
             if requests > 1:  # once more: error pages and cut connections look the same
@@ -165,14 +175,15 @@ class Fetcher:
         except Transient as error:
             if error.after:
                 self._host.pause(error.after)
+            else:
+                self._host.failed(error.reason, requests, self._patience)
             raise
 
-    def _download(self, url: str, part: Path) -> None:
-        ends = time.monotonic() + self._patience.picture
+    def _download(self, url: str, part: Path, line: Line) -> None:
         headers = {"Accept": "image/*", "Accept-Encoding": "identity"}
         try:
-            with self._client.stream(
-                "GET", url, headers=headers, follow_redirects=True
+            with line.get(
+                url, headers=headers, follow_redirects=True, seconds=self._patience.picture
             ) as response:
                 check_status(response, patience=self._patience)
                 if response.status_code in (401, 403):
@@ -186,14 +197,8 @@ class Fetcher:
                         self._check_size(file.tell() + len(piece))
                         file.write(piece)
                         self._host.spend(len(piece))
-                        if time.monotonic() > ends:
-                            raise Transient("too slow")
-        except httpx2.TimeoutException as error:
-            raise Transient("timeout") from error
         except (httpx2.TooManyRedirects, httpx2.UnsupportedProtocol, httpx2.InvalidURL) as error:
             raise _Refused("bad address") from error
-        except httpx2.HTTPError as error:
-            raise Transient("connection") from error
 
     def _check_size(self, size: int) -> None:
         if size > self._most_bytes:

@@ -18,6 +18,7 @@ import httpx2
 import stamina
 
 from featurestore.construct.wiki_errors import RESUME, ApiError, Transient, WikiError
+from featurestore.construct.wiki_line import Line, UnknownHost
 from featurestore.construct.wiki_manners import MAXLAG, Host, Patience, retry_after
 
 #: Bytes of one answer. Chosen here: 50 pages with their intros and 500 file names are below 1 MB.
@@ -59,10 +60,8 @@ def is_loopback(url: str) -> bool:
     return (urlsplit(url).hostname or "") in _LOOPBACK
 
 
-def open_client(
-    agent: str, *, connections: int, insecure: bool, patience: Patience
-) -> httpx2.Client:
-    """A client with the User-Agent, time limits, and no other scheme than https even after a redirect.
+def open_client(agent: str, *, insecure: bool, patience: Patience) -> httpx2.Client:
+    """A client of one connection, with the User-Agent, time limits, and https alone after redirects, too.
 
     Args:
         insecure: allow http.
@@ -77,7 +76,7 @@ def open_client(
     return httpx2.Client(
         headers={"User-Agent": agent},
         timeout=httpx2.Timeout(patience.answer, pool=None),
-        limits=httpx2.Limits(max_connections=connections, max_keepalive_connections=connections),
+        limits=httpx2.Limits(max_connections=1, max_keepalive_connections=1),
         max_redirects=5,
         event_hooks={"request": [check]},
     )
@@ -143,10 +142,11 @@ class WikiApi:
         url: of its ``api.php``.
     """
 
-    def __init__(self, url: str, *, client: httpx2.Client, host: Host, patience: Patience) -> None:
+    def __init__(self, url: str, *, line: Line, host: Host, patience: Patience) -> None:
         self.url = url
         self.calls = 0
-        self._client, self._host, self._patience = client, host, patience
+        self._line, self._host, self._patience = line, host, patience
+        self._has_answered = False
         self._one_at_a_time = threading.Lock()
 
     def query(self, parameters: Mapping[str, str]) -> Iterator[dict[str, Any]]:
@@ -181,7 +181,7 @@ class WikiApi:
         try:
             for attempt in attempts(self._patience):
                 with attempt:
-                    return self._once(full)
+                    return self._once(full, attempt.num)
         except Transient as error:
             raise WikiError(
                 f"the API gave no answer in {self._patience.attempts} attempts ({error.reason})",
@@ -190,20 +190,30 @@ class WikiApi:
             ) from error
         raise AssertionError("stamina returns or raises")
 
-    def _once(self, parameters: dict[str, str]) -> dict[str, Any]:
+    def _once(self, parameters: dict[str, str], attempt: int) -> dict[str, Any]:
         with self._one_at_a_time:
             self._host.wait()
             self.calls += 1
             try:
-                return self._read(parameters)
+                answer = self._read(parameters)
+            except UnknownHost as error:
+                if not self._has_answered:  # later it is a name server that fails for a while
+                    raise self._misspelt() from error
+                self._host.failed(error.reason, attempt, self._patience)
+                raise
             except Transient as error:
                 if error.after:
                     self._host.pause(error.after)
+                else:
+                    self._host.failed(error.reason, attempt, self._patience)
                 raise
+            self._has_answered = True
+            return answer
 
     def _read(self, parameters: dict[str, str]) -> dict[str, Any]:
+        seconds = self._patience.whole
         try:
-            with self._client.stream("GET", self.url, params=parameters) as response:
+            with self._line.get(self.url, params=parameters, seconds=seconds) as response:
                 check_status(response, patience=self._patience)
                 if response.status_code != 200:
                     raise self._refused(response)
@@ -213,11 +223,16 @@ class WikiApi:
                     if len(body) > MOST_ANSWER:
                         raise ApiError("too large", f"the answer has more than {MOST_ANSWER} bytes")
                 after = retry_after(response.headers.get("Retry-After"))
-        except httpx2.TimeoutException as error:
-            raise Transient("timeout") from error
         except httpx2.HTTPError as error:
             raise Transient("connection") from error
         return self._checked(bytes(body), after)
+
+    def _misspelt(self) -> WikiError:
+        return WikiError(
+            f"no server has the name {urlsplit(self.url).hostname!r}",
+            where=self.url,
+            hint="check --language, --api and --wikidata-api, or the network of this machine",
+        )
 
     def _refused(self, response: httpx2.Response) -> WikiError:
         what = f"the API refuses with status {response.status_code}"

@@ -33,6 +33,9 @@ MAXLAG = 5
 #: Bytes a second of all pictures together: the robot policy's 25 Mbit/s, rounded down.
 MOST_BYTES_A_SECOND = 3_000_000
 
+#: Seconds between two lines on a server that does not answer (chosen here: as between lines of progress).
+TELL_EVERY = 30.0
+
 _MAIL = re.compile(
     r"[^@\s()<>\",;:\\]+@(?P<host>[^@\s()<>\",;:\\/]+\.[a-z0-9-]{2,})", re.IGNORECASE
 )
@@ -120,7 +123,8 @@ class Patience:
     jitter: float = 1.0
     lag: float = 5.0  # at least, where replicas lag (Manual:Maxlag)
     answer: float = 30.0  # nothing comes for so long (chosen here: answers take 0.1 to 3 s)
-    picture: float = 120.0  # all of one picture, for servers that send a byte now and then
+    whole: float = 120.0  # all of one answer, for servers that send a byte now and then
+    picture: float = 120.0  # all of one picture, likewise
     most: float = 900.0  # a server that asks for a longer wait ends the run, which can go on later
 
 
@@ -128,17 +132,19 @@ class Host:
     """One server, and when it may be asked again; shared by the threads that ask it.
 
     Args:
-        tell: is called with the seconds of each pause that the server asked for.
+        tell: is called with what a person would wonder about while nothing happens: the server asks to
+            wait, or does not answer.
     """
 
     def __init__(
-        self, *, bytes_a_second: float, tell: Callable[[float], None] = lambda seconds: None
+        self, *, bytes_a_second: float, tell: Callable[[str], None] = lambda text: None
     ) -> None:
         self._rate = bytes_a_second
         self._tell = tell
         self._lock = threading.Lock()
         self._until = 0.0  # of the monotonic clock
         self._spent_until = 0.0
+        self._told_until = 0.0
 
     def pause(self, seconds: float) -> None:
         """Nobody asks for so long."""
@@ -147,7 +153,21 @@ class Host:
             longer = until > self._until
             self._until = max(self._until, until)
         if longer and seconds >= 1:
-            self._tell(seconds)
+            self._tell(f"asks to wait {seconds:,.0f} s")
+
+    def failed(self, reason: str, attempt: int, patience: Patience) -> None:
+        """An attempt at a request came to nothing. Told from the second one on, now and then.
+
+        Args:
+            attempt: its number, from 1.
+        """
+        now = time.monotonic()
+        with self._lock:
+            tells = attempt > 1 and now >= self._told_until
+            if tells:
+                self._told_until = now + TELL_EVERY
+        if tells:
+            self._tell(f"does not answer ({reason}): attempt {attempt} of {patience.attempts}")
 
     def wait(self) -> None:
         """Until the server may be asked."""
