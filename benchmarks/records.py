@@ -6,8 +6,9 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
+import featurestore
 from benchmarks.alternatives.arrow import ArrowFile
-from benchmarks.alternatives.contract import Alternative, Arrays, prepared
+from benchmarks.alternatives.contract import Alternative, Arrays, check_agrees, prepared
 from benchmarks.alternatives.h5 import H5Coalesced, H5Fancy, H5Rows
 from benchmarks.alternatives.hidefix_ import Hidefix
 from benchmarks.alternatives.lance_ import Lance
@@ -17,7 +18,7 @@ from benchmarks.alternatives.npy import NpyFancy, NpyRows
 from benchmarks.alternatives.pyfive_ import PyfiveGzip
 from benchmarks.alternatives.tensorstore_ import TensorStoreRecords
 from benchmarks.alternatives.zarr3 import ZarrRecords
-from benchmarks.data import Workspace
+from benchmarks.data import TINY, Workspace
 from benchmarks.reading import COLUMNS, Asked, acts_of, check_all, slow_ones, table
 from benchmarks.report import Report, Target
 from benchmarks.timing import Times, in_turn, ratio
@@ -26,7 +27,11 @@ from linker.buffers import Buffers
 
 FIELDS = ("text_tokens", "image_regions")
 
-OURS = "ours: Table.gather_all, LZ4"
+OURS = "ours: Table.gather_all, bitshuffle LZ4"
+FAST = "ours: the same from a store with lz4-fast"
+
+#: Turns of each, but for the slow ones: a batch takes milliseconds.
+_ROUNDS = 15
 
 #: Mentions that are copied into the other forms: enough that no batch is like the last.
 _COPIED = 512
@@ -41,21 +46,27 @@ _LEFT_OUT = {
 def measure(workspace: Workspace) -> Report:
     sizes = workspace.sizes
     left_out = dict(_LEFT_OUT)
-    with workspace.store() as store:
+    rounds = max(_ROUNDS, sizes.rounds) if sizes != TINY else sizes.rounds
+    fast_path = workspace.store_path(compression="lz4-fast")
+    with workspace.store() as store, featurestore.open(fast_path) as fast_store:
         copied = min(_COPIED, len(store.mentions))
-        ours = _ours(store)
+        ours, fast = _ours(store), _ours(fast_store)
         random = np.random.default_rng(0)
         batch = min(sizes.batch, copied)
         batches = [
-            _asked(store, random.choice(copied, batch, replace=False))
-            for _ in range(sizes.rounds + 1)
+            _asked(store, random.choice(copied, batch, replace=False)) for _ in range(rounds + 1)
         ]
         arrays = {name: store.mentions.whole_records(name, np.arange(copied)) for name in FIELDS}
         with prepared(_contestants(workspace), arrays, left_out) as alternatives:
             check_all(alternatives, batches[0], ours)
+            check_agrees(FAST, fast(batches[0].rows), ours(batches[0].rows))
             times = in_turn(
-                {OURS: lambda turn: ours(batches[turn].rows), **acts_of(alternatives, batches)},
-                rounds=sizes.rounds,
+                {
+                    OURS: lambda turn: ours(batches[turn].rows),
+                    FAST: lambda turn: fast(batches[turn].rows),
+                    **acts_of(alternatives, batches),
+                },
+                rounds=rounds,
                 fewer=slow_ones(alternatives, sizes.rounds),
             )
         megabytes = float(np.mean([_bytes(ours(asked.rows)) for asked in batches])) / 1e6

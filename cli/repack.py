@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--compression",
-    type=click.Choice(["lz4-fast", "lz4", "zstd", "gzip", "none"]),
+    type=click.Choice(["lz4", "lz4-fast", "zstd", "gzip", "none"]),
     help="Of token and region records, and thumbnails.",
 )
 @click.option(

@@ -21,11 +21,11 @@ from featurestore.bitshuffle import ZSTD_LEVEL
 from featurestore.errors import StoreError
 from featurestore.filter_blocks import Damage
 
-Compression = Literal["lz4-fast", "lz4", "zstd", "gzip", "none"]
-COMPRESSIONS: tuple[Compression, ...] = ("lz4-fast", "lz4", "zstd", "gzip", "none")
+Compression = Literal["lz4", "lz4-fast", "zstd", "gzip", "none"]
+COMPRESSIONS: tuple[Compression, ...] = ("lz4", "lz4-fast", "zstd", "gzip", "none")
 
 #: Of records, unless another one is asked for.
-DEFAULT_COMPRESSION: Compression = "lz4-fast"
+DEFAULT_COMPRESSION: Compression = "lz4"
 
 LZ4, BITSHUFFLE, GZIP, SHUFFLE = 32004, 32008, 1, 2
 _LZ4, _ZSTD = 2, 3

@@ -62,11 +62,11 @@ class EntityText:
     ) -> None:
         """``tokens``: one (≥ count, D) array a row; what lies beyond the count is stored with it."""
         self._counts.write(rows, counts)
+        views = self._writer.every(_views, tokens, counts.tolist())
         with self._records.writing(rows, tokens):
-            views = self._writer.every(_views, tokens, counts.tolist())
-        vectors = zip(*views, strict=True)
-        for field, values in zip((self._cls, self._mean, self._max), vectors, strict=True):
-            field.write(rows, np.stack(values))
+            vectors = zip(*views, strict=True)
+            for field, values in zip((self._cls, self._mean, self._max), vectors, strict=True):
+                field.write(rows, np.stack(values))
 
 
 class MentionText:
@@ -95,12 +95,12 @@ class MentionText:
         self._counts.write(rows, counts)
         real = [text[:count] for text, count in zip(tokens, counts.tolist(), strict=True)]
         ends = (self._starts[rows].tolist(), self._ends[rows].tolist())
+        found = self._writer.every(span_mean, real, *ends)
         with self._records.writing(rows, tokens):
-            found = self._writer.every(span_mean, real, *ends)
-        spans, empty = zip(*found, strict=True)
-        self._empty.write(rows, np.array(empty, np.uint8))
-        self._cls.write(rows, np.stack([text[0] for text in tokens]))
-        self._span.write(rows, np.stack(spans))
+            spans, empty = zip(*found, strict=True)
+            self._empty.write(rows, np.array(empty, np.uint8))
+            self._cls.write(rows, np.stack([text[0] for text in tokens]))
+            self._span.write(rows, np.stack(spans))
 
     def finish(self) -> int:
         """Write the columns; returns how many spans truncation left empty."""
@@ -123,6 +123,6 @@ class MentionImages:
 
     def write(self, rows: np.ndarray, regions: np.ndarray) -> None:
         """``regions``: (len(rows), R, V)."""
+        means = self._writer.every(region_mean, regions)
         with self._regions.writing(rows, regions):
-            means = self._writer.every(region_mean, regions)
-        self._mean.write(rows, np.stack(list(means)))
+            self._mean.write(rows, np.stack(list(means)))

@@ -130,7 +130,8 @@ class FeatureWriter:
     def writing(self, rows: range | np.ndarray, values: Records) -> Iterator[None]:
         """Write rows as :meth:`write` does, after the ``with`` block.
 
-        Every core begins before it to compress records; what the block starts comes after that.
+        Every core compresses records while it runs. What the block refuses as not finite may have been
+        derived of these rows: then they are refused.
         """
         index, values = self._missing(np.asarray(rows, np.int64), values)
         if self._field.layout != "record":
@@ -142,7 +143,12 @@ class FeatureWriter:
             return
         tasks = self._tasks(index, values)
         try:
-            yield
+            try:
+                yield
+            except NotFinite:
+                for _, _, begun in tasks:
+                    begun.result()
+                raise
             for part, records, begun in tasks:
                 self._store(part, records, begun.result())
         finally:

@@ -214,7 +214,9 @@ def runs_of(rows: np.ndarray) -> np.ndarray:
     """(k, 2) int64 first and stop of each run of consecutive numbers, in their order."""
     if not len(rows):
         return np.zeros((0, 2), np.int64)
-    breaks = np.flatnonzero(np.diff(rows) != 1) + 1
+    breaks = np.flatnonzero(rows[1:] - rows[:-1] != 1) + 1
+    if not len(breaks):  # nearly always, a few rows a call
+        return np.array([[rows[0], rows[-1] + 1]], np.int64)
     firsts = np.concatenate([[0], breaks])
     stops = np.concatenate([breaks, [len(rows)]])
     return np.stack([rows[firsts], rows[stops - 1] + 1], axis=1).astype(np.int64)

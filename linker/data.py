@@ -45,7 +45,7 @@ _MARKED = 8192
 #: Rows of a batch's entities are filled up with zeros to a multiple of this (chosen here: a hundredth
 #: more). Every batch has another number of distinct entities, and oneDNN prepares a matrix product once
 #: for its shape, 0.3 to 0.8 ms each in bfloat16.
-_ROWS = 64
+_ROWS = 16
 
 #: Columns that index into something are handed to models as int64, torch's type of an index.
 _INDEX_KINDS = "iu"

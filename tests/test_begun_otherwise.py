@@ -28,8 +28,8 @@ __all__ = ["small_parts"]  # a fixture
 @pytest.mark.parametrize(
     ("change", "named"),
     [
-        ({"compression": "gzip"}, "options.compression was lz4-fast, is gzip"),
-        ({"compression": "lz4"}, "options.compression was lz4-fast, is lz4"),
+        ({"compression": "gzip"}, "options.compression was lz4, is gzip"),
+        ({"compression": "lz4-fast"}, "options.compression was lz4, is lz4-fast"),
         ({"dtype": "float32"}, "options.dtype was float16, is float32"),
         ({"limit": 3}, "options.limit was not there, is 3"),
     ],

@@ -113,7 +113,7 @@ def test_batches_of_about_as_many_entities_have_the_same_shapes(planted: Store) 
     for mentions in (1, 20):
         features = reader[np.arange(mentions)].need("entity_text")
         distinct = len(np.unique(planted.mentions.gather("candidates", np.arange(mentions))))
-        assert len(features) == -(-distinct // 64) * 64
+        assert len(features) == -(-distinct // 16) * 16
         assert not features[distinct:].any()
 
 

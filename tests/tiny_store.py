@@ -40,7 +40,7 @@ PROVENANCE: dict[str, Any] = {
         },
         "detector": None,
     },
-    "options": {"dtype": "float16", "compression": "lz4-fast", "limit": None},
+    "options": {"dtype": "float16", "compression": "lz4", "limit": None},
     "dropped": {"train": 2},
     "counts": {"empty spans": 1},
     "notes": ["2 mentions are not in their sentences"],
