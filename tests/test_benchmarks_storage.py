@@ -102,7 +102,9 @@ def test_size_compares_every_compression_and_dtype(workspace: Workspace) -> None
     shares = figures(size.measure(workspace), "share of .npy")
     for dtype in ("float16", "float32"):
         lz4, fast = shares[f"ours: {dtype}, lz4"], shares[f"ours: {dtype}, lz4-fast"]
-        assert 0 < lz4 < fast <= shares[f"ours: {dtype}, none"]
+        none = shares[f"ours: {dtype}, none"]
+        assert 0 < lz4 < min(fast, none)
+        assert fast <= 1.01 * none  # 16 bytes a record, of such short ones
     assert shares["ours: float32, none"] == pytest.approx(1, abs=0.05)
     assert shares[".npy float16"] == pytest.approx(0.5, abs=0.05)
 
