@@ -29,6 +29,7 @@ demo: install
 	$(BIN)/drin-fs report demo/runs/text demo/runs/drin
 
 test: install
+	$(BIN)/python -m compileall -qq -j 0 cli featurestore linker benchmarks tests  # hundreds of processes import them
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	@$(BIN)/mypy > $(VENV)/mypy.txt & types=$$!; \
