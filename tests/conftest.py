@@ -28,7 +28,7 @@ os.environ["HF_HUB_OFFLINE"] = "1"  # read when transformers is imported, so set
 settings.register_profile("drin-fs", deadline=None)  # a slow machine is no failure
 settings.load_profile("drin-fs")
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # tiny models: more threads only wait for each other
-# Tests limit what a process may write, and kill processes: CPython leaves a module's bytecode cut off then.
+# Tests limit what a process may write, and kill it: a module's bytecode would be left cut off.
 os.environ["PYTHONDONTWRITEBYTECODE"] = "1"
 
 
