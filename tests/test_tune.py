@@ -40,6 +40,7 @@ from linker.yaml_text import read_file
 from tests.runs_for_tests import Recording
 from tests.snapshots import check_snapshot
 from tests.stores_for_tests import planted_store
+from tests.tunes_for_tests import interrupted_in_the_third_trial
 
 SPACE: dict[str, Any] = {
     "defaults": {"model": "text", "epochs": 3, "batch_size": 16},
@@ -233,16 +234,8 @@ def test_a_full_disk_stops_the_search_and_its_trial_is_repeated(
 def test_an_interrupted_search_becomes_the_one_that_was_not(
     searched: tuple[Path, Tuned], store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def stopped(*arguments: Any, **options: Any) -> dict[str, Any]:
-        """Interrupted in the middle of the second epoch of the third training."""
-        if Path(options["run"]).name == "trial-0002":
-            options["progress"] = Recording(interrupt_after=96 + 40 + 50)
-        return train(*arguments, **options)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(tune_trial, "train", stopped)
-        with pytest.raises(KeyboardInterrupt):
-            tune(store, SPACE, runs=tmp_path, trials=8)
+    with interrupted_in_the_third_trial(monkeypatch):
+        tune(store, SPACE, runs=tmp_path, trials=8)
     progress = Recording()
     tuned = tune(store, SPACE, runs=tmp_path, trials=8, progress=progress)
     assert progress.lines[:2] == [

@@ -12,18 +12,17 @@ pytest.importorskip("optuna")
 import optuna
 
 import linker.tune as tune_module
-import linker.tune_trial as tune_trial
 from cli.main import main
 from featurestore.progress import Silent
 from linker.evaluate import evaluate
 from linker.run_folder import RunError, RunFolder
-from linker.train import train
 from linker.tune import tune
 from linker.tune_keep import remove_checkpoints, settle_keep
 from linker.tune_result import Tuned
 from linker.tune_study import KEEP
 from tests.runs_for_tests import Recording
 from tests.stores_for_tests import planted_store
+from tests.tunes_for_tests import interrupted_in_the_third_trial
 
 SPACE: dict[str, Any] = {
     "defaults": {"model": "text", "epochs": 2, "batch_size": 16},
@@ -108,16 +107,8 @@ def test_what_a_search_keeps_is_recorded() -> None:
 def test_a_trial_that_was_interrupted_keeps_what_it_is_continued_from(
     whole: tuple[Path, Tuned], store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def stopped(*arguments: Any, **options: Any) -> dict[str, Any]:
-        """Interrupted in the second epoch of the third training."""
-        if Path(options["run"]).name == "trial-0002":
-            options["progress"] = Recording(interrupt_after=96 + 40 + 50)
-        return train(*arguments, **options)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(tune_trial, "train", stopped)
-        with pytest.raises(KeyboardInterrupt):
-            search(store, tmp_path)
+    with interrupted_in_the_third_trial(monkeypatch):
+        search(store, tmp_path)
     assert len(with_checkpoints(tmp_path)) == 2  # the best of two, and what is to be continued
     assert RunFolder(tmp_path / "trial-0002").last.is_file()
     search(store, tmp_path, trials=2)  # nothing is left to try: it stays
