@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -256,6 +257,16 @@ def test_an_interrupted_run_goes_on_with_what_it_had(
     assert small[2].read_bytes() == whole.read_bytes()
     names = {path.name for path in small[2].parent.iterdir()}
     assert names == {"own_test.jsonl", "qid-entity.tsv", "candidates.tsv", "whole.tsv"}
+
+
+def test_a_search_that_takes_no_measurable_time_has_a_rate(
+    small: tuple[Path, Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ticks = count()
+    monkeypatch.setattr(module, "perf_counter", lambda: next(ticks) * 1e-4)
+    summary = build_candidates(*small, options=CandidateOptions(k=3, jobs=1))
+    assert summary.seconds["search"] == 0.0
+    assert summary.per_second == pytest.approx(4 / 1e-4)
 
 
 @pytest.mark.parametrize("change", ["options", "titles", "restart"])

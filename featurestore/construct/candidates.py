@@ -133,7 +133,7 @@ def build_candidates(
         by_name=search.ready.by_name,
         splits={name: count.recall() for name, count in tally.splits.items()},
         overall=sum(tally.splits.values(), RecallCount.none(search.k)).recall(),
-        seconds=watch.seconds,
+        seconds=watch.rounded(),
         per_second=searched.mentions / watch.seconds["search"] if searched.mentions else None,
     )
 
@@ -156,7 +156,11 @@ class _Watch:
 
     def lap(self, stage: str) -> None:
         now = perf_counter()
-        self.seconds[stage], self._last = round(now - self._last, 3), now
+        self.seconds[stage], self._last = now - self._last, now
+
+    def rounded(self) -> dict[str, float]:
+        """In thousandths, for people. Rates are taken of ``seconds``: a stage may round to 0."""
+        return {stage: round(seconds, 3) for stage, seconds in self.seconds.items()}
 
 
 # searching --------------------------------------------------------------------------------------
