@@ -2,7 +2,8 @@
 
 A chunk (:mod:`featurestore.filter_blocks`) whose last ``values % 8`` values stand as they are behind the
 blocks. Blocks are independent, so a prefix of a record is decoded without its rest: the
-zero tail of a short text costs nothing to read.
+zero tail of a short text costs nothing to read. With LZ4 the work is done by
+:mod:`featurestore.native` where it can be, and by hdf5plugin otherwise.
 
 The C code trusts the sizes that blocks state. :func:`checked_blocks` follows them first, so that it never
 reads beyond a chunk.
@@ -17,6 +18,7 @@ from typing import Literal
 
 import numpy as np
 
+from featurestore import native
 from featurestore.filter_blocks import HEADER, WRONG_HEADER, Damage, ends, header, headers, library
 
 Packing = Literal["lz4", "zstd"]
@@ -49,7 +51,10 @@ def encode(record: np.ndarray, packing: Packing) -> np.ndarray:
     out = np.empty(HEADER + bound, np.uint8)
     out[:HEADER] = head
     args = (record.ctypes.data, out.ctypes.data + HEADER, record.size, record.itemsize, block)
-    if packing == "zstd":
+    kernels = _kernels(packing, record.itemsize)
+    if kernels is not None:
+        used = kernels.encode(record, out[HEADER:], block)
+    elif packing == "zstd":
         used = _library().bshuf_compress_zstd(*args, ZSTD_LEVEL)
     else:
         used = _library().bshuf_compress_lz4(*args)
@@ -90,6 +95,29 @@ def checked_blocks(
     if cut.any():
         return Damage(int(np.argmax(cut)), "it ends before its last block")
     return blocks
+
+
+def _kernels(packing: Packing, item: int) -> native.Bits | None:
+    """What does it faster than hdf5plugin, if anything does."""
+    return native.bits() if packing == "lz4" and item in native.ITEMS else None
+
+
+def decoder(
+    packing: Packing,
+    data: np.ndarray,
+    starts: np.ndarray,
+    sizes: np.ndarray,
+    blocks: np.ndarray,
+    values: np.ndarray,
+    *,
+    whole: int,
+    out: np.ndarray,
+) -> Decoder | native.Decoder:
+    """The fastest decoder there is, see :class:`Decoder`."""
+    kernels = _kernels(packing, out.itemsize)
+    if kernels is not None:
+        return native.Decoder(kernels, data, starts, sizes, blocks, values, whole=whole, out=out)
+    return Decoder(packing, data, starts, blocks, values, whole=whole, out=out)
 
 
 class Decoder:

@@ -123,9 +123,7 @@ class Codec:
             case "none":
                 return _Copying(chunks, values, whole=whole, out=out)
             case packing:
-                return bitshuffle.Decoder(
-                    packing, chunks.data, chunks.starts, blocks, values, whole=whole, out=out
-                )
+                return bitshuffle.decoder(packing, *chunks, blocks, values, whole=whole, out=out)
 
 
 def decode_record(codec: Codec, chunk: np.ndarray, out: np.ndarray) -> Damage | None:

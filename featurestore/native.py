@@ -1,0 +1,126 @@
+"""The bit shuffle with the vector units of the processor, and LZ4 around it: ``_bits.c``.
+
+hdf5plugin's wheels shuffle bits with SSE2 alone, which is more than half of what reading and a quarter
+of what compressing a record costs. ``_bits.c`` does it with AVX-512 or AVX2, to the same bytes, and goes
+through many records in one call, without Python's lock. It is compiled when the package is built; where
+that could not be done, or the processor has neither, :func:`bits` is None and hdf5plugin does the work
+(docs/decisions/records.md has both speeds).
+"""
+
+from __future__ import annotations
+
+import ctypes
+import math
+from dataclasses import dataclass
+from functools import cache
+from importlib.util import find_spec
+
+import numpy as np
+
+from featurestore.filter_blocks import HEADER, Damage, library
+
+#: Bytes of the values that the kernels take: float16 and float32.
+ITEMS = (2, 4)
+
+
+@dataclass(frozen=True, slots=True)
+class Bits:
+    """The compiled kernels.
+
+    ``level``: 2 AVX-512, 1 AVX2. ``decompress``, ``compress``: addresses of hdf5plugin's LZ4.
+    """
+
+    library: ctypes.CDLL
+    level: int
+    decompress: int
+    compress: int
+
+    @property
+    def name(self) -> str:
+        """What the processor is asked for."""
+        return {1: "AVX2", 2: "AVX-512"}[self.level]
+
+    def encode(self, record: np.ndarray, out: np.ndarray, block: int) -> int:
+        """Write the blocks of a C-contiguous record into ``out``; the bytes used, or a code below 0.
+
+        Args:
+            out: (room,) uint8.
+            block: values a block, a multiple of 8.
+        """
+        source, target = record.ctypes.data, out.ctypes.data
+        sizes = (len(out), record.size, block, record.itemsize)
+        return int(self.library.bits_encode(source, target, *sizes, self.level, self.compress))
+
+
+@cache
+def bits() -> Bits | None:
+    """The best kernels that were built and that this processor has."""
+    found = find_spec("featurestore._bits")
+    if found is None or found.origin is None:
+        return None
+    lib = ctypes.CDLL(found.origin)
+    level = lib.bits_level()
+    if not level:
+        return None
+    many, pointer, number = ctypes.c_int64, ctypes.c_void_p, ctypes.c_int
+    lib.bits_decode.restype = lib.bits_encode.restype = many
+    lib.bits_decode.argtypes = [many, *[pointer] * 5, many, many, many, number, pointer]
+    lib.bits_encode.argtypes = [pointer, pointer, many, many, many, many, number, pointer]
+    lz4 = library("h5lz4")
+    return Bits(
+        lib, level, _address(lz4, "LZ4_decompress_safe"), _address(lz4, "LZ4_compress_default")
+    )
+
+
+def _address(lib: ctypes.CDLL, name: str) -> int:
+    address = ctypes.cast(getattr(lib, name), ctypes.c_void_p).value
+    assert address is not None
+    return address
+
+
+class Decoder:
+    """Decodes prefixes of records, as :class:`featurestore.bitshuffle.Decoder` does, a share a call.
+
+    Args:
+        data: (bytes,) uint8, usually the memory map of the file.
+        starts, sizes: (n,) int64 where the chunks are.
+        blocks: (n,) int64, of :func:`featurestore.bitshuffle.checked_blocks`.
+        values: (n,) int64 how many values of each record are wanted.
+        whole: number of values of a whole record.
+        out: (n, …) C-contiguous destination; what it has beyond the ``values`` becomes zero.
+    """
+
+    def __init__(
+        self,
+        kernels: Bits,
+        data: np.ndarray,
+        starts: np.ndarray,
+        sizes: np.ndarray,
+        blocks: np.ndarray,
+        values: np.ndarray,
+        *,
+        whole: int,
+        out: np.ndarray,
+    ) -> None:
+        self._kernels = kernels
+        self._alive = data, out  # their addresses are in the columns
+        row = math.prod(out.shape[1:])
+        self._sizes = whole, row, out.itemsize
+        begin = data.ctypes.data + starts
+        targets = out.ctypes.data + row * out.itemsize * np.arange(len(out))
+        columns = (begin + HEADER, begin + sizes, targets, values, blocks)
+        self._columns = np.array(columns, np.int64)
+
+    def decode(self, records: range) -> Damage | None:
+        """Decode some records; several threads may, each its own."""
+        if not len(records):
+            return None
+        part = self._columns[:, records.start : records.stop]
+        pointers = [column.ctypes.data for column in part]
+        kernels = self._kernels
+        bad = kernels.library.bits_decode(
+            len(records), *pointers, *self._sizes, kernels.level, kernels.decompress
+        )
+        if bad < 0:
+            return None
+        return Damage(records.start + int(bad), "the compressed record does not decode")
