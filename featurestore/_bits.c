@@ -1,34 +1,14 @@
-/* Bit shuffles of 2- and 4-byte values with the vector units of the processor at hand, and the loops
- * over the blocks of many records around them. Plain C without Python: featurestore/native.py calls it
- * through ctypes, which releases Python's lock. The layout is that of HDF5's filter 32008; LZ4 itself is
- * hdf5plugin's, handed in as a function. Where a compiler or a processor offers none of this,
- * bits_level() is 0 and nothing else here is called.
- *
- * A block of n values (n a multiple of 8) is 8 planes a byte of a value, each of n bits: plane b of byte
- * c stands at (8 c + b) n / 8 and holds bit b of byte c of every value, the first value in the lowest bit.
- */
+/* Bit shuffles of 2- and 4-byte values, and float32 rounded to float16: see _bits.h. */
 
-#include <stddef.h>
-#include <stdint.h>
-#include <stdlib.h>
+#include "_bits.h"
+
 #include <string.h>
 
-#if defined(_MSC_VER)
-#define EXPORT __declspec(dllexport)
-#else
-#define EXPORT __attribute__((visibility("default")))
-#endif
+#if (defined(__GNUC__) || defined(__clang__)) && defined(__x86_64__)
+#define VECTORS 1
+#include <immintrin.h>
 
-/* LZ4_decompress_safe: source, target, bytes of the source, room of the target → bytes made, or < 0. */
-typedef int (*decompress_fn)(const char *, char *, int, int);
-/* LZ4_compress_default: source, target, bytes of the source, room of the target → bytes made, or 0. */
-typedef int (*compress_fn)(const char *, char *, int, int);
-
-typedef void (*kernel)(const uint8_t *in, uint8_t *out, size_t values, size_t item);
-
-EXPORT void *PyInit__bits(void) { return NULL; } /* what a build of extensions expects; never called */
-
-/* portable: what is left of a block when no whole vector is ------------------------------------- */
+/* what is left of a block when no whole vector is ------------------------------------------------ */
 
 /* The 8 × 8 bits of a number, transposed. */
 static uint64_t transposed(uint64_t x)
@@ -69,10 +49,6 @@ static void shuffle_rest(const uint8_t *in, uint8_t *out, size_t values, size_t 
                 out[(8 * c + b) * plane + j] = (uint8_t)(bytes >> (8 * b));
         }
 }
-
-#if (defined(__GNUC__) || defined(__clang__)) && defined(__x86_64__)
-#define VECTORS 1
-#include <immintrin.h>
 
 /* AVX-512: 64 values at once; a plane's 64 bits are a mask ------------------------------------ */
 
@@ -156,9 +132,28 @@ AVX512 static void shuffle_512(const uint8_t *in, uint8_t *out, size_t values, s
     shuffle_rest(in, out, values, item, 8 * j);
 }
 
+AVX512 static float round_512(const float *in, uint16_t *out, size_t values)
+{
+    __m512 squares = _mm512_setzero_ps();
+    size_t i = 0;
+    for (; i + 16 <= values; i += 16) {
+        __m512 v = _mm512_loadu_ps(in + i);
+        squares = _mm512_fmadd_ps(v, v, squares);
+        _mm256_storeu_si256((__m256i *)(out + i), _mm512_cvtps_ph(v, _MM_FROUND_TO_NEAREST_INT));
+    }
+    if (i < values) {
+        uint16_t rest[16];
+        __m512 v = _mm512_maskz_loadu_ps((__mmask16)((1u << (values - i)) - 1), in + i);
+        squares = _mm512_fmadd_ps(v, v, squares);
+        _mm256_storeu_si256((__m256i *)rest, _mm512_cvtps_ph(v, _MM_FROUND_TO_NEAREST_INT));
+        memcpy(out + i, rest, 2 * (values - i));
+    }
+    return _mm512_reduce_add_ps(squares);
+}
+
 /* AVX2: 32 values at once ---------------------------------------------------------------------- */
 
-#define AVX2 __attribute__((target("avx2")))
+#define AVX2 __attribute__((target("avx2,f16c")))
 
 /* Byte c of 32 values, from its 8 planes. */
 AVX2 static inline __m256i bytes_256(const uint8_t *planes, size_t plane)
@@ -238,139 +233,51 @@ AVX2 static void shuffle_256(const uint8_t *in, uint8_t *out, size_t values, siz
     }
     shuffle_rest(in, out, values, item, 8 * j);
 }
+AVX2 static float round_256(const float *in, uint16_t *out, size_t values)
+{
+    __m256 squares = _mm256_setzero_ps();
+    float last[8] = {0}, sums[8];
+    for (size_t i = 0; i < values; i += 8) {
+        size_t some = values - i < 8 ? values - i : 8;
+        const float *from = in + i;
+        if (some < 8) {
+            memcpy(last, from, 4 * some);
+            from = last;
+        }
+        __m256 v = _mm256_loadu_ps(from);
+        __m128i rounded = _mm256_cvtps_ph(v, _MM_FROUND_TO_NEAREST_INT);
+        squares = _mm256_add_ps(squares, _mm256_mul_ps(v, v));
+        memcpy(out + i, &rounded, 2 * some);
+    }
+    _mm256_storeu_ps(sums, squares);
+    return sums[0] + sums[1] + sums[2] + sums[3] + sums[4] + sums[5] + sums[6] + sums[7];
+}
 #endif
 
 /* which of them -------------------------------------------------------------------------------- */
 
-/* The best of what is here for this processor: 2 AVX-512, 1 AVX2, 0 nothing. */
-EXPORT int bits_level(void)
+int bits_level(void)
 {
 #ifdef VECTORS
     __builtin_cpu_init();
     if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw"))
         return 2;
-    if (__builtin_cpu_supports("avx2"))
+    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("f16c"))
         return 1;
 #endif
     return 0;
 }
 
-static kernel unshuffling(int level)
+struct kernels bits_kernels(int level)
 {
+    struct kernels found = {NULL, NULL, NULL};
 #ifdef VECTORS
-    return level >= 2 ? unshuffle_512 : unshuffle_256;
+    if (level == 1)
+        found = (struct kernels){shuffle_256, unshuffle_256, round_256};
+    if (level == 2)
+        found = (struct kernels){shuffle_512, unshuffle_512, round_512};
 #else
     (void)level;
-    return NULL;
 #endif
-}
-
-static kernel shuffling(int level)
-{
-#ifdef VECTORS
-    return level >= 2 ? shuffle_512 : shuffle_256;
-#else
-    (void)level;
-    return NULL;
-#endif
-}
-
-/* records: blocks of 4 bytes size (big-endian) and so many bytes ---------------------------------- */
-
-static size_t big_endian(const uint8_t *at)
-{
-    return (size_t)at[0] << 24 | (size_t)at[1] << 16 | (size_t)at[2] << 8 | at[3];
-}
-
-/* The first `wanted` of `whole` values behind a chunk's header, or less than all of them: false. */
-static int decode_record(const uint8_t *at, const uint8_t *end, uint8_t *target, size_t wanted,
-                         size_t whole, size_t block, size_t room, size_t item, uint8_t *planes,
-                         uint8_t *spare, kernel unshuffle, decompress_fn decompress)
-{
-    size_t done = 0;
-    while (done < wanted) {
-        size_t values = whole - done < block ? (whole - done) / 8 * 8 : block;
-        if (!values) { /* the last values % 8 stand as they are */
-            if ((size_t)(end - at) < (whole - done) * item)
-                return 0;
-            memcpy(target + done * item, at, (wanted - done) * item);
-            return 1;
-        }
-        if (end - at < 4 || (size_t)(end - at) - 4 < big_endian(at))
-            return 0;
-        int size = (int)big_endian(at), bytes = (int)(values * item);
-        if (size < 0 || decompress((const char *)at + 4, (char *)planes, size, bytes) != bytes)
-            return 0;
-        at += 4 + size;
-        if (done + values <= room) {
-            unshuffle(planes, target + done * item, values, item);
-        } else {
-            unshuffle(planes, spare, values, item);
-            memcpy(target + done * item, spare, (wanted - done) * item);
-        }
-        done += values;
-    }
-    return 1;
-}
-
-/* Decode `count` records; the first that does not decode, or -1.
- *
- * Of record i: its blocks begin at sources[i] and end before ends[i]; the first wanted[i] of `whole`
- * values of `item` bytes go to targets[i], and zeros behind them up to `room` values. blocks[i]: values a
- * block, a multiple of 8 above 0.
- */
-EXPORT int64_t bits_decode(int64_t count, const uint8_t *const *sources, const uint8_t *const *ends,
-                           uint8_t *const *targets, const int64_t *wanted, const int64_t *blocks,
-                           int64_t whole, int64_t room, int64_t item, int level,
-                           decompress_fn decompress)
-{
-    kernel unshuffle = unshuffling(level);
-    uint8_t *memory = NULL;
-    size_t held = 0;
-    int64_t bad = -1;
-    for (int64_t i = 0; i < count && bad < 0; i++) {
-        size_t block = (size_t)(blocks[i] < whole ? blocks[i] : whole);
-        if (block * item > held) {
-            free(memory);
-            held = block * item;
-            memory = malloc(2 * held);
-        }
-        if ((held && !memory) ||
-            !decode_record(sources[i], ends[i], targets[i], wanted[i], whole, blocks[i], room, item,
-                           memory, memory + held, unshuffle, decompress))
-            bad = i;
-        else
-            memset(targets[i] + wanted[i] * item, 0, (room - wanted[i]) * item);
-    }
-    free(memory);
-    return bad;
-}
-
-/* The blocks of a record of `whole` values, `block` a block; bytes used of `room`, or -1. */
-EXPORT int64_t bits_encode(const uint8_t *record, uint8_t *target, int64_t room, int64_t whole,
-                           int64_t block, int64_t item, int level, compress_fn compress)
-{
-    kernel shuffle = shuffling(level);
-    uint8_t *planes = malloc((size_t)(block * item)), *at = target;
-    int64_t done = 0;
-    while (planes && whole - done >= 8) {
-        int64_t values = whole - done < block ? (whole - done) / 8 * 8 : block;
-        int64_t left = room - (at - target) - 4;
-        shuffle(record + done * item, planes, values, item);
-        int size = left < 1 ? 0
-                            : compress((const char *)planes, (char *)at + 4, (int)(values * item),
-                                       (int)(left < INT32_MAX ? left : INT32_MAX));
-        if (size <= 0)
-            break;
-        for (int b = 0; b < 4; b++)
-            at[b] = (uint8_t)((unsigned)size >> (24 - 8 * b));
-        at += 4 + size;
-        done += values;
-    }
-    free(planes);
-    int64_t rest = (whole - done) * item;
-    if (!planes || whole - done >= 8 || room - (at - target) < rest)
-        return -1;
-    memcpy(at, record + done * item, (size_t)rest);
-    return at - target + rest;
+    return found;
 }

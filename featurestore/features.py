@@ -20,7 +20,7 @@ import numpy as np
 from featurestore.codecs import Codec
 from featurestore.errors import NotFinite
 from featurestore.halves import FLOAT16_BOUND, prepare, rounded_within, to_float16
-from featurestore.record_arrays import Packed, RecordArray, pack
+from featurestore.record_arrays import Packed, RecordArray, pack, round_and_pack
 from featurestore.row_arrays import RowArray
 from featurestore.schema import ERROR, Field
 
@@ -175,16 +175,21 @@ class FeatureWriter:
 
     def _make(self, rows: np.ndarray, records: Records, dtype: np.dtype) -> _Made | None:
         """What is written of records in a dtype; None if they lose too much in it."""
-        joined = np.concatenate([np.asarray(record) for record in records])
+        records = [np.asarray(record) for record in records]
         counts = [len(record) for record in records]
+        if max(counts) > self.shape[1]:
+            raise ValueError(
+                f"{self.path}: a record of {max(counts)} rows where {self.shape[1]} have room"
+            )
+        if dtype == np.float16:
+            packed = round_and_pack(records, math.prod(self.shape[1:]), self._codec)
+            if packed is not None:
+                return _Made(dtype, packed[1], packed[0])
+        joined = np.concatenate(records)
         cast = self._cast(np.repeat(rows, counts), joined, dtype)
         if cast.error > FLOAT16_BOUND:
             return None
         length = self.shape[1]
-        if max(counts) > length:
-            raise ValueError(
-                f"{self.path}: a record of {max(counts)} rows where {length} have room"
-            )
         places = [np.arange(count) + length * number for number, count in enumerate(counts)]
         whole = np.zeros((len(counts), *self.shape[1:]), dtype)
         whole.reshape(len(counts) * length, *self.shape[2:])[np.concatenate(places)] = cast.values

@@ -8,6 +8,7 @@ loaded, and :func:`prepare` loads it for many values.
 
 from __future__ import annotations
 
+import math
 import sys
 from contextlib import suppress
 from functools import cache
@@ -35,15 +36,24 @@ def to_float16(values: np.ndarray) -> tuple[np.ndarray, float]:
 
     The error is ``inf`` where a value overflows, is infinite or NaN; the values are then unspecified.
     """
+    if not len(values):
+        return _exactly(values)
     norms = np.sqrt(np.einsum("ij,ij->i", values, values))
-    if not len(norms) or not np.all(norms <= _LARGEST):  # so that no value is larger; false for NaN
-        return _exactly(values)
+    bound = close_bound(float(norms.min()), float(norms.max()), values.shape[1])
+    return _exactly(values) if bound is None else (rounded(values), bound)
+
+
+def close_bound(least: float, largest: float, width: int) -> float | None:
+    """A bound of the relative L2 errors of float16 vectors; None where it may be above ``FLOAT16_BOUND``.
+
+    Args:
+        least, largest: the norms of the shortest and of the longest vector, which may be NaN or infinite.
+    """
+    if not largest <= _LARGEST:  # so that no value is larger; true for NaN
+        return None
     # a vector's values that vanish add at most this to its error
-    lost = _VANISHING * np.sqrt(values.shape[1])
-    least = float(norms.min())
-    if lost > (FLOAT16_BOUND - _ROUNDING) * least:
-        return _exactly(values)
-    return rounded(values), _ROUNDING + lost / least
+    lost = _VANISHING * math.sqrt(width)
+    return None if lost > (FLOAT16_BOUND - _ROUNDING) * least else _ROUNDING + lost / least
 
 
 def rounded_within(bound: float, values: np.ndarray) -> np.ndarray:

@@ -1,9 +1,9 @@
-"""The bit shuffle with the vector units of the processor, and LZ4 around it: ``_bits.c``.
+"""Records rounded, shuffled and decoded with the vector units of the processor, in C (``_records.c``).
 
 hdf5plugin's wheels shuffle bits with SSE2 alone, which is more than half of what reading and a quarter
-of what compressing a record costs. ``_bits.c`` does it with AVX-512 or AVX2, to the same bytes, and goes
-through many records in one call, without Python's lock. It is compiled when the package is built; where
-that could not be done, or the processor has neither, :func:`bits` is None and hdf5plugin does the work
+of what compressing a record costs. Here it is AVX-512 or AVX2, to the same bytes, and one call goes
+through many records, without Python's lock. It is compiled when the package is built; where that could
+not be done, or the processor has neither, :func:`bits` is None and hdf5plugin and NumPy do the work
 (docs/decisions/records.md has both speeds).
 """
 
@@ -11,9 +11,11 @@ from __future__ import annotations
 
 import ctypes
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.util import find_spec
+from typing import NamedTuple
 
 import numpy as np
 
@@ -21,6 +23,20 @@ from featurestore.filter_blocks import HEADER, Damage, library
 
 #: Bytes of the values that the kernels take: float16 and float32.
 ITEMS = (2, 4)
+
+
+class Rounded(NamedTuple):
+    """Chunks of records that were rounded to float16, behind each other.
+
+    ``least``, ``largest``: the L2 norms of the shortest and the longest vector; the largest is NaN or
+    infinite where a value is, and 0 where there is no vector.
+    """
+
+    data: np.ndarray  # (bytes,) uint8
+    starts: np.ndarray  # (n,) int64, in ``data``
+    sizes: np.ndarray  # (n,) int64
+    least: float
+    largest: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +67,57 @@ class Bits:
         sizes = (len(out), record.size, block, record.itemsize)
         return int(self.library.bits_encode(source, target, *sizes, self.level, self.compress))
 
+    def round_and_encode(
+        self,
+        records: Sequence[np.ndarray],
+        *,
+        whole: int,
+        block: int,
+        header: np.ndarray,
+        most: int,
+        align: int,
+    ) -> Rounded:
+        """The chunks of float32 records, each (n_i, W) and C-contiguous, as float16.
+
+        Args:
+            whole: values of a record; what it has beyond its own becomes zero.
+            block: values a block, a multiple of 8.
+            header: (12,) uint8 of each chunk.
+            most: bytes that the blocks of a record may take.
+            align: chunks begin at multiples of it.
+
+        Raises:
+            MemoryError: there was none.
+        """
+        count = len(records)
+        addresses = [record.__array_interface__["data"][0] for record in records]
+        pointers = np.array(addresses, np.int64)
+        rows = np.array([len(record) for record in records], np.int64)
+        out = np.empty(count * (-(-(HEADER + most) // align) * align), np.uint8)
+        starts, sizes = np.empty(count, np.int64), np.empty(count, np.int64)
+        norms = np.empty(2, np.float32)
+        used = self.library.bits_pack(
+            count,
+            pointers.ctypes.data,
+            rows.ctypes.data,
+            records[0].shape[1],
+            whole,
+            block,
+            header.ctypes.data,
+            out.ctypes.data,
+            len(out),
+            align,
+            starts.ctypes.data,
+            sizes.ctypes.data,
+            norms.ctypes.data,
+            self.level,
+            self.compress,
+        )
+        if used < 0:
+            raise MemoryError(f"no memory to compress {count} records in")
+        least, largest = np.sqrt(norms).tolist()
+        return Rounded(out[:used], starts, sizes, least, largest)
+
 
 @cache
 def bits() -> Bits | None:
@@ -63,9 +130,23 @@ def bits() -> Bits | None:
     if not level:
         return None
     many, pointer, number = ctypes.c_int64, ctypes.c_void_p, ctypes.c_int
-    lib.bits_decode.restype = lib.bits_encode.restype = many
+    for function in (lib.bits_decode, lib.bits_encode, lib.bits_pack):
+        function.restype = many
     lib.bits_decode.argtypes = [many, *[pointer] * 5, many, many, many, number, pointer]
     lib.bits_encode.argtypes = [pointer, pointer, many, many, many, many, number, pointer]
+    lib.bits_pack.argtypes = [
+        many,
+        pointer,
+        pointer,
+        many,
+        many,
+        many,
+        pointer,
+        pointer,
+        many,
+        many,
+    ]
+    lib.bits_pack.argtypes += [pointer, pointer, pointer, number, pointer]
     lz4 = library("h5lz4")
     return Bits(
         lib, level, _address(lz4, "LZ4_decompress_safe"), _address(lz4, "LZ4_compress_default")
