@@ -9,7 +9,7 @@ export HF_HUB_OFFLINE := 1
 
 install: $(VENV)/.installed
 
-$(VENV)/.installed: setup.cfg pyproject.toml $(wildcard featurestore/_*.[ch])
+$(VENV)/.installed: setup.cfg pyproject.toml $(wildcard featurestore/_*.[ch] linker/_*.c)
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	PYTHONWARNINGS=ignore $(BIN)/python -m pip install --quiet --no-compile --editable ".[train,encode,dev]"

@@ -119,15 +119,18 @@ class Bits:
         return Rounded(out[:used], starts, sizes, least, largest)
 
 
+def compiled(module: str) -> ctypes.CDLL | None:
+    """The library of that name, if it was built; calls into it release Python's lock."""
+    found = find_spec(module)
+    return None if found is None or found.origin is None else ctypes.CDLL(found.origin)
+
+
 @cache
 def bits() -> Bits | None:
     """The best kernels that were built and that this processor has."""
-    found = find_spec("featurestore._bits")
-    if found is None or found.origin is None:
-        return None
-    lib = ctypes.CDLL(found.origin)
-    level = lib.bits_level()
-    if not level:
+    lib = compiled("featurestore._bits")
+    level = 0 if lib is None else lib.bits_level()
+    if lib is None or not level:
         return None
     many, pointer, number = ctypes.c_int64, ctypes.c_void_p, ctypes.c_int
     for function in (lib.bits_decode, lib.bits_encode, lib.bits_pack):

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from featurestore.errors import ConfigError
+from linker.models.half_pairs import dots_of_halves
 from linker.models.pairs import is_shared, pair_dots, spread
 
 if TYPE_CHECKING:
@@ -107,10 +108,7 @@ def cosine_of_pairs(
     keys: Float[Tensor, "U *P V"],
     candidates: Int[Tensor, "B C"],
 ) -> Float[Tensor, "B Q C *P"]:
-    """The cosine of every query with the keys of its mention's candidates, as :func:`cosine`.
-
-    Norms are taken once a distinct entity.
-    """
+    """The cosine of every query with the keys of its mention's candidates, as :func:`cosine`."""
     with torch.autocast(queries.device.type, enabled=False):
         queries = at_least_float32(queries)
         each = keys[0, ..., 0].numel()
@@ -119,7 +117,10 @@ def cosine_of_pairs(
             places = places.unsqueeze(2) * each + torch.arange(each, device=keys.device)
         places = places.flatten(1).expand(len(candidates), -1)
         flat = keys.flatten(0, -2)
-        products, norms = pair_dots(queries, flat, places), spread(_norms(flat), places)
+        found = dots_of_halves(queries, flat, places)
+        if found is None:
+            found = pair_dots(queries, flat, places), spread(_norms(flat), places)
+        products, norms = found
         parts = (*candidates.shape[1:], *keys.shape[1:-1])
         return _over_norms(products, queries, norms.unsqueeze(1)).unflatten(2, parts)
 
