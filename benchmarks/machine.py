@@ -11,6 +11,8 @@ from typing import Any
 import torch
 
 from benchmarks.timing import Act, in_turn, ratio
+from featurestore import native
+from linker.models import half_pairs
 
 #: Versions that figures depend on.
 _PACKAGES = (
@@ -28,6 +30,7 @@ def describe() -> dict[str, Any]:
         else os.cpu_count(),
         "memory_gb": round(_memory() / 1e9, 1),
         "bfloat16": bfloat16_units(),
+        "kernels": kernels(),
         "accelerator": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
         "system": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),
@@ -39,10 +42,19 @@ def line(machine: dict[str, Any]) -> str:
     """The same for people, on one line."""
     return (
         f"{machine['processor']}, {machine['cores']} cores, {machine['memory_gb']:.0f} GB"
-        f", bfloat16 {machine['bfloat16']}"
+        f", bfloat16 {machine['bfloat16']}, records {machine['kernels']['records']}"
         + (f", {machine['accelerator']}" if machine["accelerator"] else "")
         + f"; torch {machine['versions']['torch']}, numpy {machine['versions']['numpy']}"
     )
+
+
+def kernels() -> dict[str, str]:
+    """Who does what of ours is compiled where it can be."""
+    found = native.bits()
+    return {
+        "records": found.name if found is not None else "hdf5plugin",
+        "stored float16": half_pairs.kernel_name(),
+    }
 
 
 def bfloat16_units() -> str:

@@ -22,68 +22,85 @@ static size_t big_endian(const uint8_t *at)
     return (size_t)at[0] << 24 | (size_t)at[1] << 16 | (size_t)at[2] << 8 | at[3];
 }
 
-/* The first `wanted` of `whole` values behind a chunk's header, or less than all of them: false. */
-static int decode_record(const uint8_t *at, const uint8_t *end, uint8_t *target, size_t wanted,
-                         size_t whole, size_t block, size_t room, size_t item, uint8_t *planes,
-                         uint8_t *spare, shuffling unshuffle, decompress_fn decompress)
+/* What is wrong with a chunk; featurestore/native.py has the words. */
+enum damage { SOUND, HEADLESS, WRONG_HEADER, CUT_OFF, UNDECODABLE, NO_MEMORY };
+
+/* What the records of one call have in common, and memory for one block of each: its planes, its values. */
+struct unpacking {
+    size_t whole, room, item; /* values of a record, values of a target, bytes of a value */
+    shuffling unshuffle;
+    decompress_fn decompress;
+    uint8_t *memory;
+    size_t held; /* bytes of a block that `memory` has room for, twice */
+};
+
+/* The first `wanted` values of the chunk from `at` to `end`, and zeros behind them. */
+static enum damage decode_record(struct unpacking *how, const uint8_t *at, const uint8_t *end,
+                                 uint8_t *target, size_t wanted)
 {
-    size_t done = 0;
+    size_t item = how->item, done = 0;
+    if (end - at < HEADER)
+        return HEADLESS;
+    uint64_t stated = (uint64_t)big_endian(at) << 32 | big_endian(at + 4);
+    size_t bytes = big_endian(at + 8), block = bytes / item;
+    if (stated != how->whole * item || !bytes || bytes % (8 * item))
+        return WRONG_HEADER;
+    size_t most = (block < how->whole ? block : how->whole) * item;
+    if (most > how->held) {
+        free(how->memory);
+        how->memory = malloc(2 * most);
+        how->held = how->memory ? most : 0;
+        if (!how->memory)
+            return NO_MEMORY;
+    }
+    at += HEADER;
     while (done < wanted) {
-        size_t values = whole - done < block ? (whole - done) / 8 * 8 : block;
+        size_t left = how->whole - done, values = left < block ? left / 8 * 8 : block;
+        uint8_t *here = target + done * item, *spare = how->memory + how->held;
         if (!values) { /* the last values % 8 stand as they are */
-            if ((size_t)(end - at) < (whole - done) * item)
-                return 0;
-            memcpy(target + done * item, at, (wanted - done) * item);
-            return 1;
+            if ((size_t)(end - at) < left * item)
+                return CUT_OFF;
+            memcpy(here, at, (wanted - done) * item);
+            break;
         }
         if (end - at < SIZE || (size_t)(end - at) - SIZE < big_endian(at))
-            return 0;
-        int size = (int)big_endian(at), bytes = (int)(values * item);
-        if (size < 0 || decompress((const char *)at + SIZE, (char *)planes, size, bytes) != bytes)
-            return 0;
+            return CUT_OFF;
+        size_t size = big_endian(at);
+        if (size > INT32_MAX || values * item > INT32_MAX ||
+            how->decompress((const char *)at + SIZE, (char *)how->memory, (int)size,
+                            (int)(values * item)) != (int)(values * item))
+            return UNDECODABLE;
         at += SIZE + size;
-        if (done + values <= room) {
-            unshuffle(planes, target + done * item, values, item);
+        if (done + values <= how->room) {
+            how->unshuffle(how->memory, here, values, item);
         } else {
-            unshuffle(planes, spare, values, item);
-            memcpy(target + done * item, spare, (wanted - done) * item);
+            how->unshuffle(how->memory, spare, values, item);
+            memcpy(here, spare, (wanted - done) * item);
         }
         done += values;
     }
-    return 1;
+    memset(target + wanted * item, 0, (how->room - wanted) * item);
+    return SOUND;
 }
 
-/* Decode `count` records; the first that does not decode, or -1.
+/* Decode `count` records; the first that is damaged, and `why`, or -1.
  *
- * Of record i: its blocks begin at sources[i] and end before ends[i]; the first wanted[i] of `whole`
- * values of `item` bytes go to targets[i], and zeros behind them up to `room` values. blocks[i]: values a
- * block, a multiple of 8 above 0.
+ * Of record i: its chunk begins at sources[i] and ends before ends[i]; the first wanted[i] of `whole` values of
+ * `item` bytes go to targets[i], and zeros behind them up to `room` values. Nothing is read beyond a chunk,
+ * whatever it holds.
  */
 EXPORT int64_t bits_decode(int64_t count, const uint8_t *const *sources, const uint8_t *const *ends,
-                           uint8_t *const *targets, const int64_t *wanted, const int64_t *blocks,
-                           int64_t whole, int64_t room, int64_t item, int level,
-                           decompress_fn decompress)
+                           uint8_t *const *targets, const int64_t *wanted, int64_t whole, int64_t room,
+                           int64_t item, int level, decompress_fn decompress, int *why)
 {
-    shuffling unshuffle = bits_kernels(level).unshuffle;
-    uint8_t *memory = NULL;
-    size_t held = 0;
-    int64_t bad = -1;
-    for (int64_t i = 0; i < count && bad < 0; i++) {
-        size_t block = (size_t)(blocks[i] < whole ? blocks[i] : whole);
-        if (block * item > held) {
-            free(memory);
-            held = block * item;
-            memory = malloc(2 * held);
-        }
-        if ((held && !memory) ||
-            !decode_record(sources[i], ends[i], targets[i], wanted[i], whole, blocks[i], room, item,
-                           memory, memory + held, unshuffle, decompress))
-            bad = i;
-        else
-            memset(targets[i] + wanted[i] * item, 0, (room - wanted[i]) * item);
-    }
-    free(memory);
-    return bad;
+    struct unpacking how = {(size_t)whole, (size_t)room, (size_t)item, bits_kernels(level).unshuffle,
+                            decompress, NULL, 0};
+    int64_t i = 0;
+    *why = SOUND;
+    for (; i < count && *why == SOUND; i++)
+        *why = decode_record(&how, sources[i], ends[i], targets[i], (size_t)wanted[i]);
+    free(how.memory);
+    return *why == SOUND ? -1 : i - 1;
 }
 
 /* How the records of one call are compressed. */

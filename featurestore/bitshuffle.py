@@ -5,8 +5,8 @@ blocks. Blocks are independent, so a prefix of a record is decoded without its r
 zero tail of a short text costs nothing to read. With LZ4 the work is done by
 :mod:`featurestore.native` where it can be, and by hdf5plugin otherwise.
 
-The C code trusts the sizes that blocks state. :func:`checked_blocks` follows them first, so that it never
-reads beyond a chunk.
+hdf5plugin's code trusts the sizes that blocks state. :func:`checked_blocks` follows them first, so that
+it never reads beyond a chunk.
 """
 
 from __future__ import annotations
@@ -121,6 +121,11 @@ def _kernels(packing: Packing, item: int) -> native.Bits | None:
     return native.bits() if packing == "lz4" and item in native.ITEMS else None
 
 
+def checks_itself(packing: Packing, item: int) -> bool:
+    """Whether the :func:`decoder` needs no :func:`checked_blocks`."""
+    return _kernels(packing, item) is not None
+
+
 def decoder(
     packing: Packing,
     data: np.ndarray,
@@ -135,7 +140,7 @@ def decoder(
     """The fastest decoder there is, see :class:`Decoder`."""
     kernels = _kernels(packing, out.itemsize)
     if kernels is not None:
-        return native.Decoder(kernels, data, starts, sizes, blocks, values, whole=whole, out=out)
+        return native.Decoder(kernels, data, starts, sizes, values, whole=whole, out=out)
     return Decoder(packing, data, starts, blocks, values, whole=whole, out=out)
 
 

@@ -92,11 +92,13 @@ class Codec:
         Args:
             whole: number of values of a record, ``item`` bytes each.
         """
-        if self.compression in ("gzip", "none"):
-            return np.full(len(chunks.starts), whole or 1)
-        if self.compression == "lz4-fast":
-            return lz4.checked_blocks(*chunks, whole=whole, item=item)
-        return bitshuffle.checked_blocks(*chunks, whole=whole, item=item)
+        match self.compression:
+            case "lz4-fast":
+                return lz4.checked_blocks(*chunks, whole=whole, item=item)
+            case "lz4" | "zstd" as packing if not bitshuffle.checks_itself(packing, item):
+                return bitshuffle.checked_blocks(*chunks, whole=whole, item=item)
+            case _:  # the decoder checks what it reads
+                return np.full(len(chunks.starts), whole or 1)
 
     def decoder(
         self,

@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from featurestore.filter_blocks import HEADER, Damage, library
+from featurestore.filter_blocks import HEADER, WRONG_HEADER, Damage, library
 
 #: Bytes of the values that the kernels take: float16 and float32.
 ITEMS = (2, 4)
@@ -135,7 +135,7 @@ def bits() -> Bits | None:
     many, pointer, number = ctypes.c_int64, ctypes.c_void_p, ctypes.c_int
     for function in (lib.bits_decode, lib.bits_encode, lib.bits_pack):
         function.restype = many
-    lib.bits_decode.argtypes = [many, *[pointer] * 5, many, many, many, number, pointer]
+    lib.bits_decode.argtypes = [many, *[pointer] * 4, many, many, many, number, pointer, pointer]
     lib.bits_encode.argtypes = [pointer, pointer, many, many, many, many, number, pointer]
     lib.bits_pack.argtypes = [
         many,
@@ -162,13 +162,22 @@ def _address(lib: ctypes.CDLL, name: str) -> int:
     return address
 
 
+#: What is wrong with a chunk, by the numbers of ``_records.c``.
+_DAMAGES = {
+    1: "it ends before its header does",
+    2: WRONG_HEADER,
+    3: "it ends before its last block",
+    4: "the compressed record does not decode",
+    5: "there is no memory to decode it in",
+}
+
+
 class Decoder:
-    """Decodes prefixes of records, as :class:`featurestore.bitshuffle.Decoder` does, a share a call.
+    """Decodes prefixes of ``lz4`` records, a share a call. It checks what it reads while it does.
 
     Args:
         data: (bytes,) uint8, usually the memory map of the file.
-        starts, sizes: (n,) int64 where the chunks are.
-        blocks: (n,) int64, of :func:`featurestore.bitshuffle.checked_blocks`.
+        starts, sizes: (n,) int64 where the chunks are; all inside ``data``.
         values: (n,) int64 how many values of each record are wanted.
         whole: number of values of a whole record.
         out: (n, …) C-contiguous destination; what it has beyond the ``values`` becomes zero.
@@ -180,7 +189,6 @@ class Decoder:
         data: np.ndarray,
         starts: np.ndarray,
         sizes: np.ndarray,
-        blocks: np.ndarray,
         values: np.ndarray,
         *,
         whole: int,
@@ -190,21 +198,25 @@ class Decoder:
         self._alive = data, out  # their addresses are in the columns
         row = math.prod(out.shape[1:])
         self._sizes = whole, row, out.itemsize
-        begin = data.ctypes.data + starts
-        targets = out.ctypes.data + row * out.itemsize * np.arange(len(out))
-        columns = (begin + HEADER, begin + sizes, targets, values, blocks)
-        self._columns = np.array(columns, np.int64)
+        columns = np.empty(
+            (4, len(out)), np.int64
+        )  # where chunks begin and end, where to, how many
+        np.add(starts, data.ctypes.data, out=columns[0])
+        np.add(columns[0], sizes, out=columns[1])
+        columns[2] = np.arange(len(out)) * (row * out.itemsize) + out.ctypes.data
+        columns[3] = values
+        self._columns, self._address = columns, columns.ctypes.data
 
     def decode(self, records: range) -> Damage | None:
         """Decode some records; several threads may, each its own."""
-        if not len(records):
-            return None
-        part = self._columns[:, records.start : records.stop]
-        pointers = [column.ctypes.data for column in part]
-        kernels = self._kernels
+        first, apart = self._address + 8 * records.start, 8 * self._columns.shape[1]
+        kernels, why = self._kernels, ctypes.c_int()
         bad = kernels.library.bits_decode(
-            len(records), *pointers, *self._sizes, kernels.level, kernels.decompress
+            len(records),
+            *(first, first + apart, first + 2 * apart, first + 3 * apart),
+            *self._sizes,
+            kernels.level,
+            kernels.decompress,
+            ctypes.byref(why),
         )
-        if bad < 0:
-            return None
-        return Damage(records.start + int(bad), "the compressed record does not decode")
+        return None if bad < 0 else Damage(records.start + int(bad), _DAMAGES[why.value])

@@ -16,6 +16,7 @@ import featurestore
 from featurestore import Store
 from featurestore.errors import ConfigError
 from linker.config import Device, Precision
+from linker.models.half_pairs import kernel_name
 from linker.store_identity import store_identity
 
 #: How cuBLAS gives the same numbers each time, where the user says nothing else.
@@ -73,8 +74,10 @@ def environment(device: torch.device, store: Store, *, processes: int = 1) -> di
 
 
 def _settings(device: torch.device) -> dict[str, Any]:
-    """What was set outside of drin-fs that decides how numbers are rounded."""
+    """What was set outside of drin-fs, or is there or not, that decides how numbers are rounded."""
     settings: dict[str, Any] = {"float32_matmul": torch.get_float32_matmul_precision()}
+    if device.type == "cpu":
+        settings["half_products"] = kernel_name()
     if device.type == "cuda":
         settings["cudnn_tf32"] = torch.backends.cudnn.allow_tf32
         settings["cublas_workspace"] = os.environ.get("CUBLAS_WORKSPACE_CONFIG", CUBLAS_WORKSPACE)
@@ -90,7 +93,7 @@ def code_digest() -> str:
     """
     digest = xxh3_64()
     for package in (Path(featurestore.__file__).parent, Path(__file__).parent):
-        for path in sorted(package.rglob("*.py")):
+        for path in sorted(p for p in package.rglob("*") if p.suffix in (".py", ".c", ".h")):
             digest.update(path.relative_to(package.parent).as_posix().encode())
             digest.update(path.read_bytes())
     return digest.hexdigest()

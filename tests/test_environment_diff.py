@@ -50,6 +50,15 @@ def test_what_changes_figures_is_a_warning_and_the_rest_a_note() -> None:
     )
 
 
+def test_sums_of_another_kernel_are_a_warning() -> None:
+    there = HERE | {"settings": {"float32_matmul": "highest", "half_products": "AVX-512"}}
+    now = HERE | {"settings": {"float32_matmul": "highest", "half_products": "torch"}}
+    assert environment_notes(there, now) == (
+        "WARNING: figures may differ in their last digits from the run's: "
+        "kernel for stored float16 AVX-512 → torch",
+    )
+
+
 def test_what_an_earlier_version_did_not_record_is_not_compared() -> None:
     old = {key: value for key, value in HERE.items() if key != "settings"}
     assert environment_differences(old, HERE) == ()
@@ -103,8 +112,9 @@ def test_resume_says_it_and_the_run_keeps_it(quick: QuickRun, tmp_path: Path) ->
     assert "- continued after epoch 6: device abacus → " in (run / "README.md").read_text()
 
 
+@pytest.mark.parametrize("file", ["linker/losses.py", "linker/_pairs.c", "featurestore/_bits.h"])
 def test_a_changed_source_file_changes_the_digest_of_the_code(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, file: str
 ) -> None:
     import featurestore
     import linker.machine as machine
@@ -116,6 +126,6 @@ def test_a_changed_source_file_changes_the_digest_of_the_code(
     monkeypatch.setattr(featurestore, "__file__", str(tmp_path / "featurestore/__init__.py"))
     monkeypatch.setattr(machine, "__file__", str(tmp_path / "linker/machine.py"))
     assert machine.code_digest.__wrapped__() == before
-    with (tmp_path / "linker/losses.py").open("a") as file:
-        file.write("# another\n")
+    with (tmp_path / file).open("a") as source:
+        source.write("\n")
     assert machine.code_digest.__wrapped__() != before

@@ -14,7 +14,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from featurestore import bitshuffle, native
-from featurestore.bitshuffle import checked_blocks
 from featurestore.codecs import Chunks, Codec, decode_record
 from featurestore.filter_blocks import Damage
 from featurestore.halves import close_bound
@@ -102,10 +101,7 @@ def decode(
 ) -> Damage | None:
     sizes = np.array([len(piece) for piece in pieces])
     chunks = Chunks(np.concatenate(pieces), np.cumsum(sizes) - sizes, sizes)
-    blocks = checked_blocks(*chunks, whole=whole, item=out.itemsize)
-    if isinstance(blocks, Damage):
-        return blocks
-    decoder = native.Decoder(kernels, *chunks, blocks, wanted, whole=whole, out=out)
+    decoder = native.Decoder(kernels, *chunks, wanted, whole=whole, out=out)
     return decoder.decode(range(len(pieces)))
 
 
@@ -123,16 +119,47 @@ def test_damaged_bytes_are_refused_or_decode_to_something(kernels: native.Bits) 
     assert 0 < refused < 3000
 
 
-def test_a_block_larger_than_its_chunk_is_not_read(kernels: native.Bits) -> None:
+CUT, HEADLESS = "it ends before its last block", "it ends before its header does"
+WRONG = "the header of the compressed record is wrong"
+OTHER = "the compressed record does not decode"
+
+
+@pytest.mark.parametrize(
+    ("size", "why"),
+    [(0, HEADLESS), (11, HEADLESS), (12, CUT), (15, CUT), (16, CUT), (200, CUT), (-1, CUT)],
+)
+def test_a_chunk_that_was_cut_off_is_not_read_beyond(
+    kernels: native.Bits, size: int, why: str
+) -> None:
+    record = made((9003,), "float16")
+    chunk = plain(record)
+    out = np.empty((2, record.size), np.float16)
+    pieces, wanted = [chunk, chunk[:size]], np.full(2, record.size)
+    assert decode(kernels, pieces, wanted, out, record.size) == Damage(1, why)
+
+
+@pytest.mark.parametrize(
+    ("place", "new", "why"),
+    [
+        *((0, 1, WRONG), (3, 200, WRONG), (7, 0, WRONG)),  # bytes of the record
+        *(
+            (10, 0, WRONG),
+            (11, 2, WRONG),
+            (11, 8, WRONG),
+            (11, 15, WRONG),
+        ),  # bytes of a block: no 8 values
+        *((8, 255, OTHER), (11, 16, OTHER)),  # of other blocks, which these are not
+    ],
+)
+def test_a_header_of_another_record_is_refused(
+    kernels: native.Bits, place: int, new: int, why: str
+) -> None:
     record = made((9000,), "float16")
     chunk = plain(record)
-    for size in (12, 15, 16, 200, len(chunk) - 1):
-        places, sizes = np.array([0]), np.array([size])
-        out = np.empty((1, record.size), np.float16)
-        decoder = native.Decoder(
-            kernels, chunk, places, sizes, np.array([4096]), np.array([9000]), whole=9000, out=out
-        )
-        assert decoder.decode(range(1)) == Damage(0, "the compressed record does not decode")
+    chunk[place] = new
+    out = np.empty((1, record.size), np.float16)
+    damage = decode(kernels, [chunk], np.array([record.size]), out, record.size)
+    assert damage == Damage(0, why)
 
 
 @pytest.mark.parametrize("shape", [(5, 64), (7, 33), (1, 8), (4, 5), (6, 2048), (0, 64)])

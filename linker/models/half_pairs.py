@@ -71,6 +71,11 @@ def kernel_level() -> int:
     return library.pairs_level() if library is not None else 0
 
 
+def kernel_name() -> str:
+    """Who multiplies stored float16 rows on this processor; the order of their sums differs."""
+    return ("torch", "AVX2", "AVX-512")[kernel_level()]
+
+
 @cache
 def _library() -> ctypes.CDLL | None:
     library = compiled("linker._pairs")
