@@ -170,12 +170,32 @@ EXPORT int64_t bits_encode(const uint8_t *record, uint8_t *target, int64_t room,
     return used;
 }
 
+/* Round vectors of `width` float32 to float16. norms: the least and the largest sum of squares of one (NaN or
+ * infinite makes the largest so), of these and of those that they were of before.
+ */
+static void round_rows(rounding round, const float *in, uint16_t *out, int64_t rows, int64_t width,
+                       float *norms)
+{
+    for (int64_t row = 0; row < rows; row++) {
+        float squares = round(in + row * width, out + row * width, (size_t)width);
+        norms[0] = squares < norms[0] ? squares : norms[0];
+        norms[1] = squares <= norms[1] || norms[1] != norms[1] ? norms[1] : squares; /* NaN stays */
+    }
+}
+
+EXPORT void bits_round(const float *in, uint16_t *out, int64_t rows, int64_t width, float *norms,
+                       int level)
+{
+    norms[0] = INFINITY;
+    norms[1] = 0;
+    round_rows(bits_kernels(level).round, in, out, rows, width, norms);
+}
+
 /* Round float32 records to float16 and compress them; the bytes used of `room`, or -1.
  *
  * Record i is rows[i] vectors of `width` values; zeros follow up to `whole` values. Its chunk begins at
  * starts[i], a multiple of `align`, with the 12 bytes of `header`, and has sizes[i] bytes; zeros are
- * between chunks. norms: the least and the largest sum of squares of a vector (one that is NaN or
- * infinite makes the largest so).
+ * between chunks. norms: as of bits_round().
  */
 EXPORT int64_t bits_pack(int64_t count, const float *const *records, const int64_t *rows, int64_t width,
                          int64_t whole, int64_t block, const uint8_t *header, uint8_t *target,
@@ -187,14 +207,11 @@ EXPORT int64_t bits_pack(int64_t count, const float *const *records, const int64
                           malloc((size_t)block * 2), NULL, 0};
     uint16_t *halves = malloc((size_t)whole * 2 + 1);
     int64_t used = how.planes && halves ? 0 : -1;
-    float least = INFINITY, largest = 0;
+    norms[0] = INFINITY;
+    norms[1] = 0;
     for (int64_t i = 0; i < count && used >= 0; i++) {
         int64_t start = (used + align - 1) / align * align, real = rows[i] * width, size;
-        for (int64_t row = 0; row < rows[i]; row++) {
-            float squares = round(records[i] + row * width, halves + row * width, width);
-            least = squares < least ? squares : least;
-            largest = squares <= largest || largest != largest ? largest : squares; /* NaN stays */
-        }
+        round_rows(round, records[i], halves, rows[i], width, norms);
         memset(halves + real, 0, (size_t)(whole - real) * 2);
         if (start + HEADER > room)
             size = -1;
@@ -211,8 +228,6 @@ EXPORT int64_t bits_pack(int64_t count, const float *const *records, const int64
         sizes[i] = HEADER + size;
         used = start + HEADER + size;
     }
-    norms[0] = least;
-    norms[1] = largest;
     free(how.planes);
     free(how.zeros);
     free(halves);

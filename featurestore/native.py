@@ -25,18 +25,23 @@ from featurestore.filter_blocks import HEADER, WRONG_HEADER, Damage, library
 ITEMS = (2, 4)
 
 
-class Rounded(NamedTuple):
-    """Chunks of records that were rounded to float16, behind each other.
+class Norms(NamedTuple):
+    """The L2 norms of the shortest and of the longest of some vectors.
 
-    ``least``, ``largest``: the L2 norms of the shortest and the longest vector; the largest is NaN or
-    infinite where a value is, and 0 where there is no vector.
+    The longest is NaN or infinite where a value is, and 0 where there is no vector.
     """
+
+    least: float
+    largest: float
+
+
+class Rounded(NamedTuple):
+    """Chunks of records that were rounded to float16, behind each other."""
 
     data: np.ndarray  # (bytes,) uint8
     starts: np.ndarray  # (n,) int64, in ``data``
     sizes: np.ndarray  # (n,) int64
-    least: float
-    largest: float
+    norms: Norms
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +100,7 @@ class Bits:
         rows = np.array([len(record) for record in records], np.int64)
         out = np.empty(count * (-(-(HEADER + most) // align) * align), np.uint8)
         starts, sizes = np.empty(count, np.int64), np.empty(count, np.int64)
-        norms = np.empty(2, np.float32)
+        squares = np.empty(2, np.float32)
         used = self.library.bits_pack(
             count,
             pointers.ctypes.data,
@@ -109,14 +114,21 @@ class Bits:
             align,
             starts.ctypes.data,
             sizes.ctypes.data,
-            norms.ctypes.data,
+            squares.ctypes.data,
             self.level,
             self.compress,
         )
         if used < 0:
             raise MemoryError(f"no memory to compress {count} records in")
-        least, largest = np.sqrt(norms).tolist()
-        return Rounded(out[:used], starts, sizes, least, largest)
+        return Rounded(out[:used], starts, sizes, Norms(*np.sqrt(squares).tolist()))
+
+    def rounded(self, values: np.ndarray) -> tuple[np.ndarray, Norms]:
+        """C-contiguous float32 vectors (n, W) as float16, to the nearest; beyond its range, infinite."""
+        out, squares = np.empty(values.shape, np.float16), np.empty(2, np.float32)
+        source = values.__array_interface__["data"][0]
+        addresses = (source, out.ctypes.data)
+        self.library.bits_round(*addresses, *values.shape, squares.ctypes.data, self.level)
+        return out, Norms(*np.sqrt(squares).tolist())
 
 
 def compiled(module: str) -> ctypes.CDLL | None:
@@ -137,6 +149,8 @@ def bits() -> Bits | None:
         function.restype = many
     lib.bits_decode.argtypes = [many, *[pointer] * 4, many, many, many, number, pointer, pointer]
     lib.bits_encode.argtypes = [pointer, pointer, many, many, many, many, number, pointer]
+    lib.bits_round.restype = None
+    lib.bits_round.argtypes = [pointer, pointer, many, many, pointer, number]
     lib.bits_pack.argtypes = [
         many,
         pointer,

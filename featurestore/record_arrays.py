@@ -57,7 +57,7 @@ def round_and_pack(
     made = bitshuffle.round_and_encode(records, whole, LINE)
     if made is None:
         return None
-    error = close_bound(made.least, made.largest, records[0].shape[-1])
+    error = close_bound(made.norms, records[0].shape[-1])
     if error is None:
         return None
     places = zip(made.starts.tolist(), made.sizes.tolist(), strict=True)

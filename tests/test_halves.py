@@ -7,11 +7,11 @@ from importlib import import_module
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from featurestore import halves
+from featurestore import halves, native
 from featurestore.halves import FLOAT16_BOUND, rounded, to_float16
 
 #: Every float32 that float16 can hold, zeros and those that vanish included.
@@ -29,7 +29,15 @@ def true_error(values: np.ndarray) -> float:
     return float((errors[norms > 0] / norms[norms > 0]).max(initial=0.0))
 
 
+@pytest.fixture(params=["kernels", "torch or NumPy"], autouse=True)
+def who(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who casts, where a test does not choose itself."""
+    if request.param != "kernels":
+        monkeypatch.setattr(native, "bits", lambda: None)
+
+
 @given(arrays.arrays(np.float32, st.tuples(st.integers(1, 4), st.integers(1, 9)), elements=HELD))
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])  # the same for all examples
 def test_values_are_numpys_and_their_error_is_not_understated(values: np.ndarray) -> None:
     stored, error = to_float16(values)
     assert same_bits(stored, values.astype(np.float16))
@@ -50,12 +58,15 @@ def test_a_vector_that_vanishes_breaks_the_bound_and_one_that_does_not_keeps_it(
     assert to_float16(values)[1] < FLOAT16_BOUND
 
 
-def test_torch_and_numpy_round_every_kind_of_value_alike(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_all_round_every_kind_of_value_alike(monkeypatch: pytest.MonkeyPatch) -> None:
     bits = np.arange(0, 2**32, 2**32 // 6_700_417, dtype=np.uint64).astype(np.uint32)
     values = bits.view(np.float32)  # every exponent, hundreds of mantissas of each
     values = values[~np.isnan(values)]
     import_module("torch")
+    from_kernel = rounded(values)
+    monkeypatch.setattr(native, "bits", lambda: None)
     from_torch = rounded(values)
+    assert same_bits(from_kernel, from_torch)
     monkeypatch.delitem(sys.modules, "torch")
     assert same_bits(rounded(values), from_torch)
 
@@ -68,6 +79,9 @@ def test_many_values_load_torch_where_there_is_one(monkeypatch: pytest.MonkeyPat
         raise ModuleNotFoundError(name)
 
     monkeypatch.setattr(halves, "import_module", load)
+    if native.bits() is not None:
+        halves.prepare(10**9)
+    monkeypatch.setattr(native, "bits", lambda: None)
     halves.prepare(10**6)
     assert not asked
     halves.prepare(10**9)

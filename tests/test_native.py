@@ -181,9 +181,9 @@ def test_records_are_rounded_and_compressed_as_one_after_the_other(
         whole[: len(record)] = record
         assert start % LINE == 0
         assert np.array_equal(packed.data[start : start + size], plain(whole))
-    norms = np.linalg.norm(np.concatenate(records), axis=1)
-    if len(norms):
-        expected = close_bound(float(norms.min()), float(norms.max()), width)
+    lengths = np.linalg.norm(np.concatenate(records), axis=1)
+    if len(lengths):
+        expected = close_bound(native.Norms(float(lengths.min()), float(lengths.max())), width)
         assert error == pytest.approx(expected, rel=1e-6)
 
 
@@ -217,6 +217,25 @@ def test_all_halves_are_rounded_as_numpy_does(kernels: native.Bits) -> None:
     )
     expected = plain(values.astype(np.float16))
     assert np.array_equal(rounded.data[12:], expected[12:])
+
+
+@pytest.mark.parametrize("width", [1, 5, 8, 16, 17, 33, 700])
+def test_vectors_are_rounded_as_numpy_does_and_measured(kernels: native.Bits, width: int) -> None:
+    random = np.random.default_rng(width)
+    values = random.standard_normal((9, width)).astype(np.float32) * np.float32(1e3)
+    values[3] *= 1e-9  # some of them vanish
+    stored, norms = kernels.rounded(values)
+    assert stored.tobytes() == values.astype(np.float16).tobytes()
+    lengths = np.linalg.norm(values.astype(np.float64), axis=1)
+    assert norms == pytest.approx((lengths.min(), lengths.max()), rel=1e-5)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("row", [0, 1, 2])
+def test_what_is_not_finite_is_the_longest(kernels: native.Bits, value: float, row: int) -> None:
+    values = np.ones((3, 20), np.float32)
+    values[row, 11] = value
+    assert not np.isfinite(kernels.rounded(values)[1].largest)
 
 
 def test_without_a_compiler_hdf5plugin_does_it(monkeypatch: pytest.MonkeyPatch) -> None:
