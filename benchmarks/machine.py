@@ -12,7 +12,7 @@ import torch
 
 from benchmarks.timing import Act, in_turn, ratio
 from featurestore import native
-from linker.models import half_pairs
+from linker.models.kernels import kernels_name
 
 #: Versions that figures depend on.
 _PACKAGES = (
@@ -53,7 +53,7 @@ def kernels() -> dict[str, str]:
     found = native.bits()
     return {
         "records": found.name if found is not None else "hdf5plugin",
-        "stored float16": half_pairs.kernel_name(),
+        "networks": kernels_name(),
     }
 
 

@@ -14,7 +14,7 @@
 #define EXPORT __attribute__((visibility("default")))
 #endif
 
-EXPORT void *PyInit__pairs(void) { return NULL; } /* what a build of extensions expects; never called */
+EXPORT void *PyInit__kernels(void) { return NULL; } /* what a build of extensions expects; never called */
 
 /* Queries that a row is multiplied with while it is read once. */
 enum { TOGETHER = 4 };

@@ -22,7 +22,7 @@ _FIGURES: Mapping[str, str] = {
     "cpu": "instructions of the CPU",
     "versions.torch": "torch",
     "settings.float32_matmul": "precision of float32 products",
-    "settings.half_products": "kernel for stored float16",
+    "settings.kernels": "compiled kernels",
     "settings.cudnn_tf32": "TF32 in cuDNN",
     "settings.cublas_workspace": "CUBLAS_WORKSPACE_CONFIG",
 }

@@ -16,7 +16,7 @@ import featurestore
 from featurestore import Store
 from featurestore.errors import ConfigError
 from linker.config import Device, Precision
-from linker.models.half_pairs import kernel_name
+from linker.models.kernels import kernels_name
 from linker.store_identity import store_identity
 
 #: How cuBLAS gives the same numbers each time, where the user says nothing else.
@@ -77,7 +77,7 @@ def _settings(device: torch.device) -> dict[str, Any]:
     """What was set outside of drin-fs, or is there or not, that decides how numbers are rounded."""
     settings: dict[str, Any] = {"float32_matmul": torch.get_float32_matmul_precision()}
     if device.type == "cpu":
-        settings["half_products"] = kernel_name()
+        settings["kernels"] = kernels_name()
     if device.type == "cuda":
         settings["cudnn_tf32"] = torch.backends.cudnn.allow_tf32
         settings["cublas_workspace"] = os.environ.get("CUBLAS_WORKSPACE_CONFIG", CUBLAS_WORKSPACE)

@@ -50,12 +50,12 @@ def test_what_changes_figures_is_a_warning_and_the_rest_a_note() -> None:
     )
 
 
-def test_sums_of_another_kernel_are_a_warning() -> None:
-    there = HERE | {"settings": {"float32_matmul": "highest", "half_products": "AVX-512"}}
-    now = HERE | {"settings": {"float32_matmul": "highest", "half_products": "torch"}}
+def test_other_kernels_are_a_warning() -> None:
+    there = HERE | {"settings": {"float32_matmul": "highest", "kernels": "AVX-512"}}
+    now = HERE | {"settings": {"float32_matmul": "highest", "kernels": "none"}}
     assert environment_notes(there, now) == (
         "WARNING: figures may differ in their last digits from the run's: "
-        "kernel for stored float16 AVX-512 → torch",
+        "compiled kernels AVX-512 → none",
     )
 
 

@@ -95,7 +95,7 @@ def test_what_is_not_for_it_is_left_to_torch(level: int) -> None:
 
 
 def test_without_a_compiler_torch_does_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(half_pairs, "compiled", lambda module: None)
+    monkeypatch.setattr(half_pairs, "compiled_kernels", lambda: None)
     for cached in (half_pairs._library, kernel_level):
         cached.cache_clear()
     try:

@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from linker.models.activation import norm_gelu
 from linker.models.drin_entities import EntityVertex, PairVertex
 from linker.models.layers import at_least_float32
 
@@ -145,9 +146,8 @@ class GraphLayer(nn.Module, ABC):
 
     def _activate(self, mixed: Tensor) -> Tensor:
         """What the next layer multiplies may be as short as it came; what the score reads may not."""
-        if self.plan.is_last:
-            mixed = at_least_float32(mixed)
-        return F.gelu(self.norm(mixed)).to(mixed.dtype)
+        wide = torch.promote_types(mixed.dtype, torch.float32)
+        return norm_gelu(mixed, self.norm, wide if self.plan.is_last else mixed.dtype)
 
     def _incoming(self, vertex: Vertex) -> list[tuple[Edge, Vertex]]:
         """The edges at ``vertex`` that are on, each with the vertex at its other end."""

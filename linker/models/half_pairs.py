@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from featurestore.native import compiled
+from linker.models.kernels import compiled_kernels
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Int
@@ -67,18 +67,13 @@ def dots_of_halves(
 @cache
 def kernel_level() -> int:
     """The kernel that is used: 2 AVX-512, 1 AVX2, 0 none."""
-    library = compiled("linker._pairs")
+    library = compiled_kernels()
     return library.pairs_level() if library is not None else 0
-
-
-def kernel_name() -> str:
-    """Who multiplies stored float16 rows on this processor; the order of their sums differs."""
-    return ("torch", "AVX2", "AVX-512")[kernel_level()]
 
 
 @cache
 def _library() -> ctypes.CDLL | None:
-    library = compiled("linker._pairs")
+    library = compiled_kernels()
     if library is None or not kernel_level():
         return None
     many, pointer, number = ctypes.c_int64, ctypes.c_void_p, ctypes.c_int

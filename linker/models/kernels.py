@@ -1,0 +1,23 @@
+"""What of the networks is compiled where it can be (docs/decisions/native.md)."""
+
+from __future__ import annotations
+
+import ctypes
+from functools import cache
+
+from featurestore.native import compiled
+
+
+@cache
+def compiled_kernels() -> ctypes.CDLL | None:
+    """The library of ``_pairs.c`` and ``_activation.c``."""
+    return compiled("linker._kernels")
+
+
+def kernels_name() -> str:
+    """The kernels that this processor uses: they add up in another order than torch does."""
+    library = compiled_kernels()
+    if library is None:
+        return "none"
+    pairs = ("none", "AVX2", "AVX-512")[library.pairs_level()]
+    return pairs if library.activation_level() or pairs == "none" else f"{pairs}, no activation"
