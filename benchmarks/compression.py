@@ -14,13 +14,16 @@ from benchmarks.cost_texts import entity_texts
 from benchmarks.data import TINY, Workspace
 from benchmarks.report import Cell, Report, Row
 from benchmarks.timing import Act, in_turn
-from featurestore import lz4
+from featurestore import bitshuffle, lz4, native
 from featurestore.bitshuffle import ZSTD_LEVEL
 from featurestore.codecs import COMPRESSIONS, DEFAULT_COMPRESSION, Chunks, Codec
 from featurestore.filter_blocks import Damage
 
 #: (bytes,) uint8 of a record.
 Encode = Callable[[np.ndarray], np.ndarray]
+
+#: Chunks of n records, each of so many values; decoded into (n, …).
+Decode = Callable[[Chunks, int, np.ndarray], Damage | None]
 
 #: Accelerations of LZ4 beside ours.
 _OTHERS = (1, 8, 32)
@@ -31,10 +34,14 @@ _RECORDS, _TOKENS = 64, 64
 COLUMNS = ("share", "GB/s to compress", "GB/s to read")
 
 
+#: The default compression without our kernels.
+_PLAIN = "lz4, by hdf5plugin alone"
+
+
 @dataclass(frozen=True, slots=True)
 class _Contestant:
-    codec: Codec
     encode: Encode
+    decode: Decode
 
 
 def measure(workspace: Workspace) -> Report:
@@ -65,11 +72,34 @@ def _contestants() -> dict[str, _Contestant]:
     found: dict[str, _Contestant] = {}
     for compression in COMPRESSIONS:
         codec = Codec(compression)
-        found[compression] = _Contestant(codec, codec.encode)
+        found[compression] = _Contestant(codec.encode, partial(_decode, codec))
+    if native.bits() is not None:
+        encode = partial(bitshuffle.encode_by, None, packing="lz4")
+        found[_PLAIN] = _Contestant(encode, _decode_plainly)
     for acceleration in _OTHERS:
         encode = partial(lz4.encode, acceleration=acceleration)
-        found[f"LZ4, acceleration {acceleration}"] = _Contestant(Codec("lz4-fast"), encode)
+        decode = partial(_decode, Codec("lz4-fast"))
+        found[f"LZ4, acceleration {acceleration}"] = _Contestant(encode, decode)
     return found
+
+
+def _decode(codec: Codec, chunks: Chunks, whole: int, out: np.ndarray) -> Damage | None:
+    blocks = codec.checked_blocks(chunks, whole=whole, item=out.itemsize)
+    if isinstance(blocks, Damage):
+        return blocks
+    values = np.full(len(out), whole)
+    return codec.decoder(chunks, blocks, values, whole=whole, out=out).decode(range(len(out)))
+
+
+def _decode_plainly(chunks: Chunks, whole: int, out: np.ndarray) -> Damage | None:
+    blocks = bitshuffle.checked_blocks(*chunks, whole=whole, item=out.itemsize)
+    if isinstance(blocks, Damage):
+        return blocks
+    values = np.full(len(out), whole)
+    decoder = bitshuffle.Decoder(
+        "lz4", chunks.data, chunks.starts, blocks, values, whole=whole, out=out
+    )
+    return decoder.decode(range(len(out)))
 
 
 def _kinds(workspace: Workspace) -> dict[str, np.ndarray]:
@@ -116,7 +146,7 @@ def _compared(
     for name, one in contestants.items():
         encoding[name] = partial(_encode_all, one.encode, records)
         chunks[name] = [one.encode(record) for record in records]
-        reading[name] = _reading(one.codec, chunks[name], records, out)
+        reading[name] = _reading(name, one.decode, chunks[name], records, out)
     encoded, read = in_turn(encoding, rounds=rounds), in_turn(reading, rounds=rounds)
     return {
         name: {
@@ -133,20 +163,19 @@ def _encode_all(encode: Encode, records: np.ndarray, turn: int) -> None:
         encode(record)
 
 
-def _reading(codec: Codec, pieces: list[np.ndarray], records: np.ndarray, out: np.ndarray) -> Act:
+def _reading(
+    name: str, decode: Decode, pieces: list[np.ndarray], records: np.ndarray, out: np.ndarray
+) -> Act:
     """What reads all records; it is compared once."""
     sizes = np.array(list(map(len, pieces)))
     chunks = Chunks(np.concatenate(pieces), np.cumsum(sizes) - sizes, sizes)
-    whole = records[0].size
-    blocks = codec.checked_blocks(chunks, whole=whole, item=records.itemsize)
-    if isinstance(blocks, Damage):
-        raise Disagreement(f"{codec.compression}: {blocks.why}")
-    values = np.full(len(records), whole)
 
     def read(_: int) -> None:
-        codec.decoder(chunks, blocks, values, whole=whole, out=out).decode(range(len(records)))
+        damage = decode(chunks, records[0].size, out)
+        if damage is not None:
+            raise Disagreement(f"{name}: {damage.why}")
 
     read(0)
     if not np.array_equal(out, records):
-        raise Disagreement(f"{codec.compression} does not read what it wrote")
+        raise Disagreement(f"{name} does not read what it wrote")
     return read

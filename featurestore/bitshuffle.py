@@ -49,11 +49,15 @@ def _library() -> ctypes.CDLL:
 
 def encode(record: np.ndarray, packing: Packing) -> np.ndarray:
     """(bytes,) uint8, the chunk of a C-contiguous record."""
+    return encode_by(_kernels(packing, record.itemsize), record, packing)
+
+
+def encode_by(kernels: native.Bits | None, record: np.ndarray, packing: Packing) -> np.ndarray:
+    """The same chunk, made by ``lz4`` kernels, or by hdf5plugin alone."""
     block, bound, head = _layout(record.size, record.itemsize, packing)
     out = np.empty(HEADER + bound, np.uint8)
     out[:HEADER] = head
     args = (record.ctypes.data, out.ctypes.data + HEADER, record.size, record.itemsize, block)
-    kernels = _kernels(packing, record.itemsize)
     if kernels is not None:
         used = kernels.encode(record, out[HEADER:], block)
     elif packing == "zstd":
