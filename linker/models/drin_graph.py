@@ -212,7 +212,7 @@ class ScalarLayer(GraphLayer):
             return own
         weights = torch.stack([edges[edge] for edge, _ in incoming], dim=2)
         sent = torch.stack([messages[other] for _, other in incoming], dim=1)
-        if own.stride(0) == 0:  # mentions share it
+        if own._is_view():  # mentions share it; or autograd would make a copy of its gradient
             return torch.baddbmm(own, weights, sent)
         return own.baddbmm_(weights.to(own.dtype), sent.to(own.dtype))
 
