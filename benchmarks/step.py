@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from benchmarks import machine
-from benchmarks.data import Workspace
+from benchmarks.data import TINY, Workspace
 from benchmarks.direct_drin import DirectDrin
 from benchmarks.products import Products, products_of
 from benchmarks.reference_loader import ReferenceBatch, ReferenceDataset, collated
@@ -35,6 +35,9 @@ BF16, COMPILED = "drin-fs, bf16-mixed", "drin-fs, float32, torch.compile"
 #: On a GPU, without CUDA graphs.
 PLAIN, PLAIN_BF16 = "drin-fs, float32, kernel by kernel", "drin-fs, bf16-mixed, kernel by kernel"
 COLUMNS = ("ms a step", "× faster", "mentions/s", "compiling")
+
+#: Rounds of each: what a step takes varies by a tenth from one to the next.
+_ROUNDS = 9
 
 #: Rounds of a contestant that emulates its arithmetic: it is slow, and is not what is aimed at.
 _FEW = 1
@@ -66,12 +69,13 @@ class Figures:
 def measure(workspace: Workspace) -> Report:
     """All contestants on the processor, and on the GPU where there is one."""
     rows, targets, left_out = [], [], {}
+    rounds = _rounds(workspace)
     distinct, bounds = 0, ""
     for device in ("cpu", "cuda") if torch.cuda.is_available() else ("cpu",):
         with contest(workspace, device=device) as found:
             figures = _times(
                 found,
-                rounds=workspace.sizes.rounds,
+                rounds=rounds,
                 thorough=workspace.sizes.thorough,
                 cache=workspace.place("compiled"),
             )
@@ -91,6 +95,11 @@ def measure(workspace: Workspace) -> Report:
         conditions=[*_conditions(workspace, distinct), bounds],
         left_out=left_out,
     )
+
+
+def _rounds(workspace: Workspace) -> int:
+    sizes = workspace.sizes
+    return max(_ROUNDS, sizes.rounds) if sizes != TINY else sizes.rounds
 
 
 def training_config(workspace: Workspace, **changes: object) -> TrainConfig:
@@ -269,7 +278,7 @@ def _conditions(workspace: Workspace, distinct: int) -> list[str]:
         f"matrix products of the processor in bfloat16: {gain:.1f} times as fast as in float32",
         f"{sizes.batch} mentions × {sizes.candidates + 1} candidates, gold slot included (protocol "
         f"paper); {distinct:,} distinct entities",
-        f"medians of {sizes.rounds} rounds in turn, each a step after one that does not count, "
+        f"medians of {_rounds(workspace)} rounds in turn, each a step after one that does not count, "
         f"{torch.get_num_threads()} threads, deterministic algorithms as in drin-fs train",
         "torch.compile: dynamic shapes, because the number of distinct entities differs by batch",
     ]
