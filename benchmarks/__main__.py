@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
@@ -67,6 +68,8 @@ def main(
     threads: int | None,
 ) -> None:
     """Measure drin-fs beside the alternatives. Without names: all benchmarks."""
+    # said at each fork once Lance was imported; nothing of it runs in those processes
+    warnings.filterwarnings("ignore", "lance is not fork-safe", UserWarning)
     if listing:
         _list()
         return
