@@ -17,6 +17,9 @@ enum { HEADER = 12, SIZE = 4 };
 
 EXPORT void *PyInit__bits(void) { return NULL; } /* what a build of extensions expects; never called */
 
+/* What featurestore/native.py expects: another number when a function takes other arguments. */
+EXPORT int bits_interface(void) { return 1; }
+
 static size_t big_endian(const uint8_t *at)
 {
     return (size_t)at[0] << 24 | (size_t)at[1] << 16 | (size_t)at[2] << 8 | at[3];

@@ -14,12 +14,16 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
-from importlib.util import find_spec
+from importlib.machinery import EXTENSION_SUFFIXES
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from featurestore.filter_blocks import HEADER, WRONG_HEADER, Damage, library
+
+#: Of ``bits_interface`` in ``_records.c``: another number when a function takes other arguments.
+_INTERFACE = 1
 
 #: Bytes of the values that the kernels take: float16 and float32.
 ITEMS = (2, 4)
@@ -131,16 +135,24 @@ class Bits:
         return out, Norms(*np.sqrt(squares).tolist())
 
 
-def compiled(module: str) -> ctypes.CDLL | None:
-    """The library of that name, if it was built; calls into it release Python's lock."""
-    found = find_spec(module)
-    return None if found is None or found.origin is None else ctypes.CDLL(found.origin)
+def compiled(folder: Path, name: str, *, interface: int) -> ctypes.CDLL | None:
+    """A library that was built into the folder of a package; calls into it release Python's lock.
+
+    None where it was not built, or from sources with another interface: those of a checkout may be newer
+    than what was installed of it.
+    """
+    for suffix in EXTENSION_SUFFIXES:
+        path = folder / f"_{name}{suffix}"
+        if path.exists():
+            library = ctypes.CDLL(str(path))
+            return library if library[f"{name}_interface"]() == interface else None
+    return None
 
 
 @cache
 def bits() -> Bits | None:
     """The best kernels that were built and that this processor has."""
-    lib = compiled("featurestore._bits")
+    lib = compiled(Path(__file__).parent, "bits", interface=_INTERFACE)
     level = 0 if lib is None else lib.bits_level()
     if lib is None or not level:
         return None

@@ -16,6 +16,9 @@
 
 EXPORT void *PyInit__kernels(void) { return NULL; } /* what a build of extensions expects; never called */
 
+/* What linker/models/kernels.py expects: another number when a function takes other arguments. */
+EXPORT int kernels_interface(void) { return 1; }
+
 /* Queries that a row is multiplied with while it is read once. */
 enum { TOGETHER = 4 };
 

@@ -239,7 +239,7 @@ def test_what_is_not_finite_is_the_longest(kernels: native.Bits, value: float, r
 def test_without_a_compiler_hdf5plugin_does_it(monkeypatch: pytest.MonkeyPatch) -> None:
     record = made((90, 100), "float16")
     chunk = bitshuffle.encode(record, "lz4")
-    monkeypatch.setattr(native, "find_spec", lambda name: None)
+    monkeypatch.setattr(native, "EXTENSION_SUFFIXES", [])
     native.bits.cache_clear()
     try:
         assert native.bits() is None
@@ -250,6 +250,15 @@ def test_without_a_compiler_hdf5plugin_does_it(monkeypatch: pytest.MonkeyPatch) 
         assert round_and_pack([record.astype(np.float32)], record.size, Codec("lz4")) is None
     finally:
         native.bits.cache_clear()
+
+
+def test_a_library_of_other_sources_is_not_used() -> None:
+    folder = Path(native.__file__).parent
+    if native.bits() is None:
+        pytest.skip("not compiled")
+    assert native.compiled(folder, "bits", interface=native._INTERFACE) is not None
+    assert native.compiled(folder, "bits", interface=native._INTERFACE + 1) is None
+    assert native.compiled(folder / "sources", "bits", interface=native._INTERFACE) is None
 
 
 def test_the_library_is_there_where_there_is_a_compiler() -> None:

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import ctypes
 from functools import cache
+from pathlib import Path
 
 from featurestore.native import compiled
+
+#: Of ``kernels_interface`` in ``_pairs.c``: another number when a function takes other arguments.
+_INTERFACE = 1
 
 
 @cache
 def compiled_kernels() -> ctypes.CDLL | None:
     """The library of ``_pairs.c`` and ``_activation.c``."""
-    return compiled("linker._kernels")
+    return compiled(Path(__file__).parents[1], "kernels", interface=_INTERFACE)
 
 
 def kernels_name() -> str:
