@@ -212,7 +212,8 @@ class ScalarLayer(GraphLayer):
             return own
         weights = torch.stack([edges[edge] for edge, _ in incoming], dim=2)
         sent = torch.stack([messages[other] for _, other in incoming], dim=1)
-        if own._is_view():  # mentions share it; or autograd would make a copy of its gradient
+        # not in place where mentions share it, and where autograd would make a copy of its gradient
+        if own.stride(0) == 0 or own._is_view():
             return torch.baddbmm(own, weights, sent)
         return own.baddbmm_(weights.to(own.dtype), sent.to(own.dtype))
 
