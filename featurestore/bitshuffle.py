@@ -69,21 +69,29 @@ def encode_by(kernels: native.Bits | None, record: np.ndarray, packing: Packing)
     return out[: HEADER + used]
 
 
-def round_and_encode(records: Sequence[np.ndarray], whole: int, align: int) -> Rounded | None:
-    """The ``lz4`` chunks of float32 records rounded to float16; None where :func:`encode` is as fast.
+def round_and_encode(
+    records: Sequence[np.ndarray], shape: tuple[int, ...], align: int
+) -> Rounded | None:
+    """The ``lz4`` chunks of float32 records rounded to float16; None where there is no kernel for them.
 
     Args:
-        records: (n_i, W) each, of any dtype and order; others than C-contiguous float32 get None.
-        whole: values of a record; what it has beyond its own becomes zero.
+        records: of any shape, dtype and order; a kernel is there for C-contiguous float32 (n_i, W).
+        shape: (S, W) of a whole record, zero behind its own n_i rows.
         align: chunks begin at multiples of it.
     """
     kernels = _kernels("lz4", 2)
-    if kernels is None or not all(r.dtype == np.float32 and r.flags.c_contiguous for r in records):
+    if kernels is None or len(shape) != 2 or not all(_fits(record, shape) for record in records):
         return None
+    whole = math.prod(shape)
     block, most, head = _layout(whole, 2, "lz4")
     return kernels.round_and_encode(
         records, whole=whole, block=block, header=head, most=most, align=align
     )
+
+
+def _fits(record: np.ndarray, shape: tuple[int, ...]) -> bool:
+    as_needed = record.dtype == np.float32 and record.flags.c_contiguous
+    return bool(as_needed and record.shape[1:] == shape[1:] and len(record) <= shape[0])
 
 
 @cache

@@ -182,7 +182,7 @@ class FeatureWriter:
                 f"{self.path}: a record of {max(counts)} rows where {self.shape[1]} have room"
             )
         if dtype == np.float16:
-            packed = round_and_pack(records, math.prod(self.shape[1:]), self._codec)
+            packed = round_and_pack(records, self.shape[1:], self._codec)
             if packed is not None:
                 return _Made(dtype, packed[1], packed[0])
         joined = np.concatenate(records)

@@ -41,7 +41,7 @@ def pack(pieces: Sequence[np.ndarray]) -> Packed:
 
 
 def round_and_pack(
-    records: Sequence[np.ndarray], whole: int, codec: Codec
+    records: Sequence[np.ndarray], shape: tuple[int, ...], codec: Codec
 ) -> tuple[Packed, float] | None:
     """Packed chunks of float32 records rounded to float16, and a bound of the error of their vectors.
 
@@ -49,15 +49,15 @@ def round_and_pack(
     codecs and processors, and where the bound would not be a close one.
 
     Args:
-        records: (n_i, W) each, at least one.
-        whole: values of a record; what it has beyond its own becomes zero.
+        records: at least one.
+        shape: (S, …) of a whole record, zero behind its own rows.
     """
     if codec.compression != "lz4":
         return None
-    made = bitshuffle.round_and_encode(records, whole, LINE)
+    made = bitshuffle.round_and_encode(records, shape, LINE)
     if made is None:
         return None
-    error = close_bound(made.norms, records[0].shape[-1])
+    error = close_bound(made.norms, shape[-1])
     if error is None:
         return None
     places = zip(made.starts.tolist(), made.sizes.tolist(), strict=True)

@@ -171,7 +171,7 @@ def test_records_are_rounded_and_compressed_as_one_after_the_other(
     ]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(native, "bits", lambda: kernels)
-        found = round_and_pack(records, 9 * width, Codec("lz4"))
+        found = round_and_pack(records, (9, width), Codec("lz4"))
     assert found is not None
     packed, error = found
     for record, start, size in zip(records, packed.starts, packed.sizes, strict=True):
@@ -195,12 +195,35 @@ def test_what_float16_cannot_hold_is_left_to_the_exact_way(
     records = [np.ones((2, 20), np.float32), record, np.ones((2, 20), np.float32)]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(native, "bits", lambda: kernels)
-        assert round_and_pack(records, 40, Codec("lz4")) is None
-        assert round_and_pack(records[::2], 40, Codec("lz4")) is not None
+        assert round_and_pack(records, (2, 20), Codec("lz4")) is None
+        assert round_and_pack(records[::2], (2, 20), Codec("lz4")) is not None
         tiny = [np.full((2, 20), 1e-7, np.float32)]
-        assert round_and_pack(tiny, 40, Codec("lz4")) is None
+        assert round_and_pack(tiny, (2, 20), Codec("lz4")) is None
         zeros = [np.zeros((2, 20), np.float32)]
-        assert round_and_pack(zeros, 40, Codec("lz4")) is None
+        assert round_and_pack(zeros, (2, 20), Codec("lz4")) is None
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        np.ones((2, 19), np.float32),
+        np.ones((4, 20), np.float32),
+        np.ones((2, 20), np.float64),
+        np.ones((20, 2), np.float32).T,
+        np.ones((2, 5, 4), np.float32),
+    ],
+    ids=["width", "rows", "dtype", "order", "axes"],
+)
+def test_records_that_the_kernel_cannot_take_are_left_alone(
+    kernels: native.Bits, record: np.ndarray
+) -> None:
+    records = [np.ones((3, 20), np.float32), record]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(native, "bits", lambda: kernels)
+        assert round_and_pack(records, (3, 20), Codec("lz4")) is None
+        assert round_and_pack(records[:1], (3, 20), Codec("lz4")) is not None
+        assert round_and_pack(records[:1], (3, 5, 4), Codec("lz4")) is None
+        assert round_and_pack(records[:1], (3, 20), Codec("zstd")) is None
 
 
 def test_all_halves_are_rounded_as_numpy_does(kernels: native.Bits) -> None:
@@ -247,7 +270,7 @@ def test_without_a_compiler_hdf5plugin_does_it(monkeypatch: pytest.MonkeyPatch) 
         assert np.array_equal(bitshuffle.encode(record, "lz4"), chunk)
         assert decode_record(Codec("lz4"), chunk, back) is None
         assert np.array_equal(back, record)
-        assert round_and_pack([record.astype(np.float32)], record.size, Codec("lz4")) is None
+        assert round_and_pack([record.astype(np.float32)], record.shape, Codec("lz4")) is None
     finally:
         native.bits.cache_clear()
 
