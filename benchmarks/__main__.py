@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import sys
-import warnings
 from collections.abc import Sequence
-from importlib import import_module
 from pathlib import Path
 
 import click
 import torch
 
 from benchmarks import machine
-from benchmarks.data import FULL, QUICK, TINY, Sizes, Workspace
+from benchmarks.alone import measure_alone, measure_here
+from benchmarks.data import FULL, QUICK, TINY, Sizes
 from benchmarks.files import kept_or_temporary
 from benchmarks.report import Report
 from benchmarks.saved import save
-from cli.console import plain_text, show, stderr
-from cli.progress import progress_on
+from cli.console import plain_text, show
 from cli.render_parts import grid
 
 #: Question → what it answers; each is a file of ``benchmarks/``, with ``measure(workspace)``.
@@ -68,8 +66,6 @@ def main(
     threads: int | None,
 ) -> None:
     """Measure drin-fs beside the alternatives. Without names: all benchmarks."""
-    # said at each fork once Lance was imported; nothing of it runs in those processes
-    warnings.filterwarnings("ignore", "lance is not fork-safe", UserWarning)
     if listing:
         _list()
         return
@@ -79,15 +75,15 @@ def main(
             f"no benchmark {unknown[0]!r}; there are: {', '.join(QUESTIONS)} (or --list)"
         )
     if threads:
-        torch.set_num_threads(threads)
+        torch.set_num_threads(threads)  # what is saved of the machine says so
     size = "tiny" if tiny else "quick" if quick else "full"
     described = machine.describe()
     show(plain_text(machine.line(described)), "")
     reports: dict[str, Report] = {}
     with kept_or_temporary(data, prefix="drin-fs-benchmarks-") as folder:
-        workspace = Workspace(folder, _SIZES[size], progress_on(stderr()))
+        measure = measure_here if len(names) == 1 else measure_alone
         for name in names or QUESTIONS:
-            reports[name] = import_module(f"benchmarks.{name.replace('-', '_')}").measure(workspace)
+            reports[name] = measure(name, folder, _SIZES[size], threads)
             show(*reports[name].views())
             if target is not None:  # now: what comes next may fail
                 save(target, reports, sizes=size, machine=described)
