@@ -18,7 +18,7 @@ from benchmarks.data import Workspace
 from benchmarks.files import bytes_on_disk, remove
 from benchmarks.report import Report, Row, Target
 from benchmarks.timing import Act, Times, ratio, timed
-from featurestore import Store, threads
+from featurestore import Store, native, threads
 from featurestore.codecs import DEFAULT_COMPRESSION, Codec
 from featurestore.halves import to_float16
 from featurestore.ingest import ingest
@@ -74,7 +74,8 @@ def _arrays() -> list[_Array]:
 
 
 def measure(workspace: Workspace) -> Report:
-    import_module("torch")  # a matter of seconds, once; ours casts with it
+    if native.bits() is None:
+        import_module("torch")  # a matter of seconds, once; ours casts with it
     folder = workspace.arrays
     megabytes = bytes_on_disk(folder) / 1e6
     rounds = 3
@@ -110,14 +111,19 @@ def measure(workspace: Workspace) -> Report:
             f"{megabytes:,.0f} MB of arrays, in the page cache; float32 to float16, records "
             f"{DEFAULT_COMPRESSION}; {threads.available_processors()} cores; median of {rounds} rounds, "
             "each file removed after it",
-            "torch was loaded before; ours casts with it (and with NumPy where it is not loaded and few "
-            "values are cast: loading takes 2 s)",
+            f"{_casting()}; nothing else: with NumPy",
             "ours: also derives the views, checks every value, checksums, and ends with fsync",
             "nothing else: no padding is read, as ours does; views are cast; on all cores",
             f"all compress as an ingest does unless told otherwise ({DEFAULT_COMPRESSION})",
             "h5py script: padding and all, a chunk a row, blocks of rows through HDF5's filter",
         ],
     )
+
+
+def _casting() -> str:
+    """Who casts."""
+    kernels = native.bits()
+    return f"ours casts with {'torch, loaded before' if kernels is None else kernels.name}"
 
 
 class _Places:
