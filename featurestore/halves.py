@@ -40,16 +40,15 @@ def to_float16(values: np.ndarray) -> tuple[np.ndarray, float]:
 
     The error is ``inf`` where a value overflows, is infinite or NaN; the values are then unspecified.
     """
-    if not len(values):
-        return _exactly(values)
     kernels = native.bits()
     if kernels is not None and _is_plain(values):
         stored, norms = kernels.rounded(values)
-        bound = close_bound(norms, values.shape[1])
-        return _exactly(values) if bound is None else (stored, bound)
-    lengths = np.sqrt(np.einsum("ij,ij->i", values, values))
-    bound = close_bound(Norms(float(lengths.min()), float(lengths.max())), values.shape[1])
-    return _exactly(values) if bound is None else (rounded(values), bound)
+    else:
+        lengths = np.sqrt(np.einsum("ij,ij->i", values, values))
+        norms = Norms(float(lengths.min(initial=np.inf)), float(lengths.max(initial=0.0)))
+        stored = rounded(values)
+    bound = close_bound(norms, values.shape[1])
+    return stored, _exact_error(stored, values) if bound is None else bound
 
 
 def _is_plain(values: np.ndarray) -> bool:
@@ -59,6 +58,8 @@ def _is_plain(values: np.ndarray) -> bool:
 def close_bound(norms: Norms, width: int) -> float | None:
     """A bound of the relative L2 errors of float16 vectors; None where it may be too large."""
     least, largest = norms
+    if least > largest:  # there is no vector
+        return 0.0
     if not largest <= _LARGEST:  # so that no value is larger; true for NaN
         return None
     # a vector's values that vanish add at most this to its error
@@ -119,13 +120,12 @@ class _Writable:
         self.__array_interface__ = {**interface, "data": (interface["data"][0], False)}
 
 
-def _exactly(values: np.ndarray) -> tuple[np.ndarray, float]:
-    """The float16, and the largest error as it is."""
-    stored = rounded(values)
+def _exact_error(stored: np.ndarray, values: np.ndarray) -> float:
+    """The largest error as it is."""
     back = stored.astype(np.float32)
     if not np.isfinite(back).all():
-        return stored, float("inf")
-    return stored, float(_relative_errors(back, values).max(initial=0.0))
+        return float("inf")
+    return float(_relative_errors(back, values).max(initial=0.0))
 
 
 def _there_and_back(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

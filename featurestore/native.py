@@ -25,6 +25,9 @@ from featurestore.filter_blocks import HEADER, WRONG_HEADER, Damage, library
 #: Of ``bits_interface`` in ``_records.c``: another number when a function takes other arguments.
 _INTERFACE = 1
 
+#: What the processor is asked for, by the level that a library names.
+LEVELS = ("none", "AVX2", "AVX-512")
+
 #: Bytes of the values that the kernels take: float16 and float32.
 ITEMS = (2, 4)
 
@@ -52,7 +55,7 @@ class Rounded(NamedTuple):
 class Bits:
     """The compiled kernels.
 
-    ``level``: 2 AVX-512, 1 AVX2. ``decompress``, ``compress``: addresses of hdf5plugin's LZ4.
+    ``level``: one of ``LEVELS``, above 0. ``decompress``, ``compress``: addresses of hdf5plugin's LZ4.
     """
 
     library: ctypes.CDLL
@@ -63,7 +66,7 @@ class Bits:
     @property
     def name(self) -> str:
         """What the processor is asked for."""
-        return {1: "AVX2", 2: "AVX-512"}[self.level]
+        return LEVELS[self.level]
 
     def encode(self, record: np.ndarray, out: np.ndarray, block: int) -> int:
         """Write the blocks of a C-contiguous record into ``out``; the bytes used, or a code below 0.
@@ -163,19 +166,8 @@ def bits() -> Bits | None:
     lib.bits_encode.argtypes = [pointer, pointer, many, many, many, many, number, pointer]
     lib.bits_round.restype = None
     lib.bits_round.argtypes = [pointer, pointer, many, many, pointer, number]
-    lib.bits_pack.argtypes = [
-        many,
-        pointer,
-        pointer,
-        many,
-        many,
-        many,
-        pointer,
-        pointer,
-        many,
-        many,
-    ]
-    lib.bits_pack.argtypes += [pointer, pointer, pointer, number, pointer]
+    lib.bits_pack.argtypes = [many, *[pointer] * 2, *[many] * 3, *[pointer] * 2, many, many]
+    lib.bits_pack.argtypes += [*[pointer] * 3, number, pointer]
     lz4 = library("h5lz4")
     return Bits(
         lib, level, _address(lz4, "LZ4_decompress_safe"), _address(lz4, "LZ4_compress_default")
@@ -224,9 +216,8 @@ class Decoder:
         self._alive = data, out  # their addresses are in the columns
         row = math.prod(out.shape[1:])
         self._sizes = whole, row, out.itemsize
-        columns = np.empty(
-            (4, len(out)), np.int64
-        )  # where chunks begin and end, where to, how many
+        # where chunks begin and end, where to, how many values
+        columns = np.empty((4, len(out)), np.int64)
         np.add(starts, data.ctypes.data, out=columns[0])
         np.add(columns[0], sizes, out=columns[1])
         columns[2] = np.arange(len(out)) * (row * out.itemsize) + out.ctypes.data

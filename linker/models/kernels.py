@@ -6,7 +6,7 @@ import ctypes
 from functools import cache
 from pathlib import Path
 
-from featurestore.native import compiled
+from featurestore.native import LEVELS, compiled
 
 #: Of ``kernels_interface`` in ``_pairs.c``: another number when a function takes other arguments.
 _INTERFACE = 1
@@ -22,6 +22,6 @@ def kernels_name() -> str:
     """The kernels that this processor uses: they add up in another order than torch does."""
     library = compiled_kernels()
     if library is None:
-        return "none"
-    pairs = ("none", "AVX2", "AVX-512")[library.pairs_level()]
-    return pairs if library.activation_level() or pairs == "none" else f"{pairs}, no activation"
+        return LEVELS[0]
+    pairs = LEVELS[library.pairs_level()]
+    return pairs if library.activation_level() or pairs == LEVELS[0] else f"{pairs}, no activation"
